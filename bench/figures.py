@@ -1,0 +1,88 @@
+"""From time stamps to figures: percentiles, rates, medians."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from statistics import median
+
+from bench.ledger import Ledger, Posted
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Milliseconds below which that share of the samples lies."""
+
+    p50: float
+    p90: float
+    p99: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a run's time stamps say. Latencies count from the intended time of sending.
+
+    In a closed loop the intended time is the time of sending; in an open loop it is the
+    schedule's, so that a stalled server is charged for the posts that it kept waiting.
+    """
+
+    events: int
+    accepted_per_s: float
+    delivered_per_s: float
+    ack_ms: Percentiles
+    receipt_ms: Percentiles
+    receipt_after_ack_ms: Percentiles
+
+
+def percentiles_ms(samples_ns: Sequence[int]) -> Percentiles:
+    """Nearest-rank percentiles of durations in nanoseconds.
+
+    Raises:
+        ValueError: there is no sample.
+    """
+    if not samples_ns:
+        raise ValueError(
+            "percentiles of nothing: no event of this run was acknowledged and received"
+        )
+    ordered = sorted(samples_ns)
+
+    def rank(share: float) -> float:
+        return ordered[max(ceil(share * len(ordered)), 1) - 1] / NS_PER_MS
+
+    return Percentiles(rank(0.50), rank(0.90), rank(0.99), ordered[-1] / NS_PER_MS)
+
+
+def pace(ledger: Ledger, first_sequence: int) -> Pace:
+    """The pace of the events from that sequence number on (what came before was warm-up)."""
+    rows = [
+        (posted, ledger.first_receipts[token])
+        for token, posted in ledger.posted.items()
+        if posted.sequence >= first_sequence and token in ledger.first_receipts
+    ]
+
+    def durations(of: Callable[[Posted, int], int]) -> Percentiles:
+        return percentiles_ms([of(posted, received) for posted, received in rows])
+
+    ack = durations(lambda posted, _: posted.acked_ns - posted.intended_ns)
+    started = min(posted.sent_ns for posted, _ in rows)
+    return Pace(
+        events=len(rows),
+        accepted_per_s=per_second(len(rows), started, max(p.acked_ns for p, _ in rows)),
+        delivered_per_s=per_second(len(rows), started, max(received for _, received in rows)),
+        ack_ms=ack,
+        receipt_ms=durations(lambda posted, received: received - posted.intended_ns),
+        receipt_after_ack_ms=durations(lambda posted, received: received - posted.acked_ns),
+    )
+
+
+def per_second(count: int, start_ns: int, end_ns: int) -> float:
+    """`count` over the time between two stamps."""
+    return count * NS_PER_S / max(end_ns - start_ns, 1)
+
+
+def middle(values: Sequence[float]) -> float:
+    """The median; NaN of nothing."""
+    return float(median(values)) if values else float("nan")

@@ -1,0 +1,264 @@
+"""One round: fresh files, a receiver, a server, warm-up, load, drain, stop, ledger.
+
+The server's figures (processor time, memory) cover the load and its drain, not start and warm-up.
+"""
+
+import http.client
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from bench.child import Child, ChildError, Memory, cpu_seconds, memory
+from bench.figures import Pace, pace
+from bench.ledger import Ledger, Verdict, read_ledger
+from bench.load import ANSWERS_DEADLINE_S, Load, LoadSummary
+from bench.server import Program, Running, database_bytes, environment
+
+STALLED_S = 15.0
+"""A drain that receives nothing for this long is over; the ledger tells what is lost."""
+POLL_S = 0.02
+WATCH_S = 0.5
+WARM_UP = Load(seconds=1.5)
+MEASURED_FROM = 10**9
+"""First sequence of the measured load; the warm-up counts from 0."""
+
+Say = Callable[[str], None]
+
+
+def say_nothing(text: str) -> None:
+    """A `Say` that keeps quiet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the measured part of a round took, per 1,000 events where it says so."""
+
+    server_cpu_s: float
+    load_cpu_s: float
+    receiver_cpu_s: float
+    memory: Memory
+    disk_bytes_per_event: float
+    """Database and log after SIGTERM, over all events of the round; 0 where nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round measured."""
+
+    program: str
+    load: Load
+    pace: Pace
+    cost: Cost
+    verdict: Verdict
+    summary: LoadSummary
+    exit_code: int
+    rss_curve: list[tuple[float, int]] = field(default_factory=list)
+    """Seconds since the start of the load, resident bytes."""
+
+
+class Receiver:
+    """The receiver process, seen from here."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start it; it listens when this returns."""
+        self.ledger = directory / "received"
+        self.child = Child(
+            "receiver",
+            [sys.executable, "-m", "bench.receiver", str(self.ledger)],
+            environment=environment(),
+            log=directory / "receiver.log",
+            piped=True,
+        )
+        line = self.child.output.readline()
+        if not line:
+            raise ChildError(f"the receiver did not start\n{self.child.log_tail()}")
+        self.port = int(line)
+
+    def summary(self) -> tuple[int, int, int]:
+        """Deliveries so far, times of the first and the last (ns)."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/")
+            count, first, last = connection.getresponse().read().split()
+        finally:
+            connection.close()
+        return int(count), int(first), int(last)
+
+    def wait_for(self, count: int, say: Say) -> None:
+        """Return when that many deliveries came, or when none came for `STALLED_S`."""
+        seen, deadline = -1, 0.0
+        while seen < count:
+            received = self.summary()[0]
+            now = time.monotonic()
+            if received != seen:
+                seen, deadline = received, now + STALLED_S
+            elif now > deadline:
+                return
+            say(f"draining: {received:,} of {count:,}")
+            time.sleep(POLL_S)
+
+
+class Stage:
+    """The processes and files of one round."""
+
+    def __init__(self, directory: Path, receiver: Receiver, children: ExitStack, say: Say) -> None:
+        """Files in `directory`; `children` ends every server that is started here."""
+        self.directory = directory
+        self.receiver = receiver
+        self.server: Running
+        self.say = say
+        self._children = children
+        self.rss_curve: list[tuple[float, int]] = []
+        self._ledgers: list[Path] = []
+        self.acknowledged = 0
+        self.posted_up_to = 0
+        """The first sequence number that no load has used."""
+
+    def adopt(self, server: Running) -> None:
+        """Use this server from now on, and end it on leaving the stage."""
+        self._children.enter_context(server.child)
+        self.server = server
+
+    def post(self, load: Load) -> LoadSummary:
+        """Run one load to its end while watching the server's memory.
+
+        Raises:
+            ChildError: the generator failed, or nothing at all was acknowledged.
+        """
+        ledger = self.directory / f"posted-{len(self._ledgers)}"
+        self._ledgers.append(ledger)
+        text = msgspec.json.encode(load).decode()
+        command = [sys.executable, "-m", "bench.load", text, str(self.server.port), str(ledger)]
+        with Child(
+            "load",
+            command,
+            environment=environment({"WAYPOST_ADMIN_KEY": self.server.key}),
+            log=self.directory / "load.log",
+            piped=True,
+        ) as child:
+            self._watch(child, load.seconds + 2 * ANSWERS_DEADLINE_S)
+            output = child.output.read()
+        if not output:
+            raise ChildError(f"the load generator failed\n{child.log_tail()}")
+        summary = msgspec.json.decode(output, type=LoadSummary)
+        if not summary.acknowledged:
+            raise ChildError(
+                f"{self.server.child.name} acknowledged nothing: {summary.refused} "
+                f"{summary.refusal_example}\n{self.server.child.log_tail()}"
+            )
+        self.acknowledged += summary.acknowledged
+        self.posted_up_to = summary.next_sequence
+        return summary
+
+    def drain(self) -> None:
+        """Wait until all that was acknowledged is received, or nothing comes any more."""
+        self.receiver.wait_for(self.acknowledged, self.say)
+
+    def close(self) -> tuple[Ledger, int]:
+        """Stop server and receiver, in this order; gives the ledger and the exit code."""
+        self.say("stopping the server")
+        exit_code = self.server.stop()
+        self.receiver.child.stop()
+        return read_ledger(self._ledgers, self.receiver.ledger), exit_code
+
+    def _watch(self, child: Child, seconds: float) -> None:
+        started = time.monotonic()
+        while child.running:
+            elapsed = time.monotonic() - started
+            if elapsed > seconds:
+                return
+            if self.server.child.running:
+                self.rss_curve.append((round(elapsed, 1), memory(self.server.pid).rss))
+            self.say(f"{elapsed:.0f} s, {self.receiver.summary()[0]:,} received")
+            wait_for_end(child, WATCH_S)
+
+
+def wait_for_end(child: Child, seconds: float) -> None:
+    """Return after `seconds`, or sooner when the child has ended."""
+    deadline = time.monotonic() + seconds
+    while child.running and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+@contextmanager
+def stage(program: Program, parent: Path | None, say: Say) -> Iterator[Stage]:
+    """Fresh files under `parent`, a receiver and a ready server; all gone on leaving."""
+    with tempfile.TemporaryDirectory(prefix="waypost-bench-", dir=parent) as name:
+        directory = Path(name)
+        receiver = Receiver(directory)
+        with ExitStack() as children:
+            children.enter_context(receiver.child)
+            say(f"starting {program.name}")
+            it = Stage(directory, receiver, children, say)
+            it.adopt(program.start(directory, receiver.port))
+            yield it
+
+
+def run_round(
+    program: Program,
+    load: Load,
+    *,
+    parent: Path | None = None,
+    say: Say = say_nothing,
+    around: Callable[[Running], None] = lambda _: None,
+) -> Round:
+    """Measure one load on a freshly started server, after a warm-up.
+
+    Args:
+        program: what to start.
+        load: what to post; its `first_sequence` is set here.
+        parent: folder for the round's temporary folder, on the disk to be measured.
+        say: told what goes on.
+        around: called with the server just before the load and just after its drain.
+
+    Raises:
+        ChildError: a process did not do its part.
+    """
+    with stage(program, parent, say) as it:
+        it.post(WARM_UP)
+        it.drain()
+        it.rss_curve.clear()
+        pids = (it.server.pid, it.receiver.child.pid)
+        around(it.server)
+        before = [cpu_seconds(pid) for pid in pids]
+        summary = it.post(msgspec.structs.replace(load, first_sequence=MEASURED_FROM))
+        it.drain()
+        after = [cpu_seconds(pid) for pid in pids]
+        around(it.server)
+        resident = memory(it.server.pid)
+        ledger, exit_code = it.close()
+        measured = pace(ledger, MEASURED_FROM)
+        thousands = measured.events / 1000
+        return Round(
+            program=program.name,
+            load=load,
+            pace=measured,
+            cost=Cost(
+                server_cpu_s=(after[0] - before[0]) / thousands,
+                load_cpu_s=summary.cpu_s / thousands,
+                receiver_cpu_s=(after[1] - before[1]) / thousands,
+                memory=resident,
+                disk_bytes_per_event=database_bytes(it.directory) / it.acknowledged,
+            ),
+            verdict=ledger.verdict(),
+            summary=summary,
+            exit_code=exit_code,
+            rss_curve=it.rss_curve,
+        )
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    return {
+        "cpus": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "kernel": os.uname().release,
+        "load_average": os.getloadavg()[0],
+    }

@@ -1,0 +1,34 @@
+"""The bytes that the load generator sends, the receiver checks and the ledger reads.
+
+Every event carries a payload of one fixed shape and length with a sequence number at a fixed
+place, so that both ends can make and check it with a slice instead of a JSON parser.
+"""
+
+import struct
+
+EVENT_TYPE = "bench.event"
+PAYLOAD_BYTES = 250
+SEQUENCE_DIGITS = 12
+
+PAYLOAD_HEAD = b'{"sequence":"'
+PAYLOAD_TAIL = b'","note":"' + b"x" * (PAYLOAD_BYTES - 13 - SEQUENCE_DIGITS - 12) + b'"}'
+SEQUENCE = slice(len(PAYLOAD_HEAD), len(PAYLOAD_HEAD) + SEQUENCE_DIGITS)
+
+EVENT_HEAD = b'{"event_type":"' + EVENT_TYPE.encode() + b'","payload":'
+
+TOKEN_BYTES = 48
+POSTED = struct.Struct(f"={TOKEN_BYTES}sqqqq")
+"""One acknowledged post: token, sequence, intended, sent and acknowledged (ns, monotonic)."""
+
+RECEIVED = struct.Struct(f"={TOKEN_BYTES}s{SEQUENCE_DIGITS}sq")
+"""One delivery: token, sequence digits as they stood in the body, received (ns, monotonic)."""
+
+
+def payload(sequence: int) -> bytes:
+    """The payload of one event: a JSON object of `PAYLOAD_BYTES` bytes."""
+    return b"%b%012d%b" % (PAYLOAD_HEAD, sequence, PAYLOAD_TAIL)
+
+
+def event_body(sequence: int) -> bytes:
+    """The request body that posts the event of that sequence number."""
+    return b"%b%b}" % (EVENT_HEAD, payload(sequence))

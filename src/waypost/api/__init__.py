@@ -1,0 +1,1 @@
+"""The native HTTP API: routes and their shapes, over the operations."""

@@ -1,0 +1,45 @@
+"""The commands, gathered."""
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from waypost import __version__
+from waypost.cli import settings
+from waypost.model.errors import WaypostError
+
+
+class Program(TyperGroup):
+    """Ends a command that was refused with the reason, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (WaypostError, OSError) as error:
+            typer.echo(f"waypost: {error}", err=True)
+            sys.exit(1)
+
+
+app = typer.Typer(
+    cls=Program,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    help="""Waypost accepts events, keeps them, and delivers them as signed webhooks.
+
+    **To look around:** `waypost dev` starts everything, with a receiver and a first event.
+
+    **To run it:** `waypost serve`, then `waypost keys create --name my-app`.
+    """,
+)
+app.command("config")(settings.show)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

@@ -1,0 +1,89 @@
+"""Time and chance: the only module that reads either."""
+
+import secrets
+import time
+from typing import Protocol
+
+from waypost.model import ids
+
+
+class Clock(Protocol):
+    """What the rest of Waypost knows of time."""
+
+    def now_us(self) -> int:
+        """Return the wall clock, UTC microseconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back; only differences mean something."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now_us(self) -> int:
+        """Return the wall clock, UTC microseconds since 1970."""
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        return time.monotonic()
+
+
+class Entropy(Protocol):
+    """What the rest of Waypost knows of chance."""
+
+    def bits(self, count: int) -> int:
+        """Return `count` random bits as a number, fit for secrets."""
+        ...
+
+    def fraction(self) -> float:
+        """Return a number in [0, 1), fit for jitter."""
+        ...
+
+
+class SystemEntropy:
+    """The operating system's randomness."""
+
+    def bits(self, count: int) -> int:
+        """Return `count` random bits as a number, fit for secrets."""
+        return secrets.randbits(count)
+
+    def fraction(self) -> float:
+        """Return a number in [0, 1), fit for jitter."""
+        return secrets.randbits(53) / (1 << 53)
+
+
+class IdSource:
+    """Makes ids that grow strictly, whatever the wall clock does. Not for use by many threads.
+
+    The chance of an id is a random 62-bit start that is taken anew every 1,024 ids and counted up
+    in odd steps between, so that one id costs no system call; an id is unguessable enough to be
+    unique, never a secret.
+    """
+
+    def __init__(self, clock: Clock, entropy: Entropy) -> None:
+        """Take the clock and the chance that the ids are made of."""
+        self._clock = clock
+        self._entropy = entropy
+        self._last_us = 0
+        self._chance = 0
+        self._step = 0
+        self._left = 0
+
+    def next(self) -> bytes:
+        """Return a new id: greater than every id that this source has made."""
+        return self.next_at()[0]
+
+    def next_at(self) -> tuple[bytes, int]:
+        """Return a new id and the moment that it carries, UTC microseconds."""
+        now = self._clock.now_us()
+        self._last_us = now if now > self._last_us else self._last_us + 1
+        if not self._left:
+            self._chance = self._entropy.bits(62)
+            self._step = self._entropy.bits(61) | 1
+            self._left = 1024
+        self._left -= 1
+        self._chance = (self._chance + self._step) & ids.MAX_CHANCE
+        return ids.make(self._last_us, self._chance), self._last_us

@@ -1,0 +1,297 @@
+"""One connection to a receiver: writes a request, reads its bounded answer, may do so again.
+
+A call is one request on its way; a connection carries one call at a time. It knows HTTP/1 and
+nothing of deadlines, pools or deliveries. Whatever the receiver sends, memory stays bounded: all
+heads of an answer (interim ones included) share one cap, the body has one, and so have the bytes
+on the wire, which chunk extensions and trailers would else inflate.
+
+Sources: RFC 9112 (framing), RFC 9110, sections 15.2 (interim answers) and 10.2.3 (Retry-After).
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Final, cast
+
+import httptools
+
+from waypost.model.exchange import Exchange, FailureKind
+from waypost.model.ids import Id
+from waypost.policy.urls import Destination
+
+HEAD_MAX: Final = 32 * 1024
+INTERIM_MAX: Final = 8
+
+_SWITCHING: Final = 101
+_FINAL: Final = 200
+_STATUS_END: Final = 600
+_BODILESS: Final = (204, 304)
+_KEEP_ALIVE: Final = re.compile(rb"timeout\s*=\s*([0-9]{1,9})", re.IGNORECASE)
+_NOTED: Final = frozenset({b"content-length", b"transfer-encoding", b"retry-after", b"keep-alive"})
+
+Key = tuple[Id, str, str, int]
+"""Project, scheme, host, port: connections are never shared between projects."""
+
+Done = Callable[[Exchange], None]
+
+
+class Call:
+    """One request on its way, until its `done` was called."""
+
+    __slots__ = (
+        "_abort",
+        "body",
+        "connect_us",
+        "connection",
+        "deadline",
+        "destination",
+        "dialling",
+        "done",
+        "head",
+        "key",
+        "resent",
+        "resolve_us",
+        "sent_at",
+        "started_at",
+        "tls_us",
+    )
+
+    def __init__(
+        self,
+        abort: Callable[["Call"], None],
+        key: Key,
+        destination: Destination,
+        head: bytes,
+        body: bytes,
+        started_at: float,
+        deadline: float,
+        done: Done,
+    ) -> None:
+        """Keep what is sent, where to, until when (monotonic seconds), and who hears of the end."""
+        self._abort = abort
+        self.key = key
+        self.destination = destination
+        self.head = head
+        self.body = body
+        self.started_at = self.sent_at = started_at
+        self.deadline = deadline
+        self.done = done
+        self.connection: Connection | None = None
+        self.dialling: asyncio.Task[None] | None = None
+        self.resent = False
+        self.resolve_us = self.connect_us = self.tls_us = 0
+
+    def abort(self) -> None:
+        """Break off: `done` hears of ABORTED soon after, not from inside this call.
+
+        Without effect where the call has ended.
+        """
+        self._abort(self)
+
+
+class Connection(asyncio.Protocol):
+    """An HTTP/1 connection that carries one exchange at a time.
+
+    Attributes:
+        key: whom it belongs to and where it leads.
+        call: the call whose answer it reads, or None.
+        transport: set as soon as the connection stands.
+        status: the final status of the present answer, 0 before it came.
+        retry_after: its `Retry-After`; empty where several disagree, None where there is none.
+        keep_alive_s: how long the receiver says it keeps an idle connection; None: it does not say.
+        first_byte_at: when the first byte of the answer came, monotonic seconds; 0.0 before.
+        reused: it has carried an exchange before.
+        reusable: after an answer: the connection may carry another exchange.
+    """
+
+    __slots__ = (
+        "_body_max",
+        "_broken",
+        "_framed",
+        "_interim",
+        "_left",
+        "_now",
+        "_on_answer",
+        "_on_broken",
+        "_on_lost",
+        "_over",
+        "_parser",
+        "_pieces",
+        "_reading",
+        "_room",
+        "born_at",
+        "call",
+        "expires_at",
+        "first_byte_at",
+        "keep_alive_s",
+        "key",
+        "retry_after",
+        "reusable",
+        "reused",
+        "status",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        key: Key,
+        *,
+        now: Callable[[], float],
+        body_max: int,
+        on_answer: Callable[["Connection"], None],
+        on_broken: Callable[["Connection", FailureKind, str], None],
+        on_lost: Callable[["Connection", Exception | None], None],
+    ) -> None:
+        """Take what to call: a complete answer, an unusable one, and the end of the connection."""
+        self.key = key
+        self.call: Call | None = None
+        self.born_at = self.expires_at = now()
+        self.reused = False
+        self._now = now
+        self._body_max = body_max
+        self._on_answer = on_answer
+        self._on_broken = on_broken
+        self._on_lost = on_lost
+        self._parser = httptools.HttpResponseParser(self)
+        self._reading = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def send(self, request: bytes) -> None:
+        """Write a whole request, and expect its answer."""
+        self.status = 0
+        self.retry_after: str | None = None
+        self.keep_alive_s: int | None = None
+        self.first_byte_at = 0.0
+        self.reusable = False
+        self._pieces: list[bytes] = []
+        self._room = self._body_max
+        self._left = HEAD_MAX
+        self._interim = 0
+        self._framed = False
+        self._over = False
+        self._broken: tuple[FailureKind, str] | None = None
+        self._reading = True
+        self.transport.write(request)
+
+    @property
+    def body(self) -> bytes:
+        """The first bytes of the answer's body."""
+        return b"".join(self._pieces)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; bytes that nobody asked for end the connection."""
+        if not self._reading:
+            self.transport.abort()
+            return
+        if not self.first_byte_at:
+            self.first_byte_at = self._now()
+        if len(data) <= self._left:
+            self._left -= len(data)
+            self._parse(data)
+        else:
+            self._parse_bounded(data)
+        if self._over:
+            self._conclude()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Take the end of the connection as the end of a body that has no other."""
+        if self._reading and error is None and self.status and not self._framed:
+            self._conclude()
+        self._reading = False
+        self._on_lost(self, error)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # After a complete answer this is only the reason not to use the connection again.
+            self.reusable = False
+            if not self._over:
+                self._break(FailureKind.PROTOCOL, "the receiver's answer is not valid HTTP/1")
+
+    def _parse_bounded(self, data: bytes) -> None:
+        while data and not self._broken:
+            piece, data = data[: self._left], data[self._left :]
+            self._left -= len(piece)
+            self._parse(piece)
+            if data and not self._left:
+                self._cut()
+                return
+
+    def _cut(self) -> None:
+        self.reusable = False
+        self._over = True
+        if not self.status:
+            self._break(FailureKind.TOO_LARGE, "the receiver's answer has too large a head")
+
+    def _break(self, kind: FailureKind, text: str) -> None:
+        self._over = True
+        self._broken = self._broken or (kind, text)
+
+    def _conclude(self) -> None:
+        self._reading = False
+        if self._broken is None:
+            self._on_answer(self)
+        else:
+            self._on_broken(self, *self._broken)
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Note bytes after a complete answer: they belong to no request."""
+        if self._over:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note the few headers that matter; a trailer is none of them."""
+        name = name.lower()
+        if name not in _NOTED or self.status:
+            return
+        if name == b"content-length":
+            self._framed = True
+        elif name == b"transfer-encoding":
+            self._framed = value.lower().rstrip().endswith(b"chunked")
+        elif name == b"retry-after":
+            text = value.decode("latin-1").strip()
+            self.retry_after = text if self.retry_after in {None, text} else ""
+        else:
+            kept = _KEEP_ALIVE.search(value)
+            self.keep_alive_s = int(kept[1]) if kept else None
+
+    def on_headers_complete(self) -> None:
+        """Tell the final answer from an interim one."""
+        status = self._parser.get_status_code()
+        if _FINAL <= status < _STATUS_END:
+            self.status = status
+            # A body in one-byte chunks costs six bytes on the wire for each of its own.
+            self._left = HEAD_MAX + 6 * self._body_max
+            self._over = status in _BODILESS
+        elif status == _SWITCHING or not 100 <= status < _FINAL:
+            self._break(FailureKind.PROTOCOL, f"the receiver answered with status {status}")
+        else:
+            self._interim += 1
+            if self._interim > INTERIM_MAX:
+                self._break(FailureKind.PROTOCOL, "the receiver sent too many interim answers")
+
+    def on_body(self, piece: bytes) -> None:
+        """Keep the body up to its cap; what lies beyond is not waited for."""
+        if len(piece) > self._room:
+            piece = piece[: self._room]
+            self._over = True
+        self._room -= len(piece)
+        self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        """End the exchange, or pass over an interim answer."""
+        if self.status:
+            # Cut before its end, the answer leaves bytes in flight.
+            self.reusable = (not self._over or self.status in _BODILESS) and bool(
+                self._parser.should_keep_alive()
+            )
+            self._over = True
+        else:
+            self.retry_after = self.keep_alive_s = None
+            self._framed = False

@@ -1,0 +1,497 @@
+"""The dispatcher, the second hot path: from what is owed to what is settled.
+
+1. work enters a lane: just committed, or by a refill from the database;
+2. a lane's next work starts where the process has a free slot;
+3. send: render, sign and post;
+4. decide: a pure function of the answer;
+5. settle: the delivery's change and its attempt, in one commit;
+6. after that commit the work leaves its lane, or waits there for its next try.
+
+A slot is held until the settling is committed, so that no more deliveries than there are slots can
+be repeated after a crash. A try that takes longer than a second moves to a slow slot, of which
+there are others: receivers that hang do not hold the slots of those that answer.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from waypost.clock import Clock, Entropy
+from waypost.engine import recorder
+from waypost.engine.alarms import Alarms
+from waypost.engine.receiver import Receiver, Waiting
+from waypost.engine.recorder import Try
+from waypost.engine.refiller import Refiller
+from waypost.engine.router import Router
+from waypost.engine.sender import Sender
+from waypost.engine.upkeep import Upkeep
+from waypost.model.delivery import DeliveryState, Owed, Timings
+from waypost.model.event import Event
+from waypost.model.exchange import Exchange, FailureKind, Reply
+from waypost.model.ids import Id
+from waypost.model.subscription import SigningKey, Subscription
+from waypost.policy import outcome as outcomes
+from waypost.policy.lane import Lane, Work
+from waypost.policy.outcome import Outcome, OutcomeKind
+from waypost.policy.retry import RetryPolicy
+from waypost.policy.settle import Delivered, GaveUp, RetryAt, Transition, internal_failure, settle
+from waypost.storage.changes import Settlement
+from waypost.storage.store import Store
+
+_log = structlog.get_logger(__name__)
+
+SLOW_AFTER_US: Final = 1_000_000
+_SWEEP_S: Final = 0.25
+_KEEP_EVENT_US: Final = 10_000_000
+"""Work that is due later than this does not keep its event in memory."""
+
+_DEFAULT_POLICY: Final = RetryPolicy()
+_INTERNAL: Final = Outcome(OutcomeKind.FAILED, 0, b"internal error; see the server's log")
+
+
+class DispatcherConfig(msgspec.Struct, frozen=True):
+    """Limits of the dispatcher.
+
+    Attributes:
+        max_in_flight: tries in flight or being settled, slow ones aside.
+        max_slow: tries in flight that have taken more than a second.
+        window: deliveries that one lane holds at most.
+        payload_bytes: memory for the payloads of waiting work, bytes; about.
+        disable_after_us: nothing but failures for so long disables a subscription.
+    """
+
+    max_in_flight: int = 1_000
+    max_slow: int = 2_000
+    window: int = 1_000
+    payload_bytes: int = 32 * 1024 * 1024
+    disable_after_us: int = 5 * 24 * 3600 * 1_000_000
+
+
+class Dispatcher:
+    """Sends what is owed. For the loop's thread alone.
+
+    Attributes:
+        delivered: how many deliveries were delivered.
+        retried: how many tries failed and are followed by another.
+        given_up: how many deliveries failed for good.
+        held_bytes: payload bytes of work that is in memory.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with
+        self,
+        loop: asyncio.AbstractEventLoop,
+        store: Store,
+        router: Router,
+        sender: Sender,
+        clock: Clock,
+        entropy: Entropy,
+        config: DispatcherConfig,
+    ) -> None:
+        """Take what the dispatcher works with; nothing is sent before `start`."""
+        self._loop = loop
+        self._store = store
+        self._router = router
+        self._sender = sender
+        self._clock = clock
+        self._entropy = entropy
+        self._config = config
+        self._keys: dict[Id, tuple[SigningKey, ...]] = {}
+        self._receivers: dict[Id, Receiver] = {}
+        self._waiting = Waiting()
+        self._fast: dict[Id, Work] = {}
+        self._slow: dict[Id, Work] = {}
+        self._alarms = Alarms(loop, clock, self._pump)
+        self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
+        self._upkeep = Upkeep(store, router, clock, self.subscription_changed)
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._landed: asyncio.Event | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stopping = False
+        self.delivered = 0
+        self.retried = 0
+        self.given_up = 0
+        self.held_bytes = 0
+
+    @property
+    def in_flight_count(self) -> int:
+        """How many tries are in flight or being settled."""
+        return len(self._fast) + len(self._slow)
+
+    @property
+    def slow_count(self) -> int:
+        """How many of them have taken more than a second."""
+        return len(self._slow)
+
+    @property
+    def lane_count(self) -> int:
+        """How many lanes are in memory."""
+        return len(self._receivers)
+
+    def in_flight(self, delivery_id: Id) -> bool:
+        """Tell whether a try of this delivery is in flight or being settled."""
+        return delivery_id in self._fast or delivery_id in self._slow
+
+    # 1. Work enters.
+
+    async def start(
+        self,
+        keys: dict[Id, tuple[SigningKey, ...]],
+        lanes: Sequence[tuple[Id, Id]],
+    ) -> None:
+        """Go on with everything that is owed.
+
+        Args:
+            keys: the signing keys of every subscription.
+            lanes: every (project, subscription) that is owed something.
+        """
+        self._keys = keys
+        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+        for project_id, subscription_id in lanes:
+            subscription = self._router.find(project_id, subscription_id)
+            if subscription is None or subscription.disabled_by is not None:
+                self._upkeep.clear(project_id, subscription_id, ())
+            else:
+                receiver = self._receiver(subscription, empty=False)
+                self._pump(receiver)
+
+    def committed(
+        self, subscription: Subscription, delivery_id: Id, due_us: int, event: Event
+    ) -> None:
+        """Take a delivery that was just committed with its event."""
+        receiver = self._receivers.get(subscription.id)
+        if receiver is None:
+            present = self._router.find(subscription.project_id, subscription.id)
+            if present is None:
+                return  # deleted since; what is owed was cleared or will be
+            receiver = self._receiver(present, empty=True)
+        size = len(event.payload)
+        keep = self.held_bytes + size <= self._config.payload_bytes
+        work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
+        if receiver.lane.push(work, due_us) and keep:
+            self.held_bytes += size
+        self._pump(receiver)
+
+    def owed(self, owed: Sequence[Owed]) -> None:
+        """Take deliveries that were just committed by something other than ingest."""
+        for one in owed:
+            receiver = self._receivers.get(one.subscription_id)
+            if receiver is None:
+                present = self._router.find(one.project_id, one.subscription_id)
+                if present is None:
+                    continue
+                receiver = self._receiver(present, empty=True)
+            work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
+            receiver.lane.push(work, self._clock.now_us())
+            self._pump(receiver)
+
+    def _receiver(self, subscription: Subscription, *, empty: bool) -> Receiver:
+        address = self._sender.address(subscription, self._keys.get(subscription.id, ()))
+        lane = Lane(subscription.concurrency, self._config.window, empty=empty)
+        receiver = self._receivers[subscription.id] = Receiver(subscription, address, lane)
+        return receiver
+
+    def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:
+        for work in entered:
+            if work.event is not None:
+                size = len(work.event.payload)
+                if self.held_bytes + size > self._config.payload_bytes:
+                    work.event = None
+                else:
+                    self.held_bytes += size
+        self._pump(receiver)
+
+    # 2. Work starts.
+
+    def _pump(self, receiver: Receiver) -> None:
+        """Start what may start now, and see to it that the rest starts later."""
+        if self.stopping:
+            return
+        lane = receiver.lane
+        now_us = self._clock.now_us()
+        while self._has_slot(receiver):
+            work = lane.pop(now_us)
+            if work is None:
+                break
+            self._begin(receiver, work, now_us)
+        else:
+            if lane.has_ready():
+                self._waiting.add(receiver)
+        if not lane.complete and lane.needs_refill():
+            self._refiller.refill(receiver)
+        wake_us = lane.wake_at(now_us)
+        if wake_us is not None:
+            self._alarms.set(receiver, wake_us)
+
+    def _has_slot(self, receiver: Receiver) -> bool:
+        if receiver.suspect:
+            return len(self._slow) < self._config.max_slow
+        return len(self._fast) < self._config.max_in_flight
+
+    def _begin(self, receiver: Receiver, work: Work, now_us: int) -> None:
+        work.started_us = now_us
+        work.slow = receiver.suspect
+        (self._slow if work.slow else self._fast)[work.id] = work
+        if work.event is None:
+            self._spawn(self._load(receiver, work))
+        else:
+            self._send(receiver, work, work.event, now_us)
+
+    async def _load(self, receiver: Receiver, work: Work) -> None:
+        project_id = receiver.subscription.project_id
+        try:
+            event = await self._refiller.load(project_id, work.event_id)
+        except Exception:
+            _log.exception("load_failed")
+            event = None
+        if event is None:
+            self._conclude_fault(receiver, work)
+        else:
+            self._send(receiver, work, event, self._clock.now_us())
+
+    # 3. Send.
+
+    def _send(self, receiver: Receiver, work: Work, event: Event, now_us: int) -> None:
+        try:
+            self._sender.send(
+                receiver.address, work, event, now_us, partial(self._answered, receiver, work)
+            )
+        except Exception:
+            _log.exception("send_failed")
+            self._conclude_fault(receiver, work)
+
+    # 4. Decide.
+
+    def _answered(self, receiver: Receiver, work: Work, exchange: Exchange) -> None:
+        work.call = None
+        receiver.lane.landed()
+        if not isinstance(exchange, Reply) and exchange.kind is FailureKind.ABORTED:
+            # Nothing is known of it and nobody is to blame: it stays owed as it is.
+            self._free(work)
+            return
+        now_us = self._clock.now_us()
+        outcome = outcomes.classify(exchange, now_us)
+        transition = self._decide(receiver, work, outcome, now_us)
+        self._observe(receiver, outcome, now_us)
+        tried = Try(
+            receiver.subscription.project_id,
+            receiver.subscription.id,
+            work,
+            outcome,
+            exchange.timings,
+            exchange.resent,
+            now_us,
+        )
+        self._settle(receiver, tried, transition)
+
+    def _decide(
+        self, receiver: Receiver, work: Work, outcome: Outcome, now_us: int
+    ) -> Transition:
+        schedule = receiver.subscription.retry_schedule_s
+        return settle(
+            work.attempts,
+            outcome,
+            _DEFAULT_POLICY if schedule is None else RetryPolicy(schedule),
+            now_us,
+            jitter=self._entropy.fraction() if outcome.kind is OutcomeKind.FAILED else 0.0,
+            failing_since_us=receiver.failing_since_us,
+            disable_after_us=self._config.disable_after_us,
+        )
+
+    def _observe(self, receiver: Receiver, outcome: Outcome, now_us: int) -> None:
+        """Let the lane and the subscription's record know how the receiver fares."""
+        if outcome.kind is OutcomeKind.DELIVERED:
+            receiver.suspect = False
+            receiver.lane.succeeded()
+            if receiver.failing_since_us is not None:
+                receiver.failing_since_us = None
+                self._upkeep.unsaved(receiver)
+            return
+        receiver.suspect = outcome.timeout
+        receiver.lane.failed(
+            now_us,
+            slow_down=outcome.slow_down or outcome.timeout,
+            retry_after_s=outcome.retry_after_s,
+        )
+        if receiver.failing_since_us is None:
+            receiver.failing_since_us = now_us
+            self._upkeep.unsaved(receiver)
+
+    def _conclude_fault(self, receiver: Receiver, work: Work) -> None:
+        """An error of our own kept a delivery from being tried: three times, then diverted."""
+        receiver.lane.landed()
+        work.faults += 1
+        now_us = self._clock.now_us()
+        transition = internal_failure(work.faults, now_us, self._entropy.fraction())
+        subscription = receiver.subscription
+        tried = Try(
+            subscription.project_id, subscription.id, work, _INTERNAL, Timings(), False, now_us
+        )
+        self._settle(receiver, tried, transition)
+
+    # 5. Settle.
+
+    def _settle(self, receiver: Receiver, tried: Try, transition: Transition) -> None:
+        done = self._settled
+        ending = receiver.ending
+        if isinstance(transition, Delivered):
+            settlement = recorder.final(
+                tried, DeliveryState.DELIVERED, None, divert=False, done=done
+            )
+        elif isinstance(transition, RetryAt) and ending is None:
+            settlement = recorder.retry(tried, transition.due_us, done)
+        elif ending is not None:
+            settlement = recorder.final(
+                tried, ending.state, ending.reason, divert=ending.divert, done=done
+            )
+        else:
+            assert isinstance(transition, GaveUp)  # noqa: S101 - the one that is left
+            settlement = recorder.final(
+                tried, DeliveryState.FAILED, transition.reason, divert=transition.divert, done=done
+            )
+            if transition.disable is not None:
+                self._spawn(
+                    self._upkeep.disable(
+                        receiver.subscription.project_id,
+                        receiver.subscription.id,
+                        transition.disable,
+                    )
+                )
+        settlement.context = (receiver, tried.work)
+        self._store.settle(settlement)
+        if receiver.lane.has_ready():
+            self._pump(receiver)
+
+    # 6. After the commit.
+
+    def _settled(self, settlement: Settlement) -> None:
+        receiver, work = settlement.context
+        lane: Lane = receiver.lane
+        self._free(work)
+        if settlement.late or settlement.retry_at_us is None:
+            lane.leave(work.id)
+            self._unload(work)
+            self._count(settlement)
+        else:
+            self.retried += 1
+            now_us = self._clock.now_us()
+            due_us = settlement.retry_at_us
+            if not lane.retry(work, due_us, now_us) or due_us > now_us + _KEEP_EVENT_US:
+                self._unload(work)
+        if self._waiting:
+            self._pump(self._waiting.next())
+        self._pump(receiver)
+
+    def _count(self, settlement: Settlement) -> None:
+        if settlement.late or settlement.delivery is None:
+            return
+        if settlement.delivery[4] == DeliveryState.DELIVERED:
+            self.delivered += 1
+        else:
+            self.given_up += 1
+
+    def _free(self, work: Work) -> None:
+        (self._slow if work.slow else self._fast).pop(work.id, None)
+        if self._landed is not None and not self.in_flight_count:
+            self._landed.set()
+
+    def _unload(self, work: Work) -> None:
+        if work.event is not None:
+            self.held_bytes -= len(work.event.payload)
+            work.event = None
+
+    # What people and receivers change.
+
+    def subscription_changed(
+        self, subscription: Subscription, keys: tuple[SigningKey, ...] | None = None
+    ) -> None:
+        """Take a subscription's new settings: every try that starts from now on goes by them.
+
+        Args:
+            subscription: as the database holds it now.
+            keys: its signing keys, where they have changed.
+        """
+        if keys is not None:
+            self._keys[subscription.id] = keys
+        receiver = self._receivers.get(subscription.id)
+        if receiver is None:
+            if subscription.disabled_by is not None:
+                self._upkeep.clear(subscription.project_id, subscription.id, ())
+            return
+        address = self._sender.address(subscription, self._keys.get(subscription.id, ()))
+        receiver.take(subscription, address)
+        if receiver.ending is not None:
+            self._end(receiver)
+        self._pump(receiver)
+
+    def subscription_deleted(self, project_id: Id, subscription_id: Id) -> None:
+        """Stop sending to a subscription, and cancel what it is owed."""
+        self._keys.pop(subscription_id, None)
+        receiver = self._receivers.pop(subscription_id, None)
+        if receiver is None:
+            self._upkeep.clear(project_id, subscription_id, ())
+            return
+        receiver.delete()
+        self._end(receiver)
+
+    def _end(self, receiver: Receiver) -> None:
+        for work in receiver.lane.forget():
+            self._unload(work)
+        subscription = receiver.subscription
+        self._upkeep.clear(subscription.project_id, subscription.id, receiver.lane.known)
+
+    # Once in a while.
+
+    def _sweep(self) -> None:
+        """Move tries that take long out of the fast slots; forget lanes that are empty."""
+        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+        before_us = self._clock.now_us() - SLOW_AFTER_US
+        moved: list[Work] = []
+        for work in self._fast.values():  # by the time of their start
+            if work.started_us > before_us or len(self._slow) + len(moved) >= self._config.max_slow:
+                break
+            if work.call is not None:
+                moved.append(work)
+        for work in moved:
+            del self._fast[work.id]
+            work.slow = True
+            self._slow[work.id] = work
+        for _ in moved:
+            if self._waiting:
+                self._pump(self._waiting.next())
+        self._upkeep.run_once()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Start nothing more; wait for what is in flight, and break off what takes too long.
+
+        When this returns every try that had an answer is settled.
+        """
+        self.stopping = True
+        self._alarms.stop()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self.in_flight_count:
+            self._landed = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._landed.wait(), timeout_s)
+            except TimeoutError:
+                await self._break_off()
+        await self._refiller.stop()
+        await self._upkeep.stop()
+
+    async def _break_off(self) -> None:
+        works = [*self._fast.values(), *self._slow.values()]
+        _log.warning("drain_timed_out", broken_off=len(works))
+        for work in works:
+            if work.call is not None:
+                work.call.abort()
+        if self._landed is not None:
+            await self._landed.wait()

@@ -1,0 +1,109 @@
+"""A receiver: what this process holds of one subscription that it sends for."""
+
+from collections import OrderedDict, deque
+
+import msgspec
+
+from waypost.engine.sender import Address
+from waypost.model.delivery import DeliveryState, Reason
+from waypost.model.ids import Id
+from waypost.model.subscription import DisabledBy, Subscription
+from waypost.policy.lane import Lane
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """What becomes of deliveries that are owed to a subscription that is no more."""
+
+    state: DeliveryState
+    reason: Reason
+    divert: bool
+
+
+DELETED = Ending(DeliveryState.CANCELLED, Reason.SUBSCRIPTION_DELETED, divert=False)
+
+_ENDINGS = {
+    DisabledBy.PERSON: Ending(
+        DeliveryState.CANCELLED, Reason.SUBSCRIPTION_DISABLED, divert=False
+    ),
+    DisabledBy.GONE: Ending(DeliveryState.FAILED, Reason.GONE, divert=True),
+    DisabledBy.FAILING: Ending(DeliveryState.FAILED, Reason.SUBSCRIPTION_FAILING, divert=True),
+}
+
+
+def ending_of(subscription: Subscription | None) -> Ending | None:
+    """Return what becomes of a subscription's pending deliveries; None where they stay owed."""
+    if subscription is None:
+        return DELETED
+    return None if subscription.disabled_by is None else _ENDINGS[subscription.disabled_by]
+
+
+class Receiver:
+    """A subscription's lane, its address and how it fares.
+
+    Attributes:
+        ending: set while the subscription is disabled or deleted: nothing is tried.
+        failing_since_us: when the present series of nothing but failures began, UTC microseconds.
+        suspect: its last try ran into its deadline: it uses slow slots only.
+        queued: it waits for a free slot.
+        armed_us: when its timer goes off, UTC microseconds; None where none is set.
+    """
+
+    __slots__ = (
+        "address",
+        "armed_us",
+        "ending",
+        "failing_since_us",
+        "lane",
+        "queued",
+        "subscription",
+        "suspect",
+    )
+
+    def __init__(self, subscription: Subscription, address: Address, lane: Lane) -> None:
+        """Make the receiver of a subscription."""
+        self.lane = lane
+        self.queued = False
+        self.suspect = False
+        self.armed_us: int | None = None
+        self.take(subscription, address)
+
+    def take(self, subscription: Subscription, address: Address) -> None:
+        """Take the subscription's present settings."""
+        self.subscription = subscription
+        self.address = address
+        self.ending = ending_of(subscription)
+        self.failing_since_us = subscription.failing_since_us
+        self.lane.resize(subscription.concurrency)
+        self.lane.paused = subscription.paused or self.ending is not None
+
+    def delete(self) -> None:
+        """The subscription was deleted: nothing is tried any more."""
+        self.ending = DELETED
+        self.lane.paused = True
+
+
+class Waiting:
+    """Receivers that wait for a free slot: served in turn, projects first, then lanes."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._projects: OrderedDict[Id, deque[Receiver]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        """Tell whether anybody waits."""
+        return bool(self._projects)
+
+    def add(self, receiver: Receiver) -> None:
+        """Put a receiver at the end of its project's line; it may wait already."""
+        if not receiver.queued:
+            receiver.queued = True
+            self._projects.setdefault(receiver.subscription.project_id, deque()).append(receiver)
+
+    def next(self) -> Receiver:
+        """Take the receiver whose turn it is."""
+        project_id, line = self._projects.popitem(last=False)
+        receiver = line.popleft()
+        receiver.queued = False
+        if line:
+            self._projects[project_id] = line
+        return receiver

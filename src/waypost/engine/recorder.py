@@ -1,0 +1,97 @@
+"""The recorder: what became of a try, as the rows that the committer writes together."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from waypost.model import ids
+from waypost.model.delivery import AttemptState, DeliveryState, Timings
+from waypost.model.ids import Id
+from waypost.policy.lane import Work
+from waypost.policy.outcome import Outcome, OutcomeKind
+from waypost.storage.changes import Settlement
+
+_encode = msgspec.msgpack.Encoder().encode
+
+Done = Callable[[Settlement], None]
+
+
+class Try(msgspec.Struct, frozen=True):
+    """One try that has ended.
+
+    Attributes:
+        resent: the request was written twice within the try.
+        ended_us: when it ended, UTC microseconds.
+    """
+
+    project_id: Id
+    subscription_id: Id
+    work: Work
+    outcome: Outcome
+    timings: Timings
+    resent: bool
+    ended_us: int
+
+
+def final(
+    tried: Try, state: DeliveryState, reason: str | None, *, divert: bool, done: Done
+) -> Settlement:
+    """Return the settlement that takes a delivery out of the queue."""
+    work = tried.work
+    number = work.attempts + 1
+    project_id, event_id = tried.project_id, work.event_id
+    subscription_id, ended_us = tried.subscription_id, tried.ended_us
+    return Settlement(
+        project_id,
+        event_id,
+        work.id,
+        work.attempts,
+        _attempt(tried, number),
+        done,
+        delivery=(
+            project_id,
+            event_id,
+            work.id,
+            subscription_id,
+            int(state),
+            number,
+            ended_us,
+            reason,
+        ),
+        diverted=(project_id, work.id, event_id, subscription_id, reason, ended_us, number)
+        if divert
+        else None,
+    )
+
+
+def retry(tried: Try, due_us: int, done: Done) -> Settlement:
+    """Return the settlement that keeps a delivery in the queue until `due_us`."""
+    work = tried.work
+    return Settlement(
+        tried.project_id,
+        work.event_id,
+        work.id,
+        work.attempts,
+        _attempt(tried, work.attempts + 1),
+        done,
+        retry_at_us=due_us,
+    )
+
+
+def _attempt(tried: Try, number: int) -> tuple[object, ...]:
+    work, outcome = tried.work, tried.outcome
+    delivered = outcome.kind is OutcomeKind.DELIVERED
+    return (
+        tried.project_id,
+        work.event_id,
+        ids.attempt_of(work.id, number, work.due_us),
+        work.id,
+        tried.subscription_id,
+        number,
+        int(AttemptState.SUCCESS if delivered else AttemptState.FAILED),
+        outcome.status_code,
+        outcome.response,
+        None,
+        _encode(tried.timings),
+        int(tried.resent),
+    )

@@ -1,0 +1,53 @@
+"""The router: the compiled subscriptions of every project, in memory.
+
+Changed only from the completion of the commit that changed the database, on the loop: what it
+holds is never older than an answer that anybody has got.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from waypost.model.ids import Id
+from waypost.model.subscription import Subscription
+from waypost.policy.routing import Routes
+
+
+class Router:
+    """Finds who wants an event."""
+
+    def __init__(self) -> None:
+        """Start with no project."""
+        self._projects: dict[Id, Routes] = {}
+
+    def load(self, versions: Mapping[Id, int], subscriptions: Iterable[Subscription]) -> None:
+        """Take everything that the database holds, at start."""
+        self._projects = {project: Routes(version) for project, version in versions.items()}
+        for subscription in subscriptions:
+            self.routes(subscription.project_id).put(subscription)
+
+    def routes(self, project_id: Id) -> Routes:
+        """Return a project's routes; an unknown project has none, at the first version."""
+        found = self._projects.get(project_id)
+        if found is None:
+            found = self._projects[project_id] = Routes(1)
+        return found
+
+    def apply(self, version: int, subscription: Subscription) -> None:
+        """Take a new or changed subscription; its project's routing now has this version."""
+        routes = self.routes(subscription.project_id)
+        routes.put(subscription)
+        routes.version = version
+
+    def refresh(self, subscription: Subscription) -> None:
+        """Take what has changed of a subscription without changing who hears of what."""
+        self.routes(subscription.project_id).put(subscription)
+
+    def remove(self, version: int, project_id: Id, subscription_id: Id) -> None:
+        """Forget a deleted subscription; its project's routing now has this version."""
+        routes = self.routes(project_id)
+        routes.drop(subscription_id)
+        routes.version = version
+
+    def find(self, project_id: Id, subscription_id: Id) -> Subscription | None:
+        """Return a subscription as it is now, or None."""
+        routes = self._projects.get(project_id)
+        return None if routes is None else routes.find(subscription_id)

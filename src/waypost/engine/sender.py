@@ -1,0 +1,142 @@
+"""The sender: one try of a delivery, from the event in memory to a request on its way.
+
+What does not change from event to event (where to, the start of the head, the keys) is prepared
+once for each subscription, as an `Address`.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from waypost import __version__
+from waypost.model import ids
+from waypost.model.delivery import Timings
+from waypost.model.errors import InvalidInput
+from waypost.model.event import Event
+from waypost.model.exchange import Exchange, FailureKind, TransportFailure
+from waypost.model.ids import Id
+from waypost.model.subscription import SigningKey, Subscription
+from waypost.policy import urls
+from waypost.policy.format import Format, Outgoing
+from waypost.policy.lane import Work
+from waypost.policy.urls import Destination
+
+USER_AGENT: Final = f"Waypost/{__version__}".encode()
+
+Done = Callable[[Exchange], None]
+
+
+class Call(Protocol):
+    """A request on its way."""
+
+    def abort(self) -> None:
+        """Break it off; its `done` hears of ABORTED."""
+        ...
+
+
+class Poster(Protocol):
+    """What the sender needs of the transport."""
+
+    def post(  # noqa: PLR0913 - one request's parts
+        self,
+        project_id: Id,
+        destination: Destination,
+        head: bytes,
+        body: bytes,
+        timeout_s: float,
+        done: Done,
+    ) -> Call:
+        """Send one request; `done` is called once, later."""
+        ...
+
+
+class Address:
+    """Where and how a subscription's deliveries are sent; made anew when its settings change."""
+
+    __slots__ = ("destination", "form", "keys", "project_id", "refusal", "start", "timeout_s")
+
+    def __init__(
+        self, subscription: Subscription, keys: tuple[SigningKey, ...], form: Format | None
+    ) -> None:
+        """Prepare what all deliveries of a subscription share."""
+        self.project_id = subscription.project_id
+        self.keys = keys
+        self.form = form
+        self.timeout_s = subscription.timeout_s
+        self.refusal: str | None = None if form else f"unknown format {subscription.format!r}"
+        self.destination: Destination | None = None
+        self.start = b""
+        try:
+            self.destination = urls.parse(subscription.url)
+        except InvalidInput as error:
+            self.refusal = error.message
+        else:
+            self.start = _start(self.destination, subscription.headers)
+
+
+def _start(destination: Destination, headers: Mapping[str, str]) -> bytes:
+    own = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items())
+    return b"POST %b HTTP/1.1\r\nhost: %b\r\nuser-agent: %b\r\naccept: */*\r\n%b" % (
+        destination.target,
+        destination.authority,
+        USER_AGENT,
+        own,
+    )
+
+
+class Sender:
+    """Renders, signs and sends."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: Poster,
+        formats: Mapping[str, Format],
+    ) -> None:
+        """Take the transport, and the formats by name, of every surface."""
+        self._loop = loop
+        self._transport = transport
+        self._formats = formats
+
+    def address(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> Address:
+        """Prepare a subscription's address. One that can't be sent to fails its tries."""
+        return Address(subscription, keys, self._formats.get(subscription.format))
+
+    def send(self, address: Address, work: Work, event: Event, now_us: int, done: Done) -> None:
+        """Start one try; `work.call` is the request on its way.
+
+        Args:
+            address: where to.
+            work: the delivery.
+            event: its event.
+            now_us: the present, UTC microseconds: the timestamp that is signed.
+            done: called once with what came back, later.
+
+        Raises:
+            Exception: the format failed; nothing was sent, `done` is not called.
+        """
+        form = address.form
+        if address.refusal is not None or form is None or address.destination is None:
+            failure = TransportFailure(FailureKind.DENIED, address.refusal or "", Timings())
+            self._loop.call_soon(done, failure)
+            return
+        number = work.attempts + 1
+        rendered = form.render(
+            Outgoing(
+                event,
+                ids.spell(ids.EVENT, event.id),
+                work.id,
+                ids.attempt_of(work.id, number, work.due_us),
+                number,
+                now_us // 1_000_000,
+                address.keys,
+            )
+        )
+        head = b"%b%bcontent-length: %d\r\n\r\n" % (
+            address.start,
+            rendered.head,
+            len(rendered.body),
+        )
+        work.call = self._transport.post(
+            address.project_id, address.destination, head, rendered.body, address.timeout_s, done
+        )

@@ -1,0 +1,153 @@
+"""Upkeep of subscriptions: how they fare is saved, those that must stop are stopped and cleared."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from waypost.clock import Clock
+from waypost.engine.receiver import Receiver, ending_of
+from waypost.engine.router import Router
+from waypost.model.ids import Id
+from waypost.model.subscription import DisabledBy, Subscription
+from waypost.storage import projects, queue, subscriptions
+from waypost.storage.store import Store
+
+_log = structlog.get_logger(__name__)
+
+_SAVE_EVERY_US: Final = 1_000_000
+_RETRY_S: Final = 1.0
+
+
+class Upkeep:
+    """Changes subscriptions on the dispatcher's behalf, behind its back."""
+
+    def __init__(
+        self,
+        store: Store,
+        router: Router,
+        clock: Clock,
+        changed: Callable[[Subscription], None],
+    ) -> None:
+        """Take the store, the router, and whom to tell of a subscription that was disabled."""
+        self._store = store
+        self._router = router
+        self._clock = clock
+        self._changed = changed
+        self._unsaved: dict[Id, Receiver] = {}
+        self._saved_us = 0
+        self._clearing: dict[Id, Collection[Id]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def unsaved(self, receiver: Receiver) -> None:
+        """Remember that `failing_since_us` of a receiver has changed."""
+        self._unsaved[receiver.subscription.id] = receiver
+
+    def run_once(self) -> None:
+        """Save what has changed, at most once a second."""
+        now_us = self._clock.now_us()
+        if self._unsaved and now_us - self._saved_us >= _SAVE_EVERY_US:
+            self._saved_us = now_us
+            self._spawn(self._save())
+
+    async def _save(self) -> None:
+        unsaved, self._unsaved = self._unsaved, {}
+        states = [
+            (r.subscription.project_id, r.subscription.id, r.failing_since_us)
+            for r in unsaved.values()
+        ]
+
+        def save(connection: Connection) -> None:
+            for project_id, subscription_id, since_us in states:
+                subscriptions.set_failing_since(connection, project_id, subscription_id, since_us)
+
+        try:
+            await self._store.write(save)
+        except Exception:
+            _log.exception("upkeep_save_failed")
+            self._unsaved = {**unsaved, **self._unsaved}
+            return
+        for project_id, subscription_id, since_us in states:
+            present = self._router.find(project_id, subscription_id)
+            if present is not None:
+                self._router.refresh(replace(present, failing_since_us=since_us))
+
+    async def disable(self, project_id: Id, subscription_id: Id, by: DisabledBy) -> None:
+        """Disable a subscription; from the commit on nothing is owed to it any more."""
+
+        def write(connection: Connection) -> tuple[int, Subscription] | None:
+            found = subscriptions.set_disabled(connection, project_id, subscription_id, by)
+            if found is None:
+                return None
+            return projects.bump_routing(connection, project_id), found
+
+        def after(result: tuple[int, Subscription] | None) -> None:
+            if result is not None:
+                self._router.apply(*result)
+                self._changed(result[1])
+
+        _log.warning("subscription_disabled", by=by.value, subscription=subscription_id.hex())
+        try:
+            await self._store.write(write, after)
+        except Exception:
+            # Its next failure disables it again.
+            _log.exception("upkeep_disable_failed")
+
+    def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
+        """End what a disabled or deleted subscription is owed, in chunks.
+
+        Args:
+            project_id: the project.
+            subscription_id: the subscription.
+            sparing: deliveries in flight, which settle by themselves; looked at anew each time.
+        """
+        running = subscription_id in self._clearing
+        self._clearing[subscription_id] = sparing
+        if not running:
+            self._spawn(self._clear(project_id, subscription_id))
+
+    async def _clear(self, project_id: Id, subscription_id: Id) -> None:
+        try:
+            while await self._clear_chunk(project_id, subscription_id):
+                pass
+        finally:
+            del self._clearing[subscription_id]
+
+    async def _clear_chunk(self, project_id: Id, subscription_id: Id) -> int:
+        ending = ending_of(self._router.find(project_id, subscription_id))
+        if ending is None:
+            return 0  # enabled again meanwhile: what is left stays owed
+        try:
+            return await self._store.write(
+                partial(
+                    queue.clear,
+                    project_id=project_id,
+                    subscription_id=subscription_id,
+                    state=ending.state,
+                    reason=ending.reason,
+                    divert=ending.divert,
+                    now_us=self._clock.now_us(),
+                    sparing=frozenset(self._clearing[subscription_id]),
+                )
+            )
+        except Exception:
+            _log.exception("upkeep_clear_failed")
+            await asyncio.sleep(_RETRY_S)
+            return 1
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Save what has changed; break off clearing, which goes on at the next start."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._unsaved:
+            await self._save()

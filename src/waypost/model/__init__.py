@@ -1,0 +1,1 @@
+"""Nouns: frozen values, state tables and errors. No I/O, no clock, no chance."""

@@ -1,0 +1,150 @@
+"""Deliveries: one event owed to one subscription, its states, and its attempts.
+
+A delivery is `pending` while it stands in the queue. It leaves the queue once, by one of three
+final states, and is never reopened: a resend or a replay is a new delivery.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import Final
+
+import msgspec
+
+from waypost.model.ids import Id
+
+
+class DeliveryState(IntEnum):
+    """The state of a delivery; the numbers are what the database keeps."""
+
+    PENDING = 0
+    DELIVERED = 1
+    FAILED = 2
+    CANCELLED = 3
+
+
+TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
+    DeliveryState.PENDING: frozenset(
+        {
+            DeliveryState.PENDING,
+            DeliveryState.DELIVERED,
+            DeliveryState.FAILED,
+            DeliveryState.CANCELLED,
+        }
+    ),
+    DeliveryState.DELIVERED: frozenset(),
+    DeliveryState.FAILED: frozenset(),
+    DeliveryState.CANCELLED: frozenset(),
+}
+"""Which state may follow which: PENDING to PENDING is a retry."""
+
+
+class DeliveryClass(IntEnum):
+    """What kind of work a delivery is: the lane weighs them."""
+
+    FRESH = 0
+    RETRY = 1
+    REPLAY = 2
+
+
+class Reason(StrEnum):
+    """Why a delivery ended without being delivered."""
+
+    EXHAUSTED = "retries_exhausted"
+    GONE = "receiver_gone"
+    SUBSCRIPTION_FAILING = "subscription_failing"
+    SUBSCRIPTION_DISABLED = "subscription_disabled"
+    SUBSCRIPTION_DELETED = "subscription_deleted"
+    INTERNAL = "internal"
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """A delivery as it stands in the queue.
+
+    Attributes:
+        due_us: when it may be tried, UTC microseconds.
+        attempts: how many tries were made; the next one is `attempts + 1`.
+    """
+
+    project_id: Id
+    id: Id
+    event_id: Id
+    subscription_id: Id
+    kind: DeliveryClass
+    due_us: int
+    attempts: int = 0
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A delivery as people see it, pending or final.
+
+    Attributes:
+        due_us: when a pending one is tried next, UTC microseconds; None for a final one.
+        finished_us: when a final one ended, UTC microseconds; None for a pending one.
+        diverted: it failed and stands in the dead-letter box.
+    """
+
+    project_id: Id
+    id: Id
+    event_id: Id
+    subscription_id: Id
+    event_type: str
+    state: DeliveryState
+    attempts: int
+    due_us: int | None = None
+    finished_us: int | None = None
+    reason: Reason | None = None
+    diverted: bool = False
+
+
+class Timings(msgspec.Struct, frozen=True, array_like=True):
+    """How long the parts of one attempt took, in microseconds; 0 for a part that did not happen."""
+
+    resolve_us: int = 0
+    connect_us: int = 0
+    tls_us: int = 0
+    first_byte_us: int = 0
+    total_us: int = 0
+
+
+class AttemptState(IntEnum):
+    """How one try ended; the numbers are what the database keeps."""
+
+    SUCCESS = 1
+    FAILED = 2
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One try of a delivery. When it started is the moment in its id.
+
+    Attributes:
+        status_code: the receiver's status, 0 where none came.
+        response: the start of the receiver's body, or the text of the transport's error.
+        reused_unknown: the request was sent a second time within this attempt, because a reused
+            connection died before any answer: the receiver may have seen it twice.
+    """
+
+    project_id: Id
+    id: Id
+    event_id: Id
+    delivery_id: Id
+    subscription_id: Id
+    number: int
+    state: AttemptState
+    status_code: int
+    response: bytes
+    timings: Timings
+    reused_unknown: bool = False
+
+
+class DivertedEvent(msgspec.Struct, frozen=True):
+    """A failed delivery kept in the dead-letter box, under the delivery's id."""
+
+    project_id: Id
+    id: Id
+    event_id: Id
+    subscription_id: Id
+    event_type: str
+    reason: Reason
+    diverted_us: int
+    attempts: int
+    status_code: int
+    response: bytes

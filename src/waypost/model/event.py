@@ -1,0 +1,62 @@
+"""Events: what happened, with the payload as the very bytes that came in."""
+
+from typing import Final
+
+import msgspec
+
+from waypost.model.ids import Id
+
+EVENT_TYPE: Final = r"^[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*$"
+EVENT_TYPE_MAX: Final = 256
+
+
+class Resource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A thing that an event is about."""
+
+    type: str
+    id: str
+
+
+class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an event may carry beside type and payload; all optional, none invented.
+
+    Stored as MessagePack; `cloudevent` holds the context attributes of a CloudEvent as they came.
+    """
+
+    idempotency_key: str | None = None
+    ordering_key: str | None = None
+    occurred_at_us: int | None = None
+    owner: str | None = None
+    user: str | None = None
+    request_id: str | None = None
+    platform: str | None = None
+    label: str | None = None
+    resource: Resource | None = None
+    related_resources: tuple[Resource, ...] = ()
+    metadata: dict[str, str] = {}
+    targets: tuple[Id, ...] = ()
+    cloudevent: dict[str, str | int | bool] | None = None
+    content_type: str | None = None
+    example: bool = False
+
+
+NO_ATTRIBUTES: Final = Attributes()
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An accepted event. When it was accepted is the moment in its id."""
+
+    project_id: Id
+    id: Id
+    type: str
+    payload: bytes
+    attributes: Attributes = NO_ATTRIBUTES
+    routing_version: int = 0
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """One repetition of an event's idempotency key: when, by which key, with the same body?"""
+
+    at_us: int
+    key_id: Id
+    same_body: bool

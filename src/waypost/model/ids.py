@@ -1,0 +1,97 @@
+"""Ids: 128-bit time-ordered values (UUIDv7), kept as 16 bytes and spelled only at the edge.
+
+The 48-bit millisecond timestamp of a UUIDv7 is followed by 12 bits that hold the fraction of the
+millisecond (RFC 9562, section 6.2, method 3), so that an id carries its moment to the microsecond
+and sorts by it. Nothing else needs to store when a thing was made.
+"""
+
+import re
+from typing import Final
+
+from waypost.model.errors import NotFound
+
+Id = bytes
+
+ID_BYTES: Final = 16
+EVENT: Final = "evt"
+SUBSCRIPTION: Final = "ep"
+ATTEMPT: Final = "atmpt"
+DELIVERY: Final = "dlv"
+REPLAY: Final = "rpl"
+PROJECT: Final = "prj"
+KEY: Final = "key"
+
+KINDS: Final = {
+    EVENT: "event",
+    SUBSCRIPTION: "event subscription",
+    ATTEMPT: "attempt",
+    DELIVERY: "delivery",
+    REPLAY: "replay",
+    PROJECT: "project",
+    KEY: "API key",
+}
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_VERSION_7: Final = 0x7000 << 64
+_VARIANT: Final = 0x2 << 62
+_CHANCE_BITS: Final = 62
+MAX_CHANCE: Final = (1 << _CHANCE_BITS) - 1
+FIRST: Final = b"\x00" * ID_BYTES
+LAST: Final = b"\xff" * ID_BYTES
+
+
+def make(at_us: int, chance: int) -> Id:
+    """Make an id for the moment `at_us` (UTC microseconds since 1970) with 62 bits of chance."""
+    millis, micros = divmod(at_us, 1000)
+    # Rounded up, so that moment() gives back exactly the microsecond that went in.
+    fraction = (micros * 4096 + 999) // 1000
+    value = (millis << 80) | _VERSION_7 | (fraction << 64) | _VARIANT | chance
+    return value.to_bytes(ID_BYTES, "big")
+
+
+def moment(identifier: Id) -> int:
+    """Return the moment that an id carries, in UTC microseconds since 1970."""
+    fraction = int.from_bytes(identifier[6:8], "big") & 0x0FFF
+    return int.from_bytes(identifier[:6], "big") * 1000 + fraction * 1000 // 4096
+
+
+def lowest(at_us: int) -> Id:
+    """Return the smallest id of the moment `at_us`: every id from then on is >= it."""
+    return make(max(at_us, 0), 0)
+
+
+def spell(kind: str, identifier: Id) -> str:
+    """Spell an id at the edge: `evt_` + UUID. `kind` is one of the prefixes of this module."""
+    digits = identifier.hex()
+    return (
+        f"{kind}_{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    )
+
+
+def read(kind: str, token: str) -> Id:
+    """Read a spelled id.
+
+    Raises:
+        NotFound: the token is not a well-formed one of this kind, so nothing can have it.
+    """
+    identifier = find(kind, token)
+    if identifier is None:
+        raise NotFound(KINDS.get(kind, kind))
+    return identifier
+
+
+def find(kind: str, token: str) -> Id | None:
+    """Read a spelled id, or return None where the token is not a well-formed one of this kind."""
+    prefix = f"{kind}_"
+    if not token.startswith(prefix) or _UUID.fullmatch(token, len(prefix)) is None:
+        return None
+    return bytes.fromhex(token[len(prefix) :].replace("-", ""))
+
+
+def attempt_of(delivery_id: Id, number: int, due_us: int) -> Id:
+    """Return the id of try `number` (from 1) of a delivery that is due at `due_us`.
+
+    It is a function of what the queue holds, so a try can be shown under its id before it starts.
+    """
+    chance = (int.from_bytes(delivery_id, "big") + number) & MAX_CHANCE
+    return make(due_us, chance)

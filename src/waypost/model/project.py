@@ -1,0 +1,66 @@
+"""Projects and keys: who may do what, and where."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from waypost.model.ids import Id
+
+
+class Environment(StrEnum):
+    """What a project is for."""
+
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+class Project(msgspec.Struct, frozen=True):
+    """One tenant in one environment, under an account."""
+
+    id: Id
+    account_id: Id
+    name: str
+    environment: Environment
+    strict_types: bool = False
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    EVENTS_WRITE = "events.write"
+    EVENTS_READ = "events.read"
+    SUBSCRIPTIONS_READ = "subscriptions.read"
+    SUBSCRIPTIONS_WRITE = "subscriptions.write"
+    ADMIN = "admin"
+
+
+PROJECT_SCOPES: Final = frozenset(
+    {
+        Scope.EVENTS_WRITE,
+        Scope.EVENTS_READ,
+        Scope.SUBSCRIPTIONS_READ,
+        Scope.SUBSCRIPTIONS_WRITE,
+    }
+)
+"""What a key may do where its creation names no scopes: all but administration."""
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A caller's secret, without the secret."""
+
+    id: Id
+    project_id: Id
+    name: str
+    scopes: frozenset[Scope]
+    expires_at_us: int | None = None
+    revoked_at_us: int | None = None
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is calling: a good key, and the project that the call is about."""
+
+    key_id: Id
+    key_name: str
+    project_id: Id
+    scopes: frozenset[Scope]

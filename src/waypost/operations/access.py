@@ -1,0 +1,166 @@
+"""Access: who is calling, what they may do, and how often.
+
+Every key of every project is held in memory under the digest of its secret, so that asking costs
+one hash and one look-up. What changes a key changes it here right after its commit.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from waypost.clock import Clock
+from waypost.model import ids
+from waypost.model.errors import NotAuthenticated, NotFound, NotPermitted, TooManyRequests
+from waypost.model.project import ApiKey, Principal, Scope
+from waypost.policy.credentials import digest
+from waypost.policy.rate import FULL, Allowance, spend
+
+NO_KEY: Final = "Please provide API key in Authorization header"
+BAD_FORM: Final = "Please provide API key in the form Authorization: [api-key]"
+UNKNOWN_KEY: Final = "Could not find API key"
+INACTIVE_KEY: Final = "API key is not active"
+
+BOOTSTRAP_ID: Final = ids.FIRST
+"""The id of the admin key that the configuration gives: it has no row in the database."""
+BOOTSTRAP_NAME: Final = "bootstrap"
+_ALL: Final = frozenset(Scope)
+
+
+class AccessConfig(msgspec.Struct, frozen=True):
+    """How often a key may ask, per process.
+
+    Attributes:
+        reads: for GET requests.
+        writes: for everything else; a batch of events is one request.
+    """
+
+    reads: Allowance = Allowance(per_s=1_000, burst=2_000)
+    writes: Allowance = Allowance(per_s=25_000, burst=50_000)
+
+
+class _Holder:
+    """A key in memory, and what is left of its allowances."""
+
+    __slots__ = ("expires_at_us", "principal", "reads_full_at", "revoked", "writes_full_at")
+
+    def __init__(self, key: ApiKey) -> None:
+        self.principal = Principal(
+            key.id, key.name, key.project_id, _ALL if Scope.ADMIN in key.scopes else key.scopes
+        )
+        self.expires_at_us = key.expires_at_us
+        self.revoked = key.revoked_at_us is not None
+        self.reads_full_at = FULL
+        self.writes_full_at = FULL
+
+
+class Access:
+    """Tells who calls. For the event loop's thread alone; none of it waits for anything."""
+
+    def __init__(self, clock: Clock, config: AccessConfig) -> None:
+        """Start with no key: nobody may do anything."""
+        self._clock = clock
+        self._config = config
+        self._by_digest: dict[bytes, _Holder] = {}
+        self._by_id: dict[ids.Id, _Holder] = {}
+        self._projects: set[ids.Id] = set()
+
+    def load(
+        self, projects: Iterable[ids.Id], keys: Iterable[tuple[bytes, ApiKey]]
+    ) -> None:
+        """Take everything that the database holds, at start: projects, and keys by digest."""
+        self._projects = set(projects)
+        for key_digest, key in keys:
+            self.add(key_digest, key)
+
+    def bootstrap(self, admin_key: str, project_id: ids.Id) -> None:
+        """Take the admin key of the configuration; its default project is `project_id`."""
+        key = ApiKey(BOOTSTRAP_ID, project_id, BOOTSTRAP_NAME, frozenset({Scope.ADMIN}))
+        self.add(digest(admin_key.encode()), key)
+
+    def add(self, key_digest: bytes, key: ApiKey) -> None:
+        """Take a new key."""
+        self._by_digest[key_digest] = self._by_id[key.id] = _Holder(key)
+
+    def revoke(self, key_id: ids.Id) -> None:
+        """Let a key be good for nothing from now on."""
+        holder = self._by_id.get(key_id)
+        if holder is not None:
+            holder.revoked = True
+
+    def add_project(self, project_id: ids.Id) -> None:
+        """Take a new project."""
+        self._projects.add(project_id)
+
+    def remove_project(self, project_id: ids.Id) -> None:
+        """Forget a deleted project, and let its keys be good for nothing."""
+        self._projects.discard(project_id)
+        for holder in self._by_id.values():
+            if holder.principal.project_id == project_id:
+                holder.revoked = True
+
+    def authenticate(
+        self, authorization: bytes | None, project: bytes | None, scope: Scope
+    ) -> Principal:
+        """Tell who calls, once it is sure that they may.
+
+        Args:
+            authorization: the value of the header of that name: `<key>` or `Bearer <key>`.
+            project: the value of the header `waypost-project`: an admin key may name any project,
+                another key only its own.
+            scope: what the call needs.
+
+        Raises:
+            NotAuthenticated: no key, or not a good one; in the words of lithic's API.
+            NotPermitted: the key lacks the scope.
+            NotFound: the project that is named is not there, or not the key's.
+        """
+        holder = self._holder(authorization)
+        principal = holder.principal
+        if scope not in principal.scopes:
+            raise NotPermitted(f"The API key lacks the scope {scope.value}.")
+        if project is None:
+            return principal
+        return self._in_project(principal, project)
+
+    def spend(self, principal: Principal, *, reads: bool) -> int:
+        """Count one request against the key's allowance; return how many are left.
+
+        Raises:
+            TooManyRequests: none was left.
+        """
+        holder = self._by_id[principal.key_id]
+        now = self._clock.monotonic()
+        if reads:
+            spent = spend(self._config.reads, holder.reads_full_at, now)
+            holder.reads_full_at = spent.full_at
+        else:
+            spent = spend(self._config.writes, holder.writes_full_at, now)
+            holder.writes_full_at = spent.full_at
+        if spent.wait_s:
+            raise TooManyRequests(retry_after_s=spent.wait_s)
+        return spent.remaining
+
+    def _holder(self, authorization: bytes | None) -> _Holder:
+        if not authorization:
+            raise NotAuthenticated(NO_KEY)
+        key = authorization
+        if key[:7].lower() == b"bearer ":
+            key = key[7:].strip()
+        if not key or b" " in key:
+            raise NotAuthenticated(BAD_FORM)
+        holder = self._by_digest.get(digest(key))
+        if holder is None:
+            raise NotAuthenticated(UNKNOWN_KEY)
+        expires = holder.expires_at_us
+        if holder.revoked or (expires is not None and expires <= self._clock.now_us()):
+            raise NotAuthenticated(INACTIVE_KEY)
+        return holder
+
+    def _in_project(self, principal: Principal, project: bytes) -> Principal:
+        named = ids.read(ids.PROJECT, project.decode("latin-1"))
+        if named == principal.project_id:
+            return principal
+        if Scope.ADMIN not in principal.scopes or named not in self._projects:
+            raise NotFound(ids.KINDS[ids.PROJECT])
+        return Principal(principal.key_id, principal.key_name, named, principal.scopes)

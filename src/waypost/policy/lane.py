@@ -1,0 +1,366 @@
+"""A lane: the head of one subscription's queue, and the rules for what may start from it when.
+
+The queue itself is in the database; the lane holds a window of it. Work enters in two ways: just
+committed, or by a refill from the database. One refill runs at a time, and three facts keep a
+delivery from entering twice or not at all:
+
+* `known` holds every delivery that is in the lane, waiting or in flight, until its settling is
+  committed; a refill passes them over.
+* what is settled while a refill reads is remembered (`_settled`), because the refill may still
+  have read it.
+* what was committed meanwhile and could not be taken marks the lane `dirty`: the database holds
+  more than the refill can have seen, so another refill follows.
+
+Just-committed work is taken directly only where the last refill reached the end of the queue and
+nothing is dirty; otherwise it would overtake what waits in the database.
+
+A lane has no clock and does no I/O: the moment is always an argument, in UTC microseconds.
+"""
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from waypost.model.delivery import DeliveryClass
+
+TURNS: Final = (
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.RETRY, DeliveryClass.FRESH, DeliveryClass.REPLAY),
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.RETRY, DeliveryClass.FRESH, DeliveryClass.REPLAY),
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.REPLAY, DeliveryClass.RETRY, DeliveryClass.FRESH),
+)
+"""Who goes first, turn by turn: of eight starts five are for first tries, two for retries and one
+for a replay; a class with nothing to do gives its turn to the next."""
+
+FAILURES_TO_THROTTLE: Final = 5
+"""So many failures in a row bring a lane down to one try at a time."""
+
+MAX_HOLD_US: Final = 300_000_000
+"""A receiver's `Retry-After` holds its whole lane for at most five minutes."""
+
+
+class Work:
+    """One delivery in a lane: what the queue says of it, and what its try needs.
+
+    Attributes:
+        due_us: when it may start, UTC microseconds.
+        attempts: how many tries were made before.
+        event: the event where it is in memory, else None; the lane never looks at it.
+        call: the try in flight, for whoever sends it; the lane never looks at it.
+        started_us: when the present try started, UTC microseconds; 0 where none is in flight.
+        slow: the try in flight has taken long and counts among the slow ones.
+        faults: how often an error of our own has kept it from being tried.
+    """
+
+    __slots__ = (
+        "attempts",
+        "call",
+        "due_us",
+        "event",
+        "event_id",
+        "faults",
+        "id",
+        "kind",
+        "slow",
+        "started_us",
+    )
+
+    def __init__(  # noqa: PLR0913 - a record
+        self,
+        identifier: bytes,
+        event_id: bytes,
+        kind: int,
+        due_us: int,
+        attempts: int,
+        event: Any = None,
+    ) -> None:
+        """Keep what the queue says."""
+        self.id = identifier
+        self.event_id = event_id
+        self.kind = kind
+        self.due_us = due_us
+        self.attempts = attempts
+        self.event = event
+        self.call: Any = None
+        self.started_us = 0
+        self.slow = False
+        self.faults = 0
+
+
+class Lane:
+    """The head of one subscription's queue.
+
+    Attributes:
+        concurrency: how many tries may be in flight when all is well.
+        paused: nothing starts; what comes is kept in the database.
+        in_flight: how many tries are in flight.
+        known: deliveries that are in the lane, waiting or in flight or being settled.
+        refilling: a refill is reading now.
+        complete: everything that was due at the last refill is known, and so is what came since.
+    """
+
+    __slots__ = (
+        "_failures",
+        "_held_until_us",
+        "_later",
+        "_next_due_us",
+        "_ready",
+        "_settled",
+        "_turn",
+        "_window",
+        "complete",
+        "concurrency",
+        "dirty",
+        "in_flight",
+        "known",
+        "limit",
+        "paused",
+        "refilling",
+    )
+
+    def __init__(self, concurrency: int, window: int, *, empty: bool = False) -> None:
+        """Make a lane.
+
+        Args:
+            concurrency: how many tries may be in flight.
+            window: how many deliveries the lane may hold.
+            empty: the database is known to owe nothing here, so no refill is needed.
+        """
+        self.concurrency = concurrency
+        self.limit = concurrency
+        self.paused = False
+        self.in_flight = 0
+        self.known: dict[bytes, Work] = {}
+        self.refilling = False
+        self.complete = empty
+        self.dirty = False
+        self._window = window
+        self._ready: tuple[deque[Work], deque[Work], deque[Work]] = (deque(), deque(), deque())
+        self._later: list[tuple[int, bytes, Work]] = []
+        self._settled: set[bytes] = set()
+        self._next_due_us: int | None = None
+        self._turn = 0
+        self._failures = 0
+        self._held_until_us = 0
+
+    # Work enters.
+
+    def push(self, work: Work, now_us: int) -> bool:
+        """Take just-committed work, or learn that the database holds more than the lane.
+
+        Returns:
+            Whether the work was taken.
+        """
+        if work.id in self.known:
+            # A refill saw the commit before the news of it came here.
+            return True
+        if not self.complete or self.refilling or len(self.known) >= self._window:
+            self.complete = False
+            self.dirty = True
+            return False
+        self._enter(work, now_us)
+        return True
+
+    def needs_refill(self) -> bool:
+        """Tell whether a refill should start: the database holds more and the lane has room."""
+        return (
+            not self.complete
+            and not self.refilling
+            and not self.paused
+            and len(self.known) <= self._window // 2
+        )
+
+    def begin_refill(self) -> int:
+        """Start a refill.
+
+        Returns:
+            How many of the most urgent due deliveries to read, class by class: enough for the
+            window even if all that the lane knows are among them.
+        """
+        self.refilling = True
+        self.dirty = False
+        self._settled.clear()
+        self._next_due_us = None
+        return self._window + len(self.known)
+
+    def abort_refill(self) -> None:
+        """End a refill that failed: the database still holds more."""
+        self.refilling = False
+        self.complete = False
+
+    def end_refill(
+        self, found: list[Work], now_us: int, *, reached_end: bool, next_due_us: int | None
+    ) -> list[Work]:
+        """Take what a refill read.
+
+        Args:
+            found: deliveries by their due time, the earliest first; some may be due later.
+            now_us: the moment that counted as present when the refill read.
+            reached_end: `found` holds everything that was due then.
+            next_due_us: where `found` was cut, the due time from which it was.
+
+        Returns:
+            Those of `found` that entered.
+        """
+        self.refilling = False
+        if next_due_us is not None:
+            self._soonest(next_due_us)
+        entered: list[Work] = []
+        for work in found:
+            if work.id in self.known or work.id in self._settled:
+                continue
+            if len(self.known) >= self._window:
+                reached_end = reached_end and work.due_us > now_us
+                self._soonest(work.due_us)
+                break
+            self._enter(work, now_us)
+            entered.append(work)
+        self._settled.clear()
+        self.complete = reached_end and not self.dirty
+        return entered
+
+    def _enter(self, work: Work, now_us: int) -> None:
+        self.known[work.id] = work
+        if work.due_us <= now_us:
+            self._ready[work.kind].append(work)
+        else:
+            heappush(self._later, (work.due_us, work.id, work))
+
+    # Work starts and leaves.
+
+    def pop(self, now_us: int) -> Work | None:
+        """Start the next delivery that may start now; None where none may."""
+        if self.paused or self.in_flight >= self.limit or now_us < self._held_until_us:
+            return None
+        if self._later or self._next_due_us is not None:
+            self._ripen(now_us)
+        ready = self._ready
+        if not (ready[0] or ready[1] or ready[2]):
+            return None
+        self._turn = (self._turn + 1) & 7
+        for kind in TURNS[self._turn]:
+            if ready[kind]:
+                self.in_flight += 1
+                return ready[kind].popleft()
+        return None
+
+    def _ripen(self, now_us: int) -> None:
+        while self._later and self._later[0][0] <= now_us:
+            work = heappop(self._later)[2]
+            self._ready[work.kind].append(work)
+        if self._next_due_us is not None and self._next_due_us <= now_us:
+            self._next_due_us = None
+            self.complete = False
+
+    def put_back(self, work: Work) -> None:
+        """Undo `pop` for work that could not be tried now; it goes first next time."""
+        self.in_flight -= 1
+        self._ready[work.kind].appendleft(work)
+
+    def landed(self) -> None:
+        """A try has ended; it is being settled. Its place may be taken."""
+        self.in_flight -= 1
+
+    def leave(self, identifier: bytes) -> None:
+        """A final settling is committed: the delivery is owed no longer."""
+        self.known.pop(identifier, None)
+        if self.refilling:
+            self._settled.add(identifier)
+
+    def retry(self, work: Work, due_us: int, now_us: int) -> bool:
+        """The settling of a failed try is committed: the delivery is due again at `due_us`.
+
+        Returns:
+            Whether the lane keeps it; else the database alone does, and the lane knows when.
+        """
+        work.kind = DeliveryClass.RETRY
+        work.due_us = due_us
+        work.attempts += 1
+        work.started_us = 0
+        if len(self.known) > self._window:
+            self.leave(work.id)
+            self._soonest(due_us)
+            return False
+        if due_us <= now_us:
+            self._ready[work.kind].append(work)
+        else:
+            heappush(self._later, (due_us, work.id, work))
+        return True
+
+    def _soonest(self, due_us: int) -> None:
+        if self._next_due_us is None or due_us < self._next_due_us:
+            self._next_due_us = due_us
+
+    def forget(self) -> list[Work]:
+        """Drop what waits, not what is in flight; the database is the truth.
+
+        Returns:
+            What was dropped.
+        """
+        dropped = [*self._ready[0], *self._ready[1], *self._ready[2]]
+        dropped += [work for _, _, work in self._later]
+        for work in dropped:
+            del self.known[work.id]
+        for ready in self._ready:
+            ready.clear()
+        self._later.clear()
+        self._next_due_us = None
+        self.complete = False
+        return dropped
+
+    # What the receiver's answers do to the lane.
+
+    def succeeded(self) -> None:
+        """The receiver took one: a throttled lane ramps up, 1, 2, 4, and so on."""
+        self._failures = 0
+        if self.limit < self.concurrency:
+            self.limit = min(self.limit * 2, self.concurrency)
+
+    def failed(self, now_us: int, *, slow_down: bool, retry_after_s: float | None) -> None:
+        """The receiver failed one; many in a row, or its own request, bring it to one at a time."""
+        self._failures += 1
+        if slow_down or self._failures >= FAILURES_TO_THROTTLE:
+            self.limit = 1
+        if slow_down and retry_after_s:
+            hold_us = min(int(retry_after_s * 1_000_000), MAX_HOLD_US)
+            self._held_until_us = max(self._held_until_us, now_us + hold_us)
+
+    def resize(self, concurrency: int) -> None:
+        """Change how many tries may be in flight; a lane that is throttled stays so."""
+        throttled = self.limit < self.concurrency
+        self.concurrency = concurrency
+        self.limit = min(self.limit, concurrency) if throttled else concurrency
+
+    # When to look again.
+
+    def has_ready(self) -> bool:
+        """Tell whether something could start now but for the limits of the process."""
+        ready = self._ready
+        return bool(ready[0] or ready[1] or ready[2]) and self.in_flight < self.limit
+
+    def wake_at(self, now_us: int) -> int | None:
+        """Return when something may become startable by time alone; None where nothing will."""
+        if self.paused:
+            return None
+        if self._held_until_us > now_us and (self.known or not self.complete):
+            return self._held_until_us
+        soonest = self._later[0][0] if self._later else None
+        if self._next_due_us is not None and (soonest is None or self._next_due_us < soonest):
+            return self._next_due_us
+        return soonest
+
+    def is_idle(self) -> bool:
+        """Tell whether nothing would be lost by forgetting the lane: it is empty and healthy."""
+        return (
+            not self.known
+            and self.complete
+            and self._next_due_us is None
+            and not self.refilling
+            and self.limit == self.concurrency
+            and not self._failures
+            and not self._held_until_us
+        )

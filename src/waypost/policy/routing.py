@@ -1,0 +1,94 @@
+"""Routing: which subscriptions of a project want an event. Compiled once, matched many times."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from waypost.model.subscription import Subscription
+
+_CACHE_MAX: Final = 10_000
+ALL: Final = "*"
+PREFIX: Final = ".*"
+
+
+class Routes:
+    """The subscriptions of one project, indexed by event type, at one version of its routing.
+
+    Attributes:
+        version: the version of the project's routing that this stands for.
+    """
+
+    def __init__(self, version: int) -> None:
+        """Start with no subscription."""
+        self.version = version
+        self._by_id: dict[bytes, Subscription] = {}
+        self._buckets: dict[str, dict[bytes, Subscription]] = {}
+        self._cache: dict[str, tuple[Subscription, ...]] = {}
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Return every subscription, enabled or not."""
+        return iter(self._by_id.values())
+
+    def put(self, subscription: Subscription) -> None:
+        """Add a subscription, or take its new settings."""
+        self.drop(subscription.id)
+        self._by_id[subscription.id] = subscription
+        if subscription.disabled_by is None:
+            for key in _keys(subscription):
+                self._buckets.setdefault(key, {})[subscription.id] = subscription
+
+    def drop(self, subscription_id: bytes) -> None:
+        """Remove a subscription; it may be absent."""
+        self._cache.clear()
+        present = self._by_id.pop(subscription_id, None)
+        for key in _keys(present) if present else ():
+            bucket = self._buckets.get(key)
+            if bucket is not None and bucket.pop(subscription_id, None) and not bucket:
+                del self._buckets[key]
+
+    def find(self, subscription_id: bytes) -> Subscription | None:
+        """Return a subscription, enabled or not."""
+        return self._by_id.get(subscription_id)
+
+    def match(self, event_type: str, owner: str | None) -> tuple[Subscription, ...]:
+        """Return the enabled subscriptions that want an event of this type and owner."""
+        matched = self._cache.get(event_type)
+        if matched is None:
+            matched = self._look_up(event_type)
+        if not matched:
+            return matched
+        for subscription in matched:
+            if subscription.owner is not None and subscription.owner != owner:
+                return tuple(s for s in matched if s.owner is None or s.owner == owner)
+        return matched
+
+    def aimed(self, targets: tuple[bytes, ...]) -> tuple[Subscription, ...]:
+        """Return the enabled ones of the subscriptions that an event names as its targets."""
+        found = (self._by_id.get(target) for target in dict.fromkeys(targets))
+        return tuple(s for s in found if s is not None and s.disabled_by is None)
+
+    def _look_up(self, event_type: str) -> tuple[Subscription, ...]:
+        matched: dict[bytes, Subscription] = {}
+        for key in _keys_of_type(event_type):
+            matched.update(self._buckets.get(key, {}))
+        if len(self._cache) >= _CACHE_MAX:
+            self._cache.clear()
+        result = self._cache[event_type] = tuple(matched.values())
+        return result
+
+
+def wants(subscription: Subscription, event_type: str, owner: str | None) -> bool:
+    """Tell whether a subscription's filter takes an event, whatever its state."""
+    if subscription.owner is not None and subscription.owner != owner:
+        return False
+    return not set(_keys(subscription)).isdisjoint(_keys_of_type(event_type))
+
+
+def _keys(subscription: Subscription) -> tuple[str, ...]:
+    return subscription.event_types or (ALL,)
+
+
+def _keys_of_type(event_type: str) -> list[str]:
+    """Return every pattern that takes a type: `a.b.c`, `a.b.*`, `a.*` and `*`."""
+    parts = event_type.split(".")
+    prefixes = [".".join(parts[:n]) + PREFIX for n in range(1, len(parts))]
+    return [event_type, *prefixes, ALL]

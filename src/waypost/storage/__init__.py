@@ -1,0 +1,1 @@
+"""The durable truth: schema, committer, and one module of statements per noun."""

@@ -1,0 +1,83 @@
+"""Events, read; they are written by the hot path alone."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, exists, literal, select
+
+from waypost.model import ids
+from waypost.model.errors import NotFound
+from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
+from waypost.model.page import Page, PageRequest
+from waypost.storage import pages
+from waypost.storage.schema import events
+
+_decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
+_NO_PAYLOAD = b"{}"
+
+
+def get(connection: Connection, project_id: ids.Id, event_id: ids.Id) -> Event:
+    """Return an event with its payload.
+
+    Raises:
+        NotFound: the project has none with this id (any more).
+    """
+    row = connection.execute(
+        select(events).where(events.c.project_id == project_id, events.c.id == event_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(ids.KINDS[ids.EVENT])
+    return _event(row)
+
+
+def demand(connection: Connection, project_id: ids.Id, event_id: ids.Id) -> None:
+    """Make sure that an event exists.
+
+    Raises:
+        NotFound: the project has none with this id (any more).
+    """
+    found = exists().where(events.c.project_id == project_id, events.c.id == event_id)
+    if not connection.execute(select(found)).scalar_one():
+        raise NotFound(ids.KINDS[ids.EVENT])
+
+
+def list_page(
+    connection: Connection,
+    project_id: ids.Id,
+    request: PageRequest,
+    *,
+    types: tuple[str, ...] = (),
+    with_payload: bool = True,
+) -> Page[Event]:
+    """Return one page of a project's events.
+
+    Args:
+        connection: where from.
+        project_id: whose.
+        request: which part; a page is also cut where its payloads weigh too much.
+        types: only events of these types; empty for all.
+        with_payload: False leaves the payloads where they are: each is `{}`.
+    """
+    columns = [c for c in events.c if c is not events.c.payload]
+    payload = events.c.payload if with_payload else literal(_NO_PAYLOAD).label("payload")
+    query = select(*columns, payload).where(events.c.project_id == project_id)
+    if types:
+        query = query.where(events.c.type.in_(types))
+    return pages.read(connection, query, (events.c.id,), request, _event, _weight)
+
+
+def _weight(event: Event) -> int:
+    return len(event.payload)
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(
+        project_id=row.project_id,
+        id=row.id,
+        type=row.type,
+        payload=row.payload,
+        attributes=(
+            NO_ATTRIBUTES if row.attributes is None else _decode_attributes(row.attributes)
+        ),
+        routing_version=row.routing_version,
+    )

@@ -1,0 +1,294 @@
+"""The few statements that run for every event, written by hand for SQLite.
+
+Each works on many rows at once: one call of the database library for many rows costs the
+interpreter one release of its lock, not one a row. Statements are kept for row counts that are
+powers of two, so that a batch of any size is made of a few prepared ones.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Final
+
+from waypost.storage.changes import Acceptance, Outcome, Settlement
+
+Row = tuple[Any, ...]
+
+_SIZES: Final = (128, 64, 32, 16, 8, 4, 2, 1)
+
+
+class _Insert:
+    """A multi-row INSERT into one table."""
+
+    def __init__(self, table: str, columns: Sequence[str]) -> None:
+        row = f"({','.join('?' * len(columns))})"
+        self._statements = {
+            size: f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join([row] * size)}"
+            for size in _SIZES
+        }
+
+    def run(self, cursor: sqlite3.Cursor, rows: list[Row]) -> None:
+        """Insert all rows."""
+        at = 0
+        for size in _SIZES:
+            while len(rows) - at >= size:
+                part = rows[at : at + size]
+                cursor.execute(self._statements[size], list(chain.from_iterable(part)))
+                at += size
+
+
+_INSERT_EVENTS: Final = _Insert(
+    "events", ("project_id", "id", "type", "payload", "attributes", "routing_version")
+)
+INSERT_QUEUE: Final = _Insert(
+    "queue",
+    ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts"),
+)
+_INSERT_KEYS: Final = _Insert(
+    "idempotency_keys", ("project_id", "key", "event_id", "fingerprint", "expires_at_us")
+)
+_INSERT_RECEIPTS: Final = _Insert(
+    "receipts", ("project_id", "event_id", "id", "key_id", "same_body")
+)
+_INSERT_DELIVERIES: Final = _Insert(
+    "deliveries",
+    (
+        "project_id",
+        "event_id",
+        "id",
+        "subscription_id",
+        "state",
+        "attempts",
+        "finished_us",
+        "reason",
+    ),
+)
+_INSERT_ATTEMPTS: Final = _Insert(
+    "attempts",
+    (
+        "project_id",
+        "event_id",
+        "id",
+        "delivery_id",
+        "subscription_id",
+        "number",
+        "state",
+        "status_code",
+        "response",
+        "same_as",
+        "timings",
+        "resent",
+    ),
+)
+_INSERT_DIVERTED: Final = _Insert(
+    "diverted_events",
+    ("project_id", "id", "event_id", "subscription_id", "reason", "diverted_us", "attempts"),
+)
+_DELETE_OWED: Final = {
+    size: (
+        "DELETE FROM queue WHERE project_id = ? AND attempts = ? "
+        f"AND id IN ({','.join('?' * size)})"
+    )
+    for size in _SIZES
+}
+_FIND_KEY: Final = (
+    "SELECT event_id, fingerprint FROM idempotency_keys "
+    "WHERE project_id = ? AND key = ? AND expires_at_us > ?"
+)
+_DROP_KEY: Final = "DELETE FROM idempotency_keys WHERE project_id = ? AND key = ?"
+_IS_OWED: Final = "SELECT 1 FROM queue WHERE project_id = ? AND id = ?"
+_IS_FINAL: Final = "SELECT 1 FROM deliveries WHERE project_id = ? AND event_id = ? AND id = ?"
+_RETRY: Final = (
+    "UPDATE queue SET class = 1, due_us = ?, attempts = attempts + 1 "
+    "WHERE project_id = ? AND id = ? AND attempts = ?"
+)
+_SAME_RESPONSE: Final = (
+    "SELECT id FROM attempts WHERE project_id = ? AND event_id = ? AND delivery_id = ? "
+    "AND response = ? LIMIT 1"
+)
+_REFERENCE_FROM_BYTES: Final = 64
+"""A response shorter than this is cheaper to keep again than to look for."""
+
+
+class _Claims:
+    """The idempotency keys of one batch: what the database holds and what the batch adds."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+        self._taken: dict[tuple[bytes, str], tuple[bytes, bytes]] = {}
+        self.rows: list[Row] = []
+        self.receipts: list[Row] = []
+
+    def claim(self, acceptance: Acceptance) -> bool:
+        """Claim every key of a request, or none: False where one was used for another body."""
+        fresh: dict[tuple[bytes, str], tuple[bytes, bytes]] = {}
+        receipts: list[Row] = []
+        for index, entry in enumerate(acceptance.entries):
+            entry.duplicate_of = None
+            if entry.key is None:
+                continue
+            name = (acceptance.project_id, entry.key)
+            held = fresh.get(name) or self._taken.get(name) or self._find(name, acceptance.now_us)
+            if held is None:
+                fresh[name] = (entry.event_id, entry.fingerprint)
+                continue
+            same = held[1] == entry.fingerprint
+            receipt = (name[0], held[0], entry.event_id, acceptance.key_id, int(same))
+            if not same:
+                acceptance.outcome = Outcome.MISMATCH
+                acceptance.at_index = index
+                self.receipts.append(receipt)
+                return False
+            entry.duplicate_of = held[0]
+            receipts.append(receipt)
+        self._keep(acceptance, fresh, receipts)
+        return True
+
+    def _find(self, name: tuple[bytes, str], now_us: int) -> tuple[bytes, bytes] | None:
+        found: tuple[bytes, bytes] | None = self._cursor.execute(
+            _FIND_KEY, (*name, now_us)
+        ).fetchone()
+        return found
+
+    def _keep(
+        self,
+        acceptance: Acceptance,
+        fresh: dict[tuple[bytes, str], tuple[bytes, bytes]],
+        receipts: list[Row],
+    ) -> None:
+        self._taken.update(fresh)
+        self.receipts += receipts
+        for name, (event_id, fingerprint) in fresh.items():
+            # An expired key of the same name may still stand there.
+            self._cursor.execute(_DROP_KEY, name)
+            self.rows.append((*name, event_id, fingerprint, acceptance.keys_expire_us))
+
+
+def accept(
+    cursor: sqlite3.Cursor, acceptances: Iterable[Acceptance], versions: dict[bytes, int]
+) -> int:
+    """Write every acceptance whose routing is still in force; set each one's `outcome`.
+
+    Returns:
+        How many events were written.
+    """
+    claims = _Claims(cursor)
+    events: list[Row] = []
+    owed: list[Row] = []
+    for acceptance in acceptances:
+        if versions.get(acceptance.project_id) != acceptance.routing_version:
+            acceptance.outcome = Outcome.STALE
+            continue
+        if acceptance.keyed and not claims.claim(acceptance):
+            continue
+        acceptance.outcome = Outcome.COMMITTED
+        for entry in acceptance.entries:
+            if entry.duplicate_of is None:
+                events.append(entry.row)
+                owed += entry.owed
+    _INSERT_EVENTS.run(cursor, events)
+    INSERT_QUEUE.run(cursor, owed)
+    if claims.rows:
+        _INSERT_KEYS.run(cursor, claims.rows)
+    if claims.receipts:
+        _INSERT_RECEIPTS.run(cursor, claims.receipts)
+    return len(events)
+
+
+def settle(cursor: sqlite3.Cursor, settlements: Sequence[Settlement]) -> None:
+    """Write what became of tried deliveries, with their attempts.
+
+    Compare and set: a delivery that has left the queue, or was tried again since, keeps its state,
+    and of the late result only the attempt is recorded (`late` is set).
+    """
+    finals: dict[tuple[bytes, int], list[Settlement]] = {}
+    for settlement in settlements:
+        settlement.late = False
+        if settlement.delivery is not None:
+            group = (settlement.project_id, settlement.attempts)
+            finals.setdefault(group, []).append(settlement)
+        elif settlement.retry_at_us is not None:
+            _reschedule(cursor, settlement, settlement.retry_at_us)
+    for (project_id, attempts), group_of in finals.items():
+        _finish(cursor, project_id, attempts, group_of)
+    deliveries = [s.delivery for s in settlements if s.delivery is not None and not s.late]
+    _INSERT_DELIVERIES.run(cursor, deliveries)
+    _INSERT_ATTEMPTS.run(cursor, [_attempt_row(cursor, s) for s in settlements if s.attempt])
+    diverted = [s.diverted for s in settlements if s.diverted is not None and not s.late]
+    if diverted:
+        _INSERT_DIVERTED.run(cursor, diverted)
+
+
+def _reschedule(cursor: sqlite3.Cursor, settlement: Settlement, due_us: int) -> None:
+    changed = cursor.execute(
+        _RETRY, (due_us, settlement.project_id, settlement.delivery_id, settlement.attempts)
+    )
+    settlement.late = changed.rowcount != 1
+
+
+def _finish(
+    cursor: sqlite3.Cursor, project_id: bytes, attempts: int, settlements: list[Settlement]
+) -> None:
+    """Take deliveries of one project and one count of attempts out of the queue."""
+    ids = sorted(settlement.delivery_id for settlement in settlements)
+    gone = 0
+    for start in range(0, len(ids), _SIZES[0]):
+        part = ids[start : start + _SIZES[0]]
+        size = next(size for size in reversed(_SIZES) if size >= len(part))
+        # Padded with a repetition: an IN list has no use for it, the prepared statement has.
+        padded = part + part[-1:] * (size - len(part))
+        gone += cursor.execute(_DELETE_OWED[size], (project_id, attempts, *padded)).rowcount
+    if gone != len(ids):
+        for settlement in settlements:
+            settlement.late = _is_late(cursor, settlement)
+
+
+def _is_late(cursor: sqlite3.Cursor, settlement: Settlement) -> bool:
+    """After the deletion: was this delivery out of the queue before, or is it still in it?"""
+    project_id, event_id = settlement.project_id, settlement.event_id
+    owed = cursor.execute(_IS_OWED, (project_id, settlement.delivery_id)).fetchone()
+    final = cursor.execute(_IS_FINAL, (project_id, event_id, settlement.delivery_id)).fetchone()
+    return owed is not None or final is not None
+
+
+def _attempt_row(cursor: sqlite3.Cursor, settlement: Settlement) -> Row:
+    """Return the attempt's row, with an answer that was given before kept by reference."""
+    row = settlement.attempt
+    response = row[8]
+    if settlement.attempts == 0 or len(response) < _REFERENCE_FROM_BYTES:
+        return row
+    found = cursor.execute(_SAME_RESPONSE, (row[0], row[1], row[3], response)).fetchone()
+    return row if found is None else (*row[:8], None, found[0], *row[10:])
+
+
+def end_untried(  # noqa: PLR0913 - one change's parts
+    cursor: sqlite3.Cursor,
+    project_id: bytes,
+    subscription_id: bytes,
+    owed: Sequence[tuple[bytes, bytes, int]],
+    *,
+    state: int,
+    reason: str,
+    divert: bool,
+    now_us: int,
+) -> None:
+    """Take deliveries, given as (id, event id, attempts), out of the queue without a try."""
+    cursor.executemany(
+        "DELETE FROM queue WHERE project_id = ? AND id = ?",
+        [(project_id, identifier) for identifier, _, _ in owed],
+    )
+    _INSERT_DELIVERIES.run(
+        cursor,
+        [
+            (project_id, event_id, identifier, subscription_id, state, attempts, now_us, reason)
+            for identifier, event_id, attempts in owed
+        ],
+    )
+    if divert:
+        _INSERT_DIVERTED.run(
+            cursor,
+            [
+                (project_id, identifier, event_id, subscription_id, reason, now_us, attempts)
+                for identifier, event_id, attempts in owed
+            ],
+        )

@@ -1,0 +1,39 @@
+"""Migrations: which tables a database has, and which ones this version of Waypost expects.
+
+Looking is cheap and done at every start; `upgrade` imports Alembic, which a start on a database
+that is up to date can do without.
+"""
+
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from waypost.model.errors import ConfigInvalid
+
+KNOWN: Final = ("0001_first_tables",)
+"""Every revision, oldest first."""
+
+HEAD: Final = KNOWN[-1]
+"""The revision that this version of Waypost works with."""
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision of a database; None for an empty one.
+
+    Raises:
+        ConfigInvalid: it was written by a newer Waypost, or by something else.
+    """
+    query = text("SELECT name FROM sqlite_master WHERE type = 'table'")
+    names = set(connection.execute(query).scalars())
+    if not names:
+        return None
+    if "alembic_version" not in names:
+        raise ConfigInvalid("the database holds tables that are not Waypost's: name another file")
+    query = text("SELECT version_num FROM alembic_version")
+    revision = connection.execute(query).scalar_one_or_none()
+    if revision not in KNOWN:
+        raise ConfigInvalid(
+            f"the database has the schema {revision!r}, and this Waypost knows them only up to"
+            f" {HEAD!r}: the database was written by a newer one, which must go on with it"
+        )
+    return str(revision)

@@ -1,0 +1,228 @@
+"""The queue: what is owed, read lane by lane, and cleared for subscriptions that are no more."""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
+from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
+from waypost.model.ids import FIRST, Id
+from waypost.storage import hot
+
+_decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
+
+_LANE = text(
+    "SELECT q.id, q.event_id, q.class, q.due_us, q.attempts, e.type, e.attributes, "
+    "e.routing_version, length(e.payload) AS size, "
+    "CASE WHEN length(e.payload) <= :payload_max THEN e.payload END AS payload "
+    "FROM (SELECT * FROM queue WHERE project_id = :project_id "
+    "AND subscription_id = :subscription_id AND class = :class "
+    "ORDER BY due_us, id LIMIT :limit) AS q "
+    "JOIN events AS e ON e.project_id = :project_id AND e.id = q.event_id "
+    "ORDER BY q.due_us, q.id"
+)
+_NEXT_LANE = text(
+    "SELECT project_id, subscription_id FROM queue WHERE "
+    "(project_id, subscription_id) > (:project_id, :subscription_id) "
+    "ORDER BY project_id, subscription_id LIMIT 1"
+)
+_EVENT = text(
+    "SELECT type, payload, attributes, routing_version FROM events "
+    "WHERE project_id = :project_id AND id = :id"
+)
+_OF_SUBSCRIPTION = text(
+    "SELECT id, event_id, attempts FROM queue INDEXED BY ix_queue_lane "
+    "WHERE project_id = :project_id AND subscription_id = :subscription_id "
+    "AND (class, due_us, id) > (:class, :due_us, :id) ORDER BY class, due_us, id LIMIT :limit"
+)
+
+
+class LaneRow(msgspec.Struct, frozen=True):
+    """A delivery of a lane, with its event; `event` is None where the payload is too large."""
+
+    owed: Owed
+    event: Event | None
+
+
+class LaneHead(msgspec.Struct, frozen=True):
+    """The head of a lane's queue, by due time.
+
+    Attributes:
+        cut_us: where there are more, the due time from which some may be missing.
+    """
+
+    rows: list[LaneRow]
+    cut_us: int | None
+
+
+def read_head(
+    connection: Connection,
+    project_id: Id,
+    subscription_id: Id,
+    *,
+    limit: int,
+    payload_max: int,
+) -> LaneHead:
+    """Read the most urgent deliveries of a lane, at most `limit` of each class.
+
+    Events whose payload is larger than `payload_max` bytes are left out; they are loaded to send.
+    """
+    rows: list[LaneRow] = []
+    cut_us: int | None = None
+    for kind in DeliveryClass:
+        found = connection.execute(
+            _LANE,
+            {
+                "project_id": project_id,
+                "subscription_id": subscription_id,
+                "class": int(kind),
+                "limit": limit,
+                "payload_max": payload_max,
+            },
+        ).all()
+        rows += [_lane_row(project_id, subscription_id, row) for row in found]
+        if len(found) >= limit:
+            last = found[-1].due_us
+            cut_us = last if cut_us is None else min(cut_us, last)
+    rows.sort(key=lambda row: row.owed.due_us)
+    return LaneHead(rows, cut_us)
+
+
+def _lane_row(project_id: Id, subscription_id: Id, row: Any) -> LaneRow:
+    owed = Owed(
+        project_id=project_id,
+        id=row[0],
+        event_id=row[1],
+        subscription_id=subscription_id,
+        kind=DeliveryClass(row[2]),
+        due_us=row[3],
+        attempts=row[4],
+    )
+    event = None
+    if row.payload is not None:
+        event = Event(
+            project_id,
+            row.event_id,
+            row.type,
+            row.payload,
+            _attributes(row.attributes),
+            row.routing_version,
+        )
+    return LaneRow(owed, event)
+
+
+def _attributes(blob: bytes | None) -> Attributes:
+    return NO_ATTRIBUTES if blob is None else _decode_attributes(blob)
+
+
+def find_event(connection: Connection, project_id: Id, event_id: Id) -> Event | None:
+    """Return an event with its payload, or None where retention has taken it."""
+    row = connection.execute(_EVENT, {"project_id": project_id, "id": event_id}).one_or_none()
+    if row is None:
+        return None
+    return Event(
+        project_id,
+        event_id,
+        row.type,
+        row.payload,
+        _attributes(row.attributes),
+        row.routing_version,
+    )
+
+
+def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
+    """Return every (project, subscription) that is owed something.
+
+    Sweeps all projects, by one look-up in the index for each lane, however long the queue is.
+    """
+    lanes: list[tuple[Id, Id]] = []
+    at: tuple[Id, Id] = (FIRST, FIRST)
+    while True:
+        row = connection.execute(
+            _NEXT_LANE, {"project_id": at[0], "subscription_id": at[1]}
+        ).one_or_none()
+        if row is None:
+            return lanes
+        at = (row[0], row[1])
+        lanes.append(at)
+
+
+def insert(connection: Connection, owed: Sequence[Owed]) -> None:
+    """Put deliveries into the queue. Call it in a write only."""
+    hot.INSERT_QUEUE.run(_raw(connection).cursor(), [owed_row(one) for one in owed])
+
+
+def owed_row(owed: Owed) -> tuple[Any, ...]:
+    """Return the row of a delivery that is owed."""
+    return (
+        owed.project_id,
+        owed.id,
+        owed.event_id,
+        owed.subscription_id,
+        int(owed.kind),
+        owed.due_us,
+        owed.attempts,
+    )
+
+
+def clear(  # noqa: PLR0913 - one statement's arguments
+    connection: Connection,
+    project_id: Id,
+    subscription_id: Id,
+    *,
+    state: DeliveryState,
+    reason: Reason,
+    divert: bool,
+    now_us: int,
+    sparing: Collection[Id],
+    limit: int = 500,
+) -> int:
+    """End up to `limit` deliveries of a subscription without trying them.
+
+    Args:
+        connection: inside a write.
+        project_id: the project.
+        subscription_id: whose deliveries.
+        state: their final state.
+        reason: why they were not tried.
+        divert: put them into the dead-letter box.
+        now_us: the present, UTC microseconds.
+        sparing: deliveries that are left as they are, because a try is in flight.
+        limit: how many at most.
+
+    Returns:
+        How many were ended; 0 when none is left.
+    """
+    cursor = _raw(connection).cursor()
+    found = connection.execute(
+        _OF_SUBSCRIPTION,
+        {
+            "project_id": project_id,
+            "subscription_id": subscription_id,
+            "class": -1,
+            "due_us": 0,
+            "id": FIRST,
+            "limit": limit + len(sparing),
+        },
+    ).all()
+    ended = [row for row in found if row.id not in sparing][:limit]
+    hot.end_untried(
+        cursor,
+        project_id,
+        subscription_id,
+        [(row.id, row.event_id, row.attempts) for row in ended],
+        state=int(state),
+        reason=reason.value,
+        divert=divert,
+        now_us=now_us,
+    )
+    return len(ended)
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - the store opened it so
+    return raw

@@ -1,0 +1,191 @@
+"""Subscriptions. A deleted one keeps its row: what it was owed goes on naming it."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    insert as insert_into,
+    select,
+    update as change,
+)
+
+from waypost.model import ids
+from waypost.model.errors import NotFound
+from waypost.model.page import Page, PageRequest
+from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.storage import pages
+from waypost.storage.schema import subscriptions
+
+_read_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_read_headers = msgspec.json.Decoder(dict[str, str]).decode
+_read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
+
+
+def get(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id
+) -> Subscription:
+    """Return a subscription.
+
+    Raises:
+        NotFound: the project has none with this id, or it was deleted.
+    """
+    found = find(connection, project_id, subscription_id)
+    if found is None:
+        raise NotFound(ids.KINDS[ids.SUBSCRIPTION])
+    return found
+
+
+def find(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id
+) -> Subscription | None:
+    """Return a subscription, or None where the project has none with this id (any more)."""
+    row = connection.execute(
+        _of(project_id).where(subscriptions.c.id == subscription_id)
+    ).one_or_none()
+    return None if row is None else _subscription(row)
+
+
+def list_page(
+    connection: Connection, project_id: ids.Id, request: PageRequest
+) -> Page[Subscription]:
+    """Return one page of a project's subscriptions."""
+    return pages.read(
+        connection, _of(project_id), subscriptions.c.id, request, _subscription
+    )
+
+
+def load_all(connection: Connection) -> list[Subscription]:
+    """Return every subscription of every project that is not deleted: for the router, at start."""
+    return [_subscription(row) for row in connection.execute(_present())]
+
+
+def insert(connection: Connection, subscription: Subscription) -> None:
+    """Keep a new subscription."""
+    connection.execute(
+        insert_into(subscriptions).values(
+            project_id=subscription.project_id, id=subscription.id, **_settings(subscription)
+        )
+    )
+
+
+def update(connection: Connection, subscription: Subscription) -> None:
+    """Keep the changed settings and state of a subscription."""
+    connection.execute(
+        change(subscriptions)
+        .where(*_is(subscription.project_id, subscription.id))
+        .values(**_settings(subscription))
+    )
+
+
+def set_disabled(
+    connection: Connection,
+    project_id: ids.Id,
+    subscription_id: ids.Id,
+    by: DisabledBy,
+) -> Subscription | None:
+    """Disable a subscription, unless it is disabled already.
+
+    Returns:
+        The subscription as it now stands, or None where there is none (any more).
+    """
+    connection.execute(
+        change(subscriptions)
+        .where(
+            *_is(project_id, subscription_id), subscriptions.c.disabled_by.is_(None)
+        )
+        .values(disabled_by=by.value)
+    )
+    return find(connection, project_id, subscription_id)
+
+
+def set_failing_since(
+    connection: Connection,
+    project_id: ids.Id,
+    subscription_id: ids.Id,
+    since_us: int | None,
+) -> None:
+    """Keep when a series of nothing but failures began, UTC microseconds; None: it has ended."""
+    connection.execute(
+        change(subscriptions)
+        .where(*_is(project_id, subscription_id))
+        .values(failing_since_us=since_us)
+    )
+
+
+def delete(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id, at_us: int
+) -> None:
+    """Mark a subscription deleted.
+
+    Raises:
+        NotFound: the project has none with this id, or it was deleted before.
+    """
+    marked = connection.execute(
+        change(subscriptions)
+        .where(*_is(project_id, subscription_id), subscriptions.c.deleted_at_us.is_(None))
+        .values(deleted_at_us=at_us)
+    )
+    if marked.rowcount != 1:
+        raise NotFound(ids.KINDS[ids.SUBSCRIPTION])
+
+
+def _is(project_id: ids.Id, subscription_id: ids.Id) -> tuple[Any, Any]:
+    return (
+        subscriptions.c.project_id == project_id,
+        subscriptions.c.id == subscription_id,
+    )
+
+
+def _of(project_id: ids.Id) -> Select[Any]:
+    return _present().where(subscriptions.c.project_id == project_id)
+
+
+def _present() -> Select[Any]:
+    return select(subscriptions).where(subscriptions.c.deleted_at_us.is_(None))
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _settings(subscription: Subscription) -> dict[str, Any]:
+    """Return the columns that may change."""
+    return {
+        "url": subscription.url,
+        "description": subscription.description,
+        "event_types": _json(subscription.event_types),
+        "disabled_by": subscription.disabled_by and subscription.disabled_by.value,
+        "paused": int(subscription.paused),
+        "headers": _json(subscription.headers),
+        "timeout_ms": round(subscription.timeout_s * 1000),
+        "concurrency": subscription.concurrency,
+        "format": subscription.format,
+        "signing": subscription.signing.value,
+        "owner": subscription.owner,
+        "retry_schedule": _json(subscription.retry_schedule_s),
+        "failing_since_us": subscription.failing_since_us,
+    }
+
+
+def _subscription(row: Row[Any]) -> Subscription:
+    types, schedule = row.event_types, row.retry_schedule
+    return Subscription(
+        project_id=row.project_id,
+        id=row.id,
+        url=row.url,
+        description=row.description,
+        event_types=None if types is None else _read_names(types),
+        disabled_by=None if row.disabled_by is None else DisabledBy(row.disabled_by),
+        paused=bool(row.paused),
+        headers=_read_headers(row.headers),
+        timeout_s=row.timeout_ms / 1000,
+        concurrency=row.concurrency,
+        format=row.format,
+        signing=Signing(row.signing),
+        owner=row.owner,
+        retry_schedule_s=None if schedule is None else _read_seconds(schedule),
+        failing_since_us=row.failing_since_us,
+    )

@@ -1,0 +1,1 @@
+"""What every HTTP surface shares: the protocol, limits, bounded requests, errors."""

@@ -1,0 +1,156 @@
+"""Fast routes: requests that are answered inside the protocol, without ASGI, tasks or futures.
+
+A handler is a plain function on the event loop. It answers at once, or keeps the request and
+answers later. The same handler is also served the ordinary way (`waypost.web.asgi`) for requests
+that the fast way does not take: chunked bodies, ``Expect``, a query, an encoded path.
+
+Pipelined fast requests are handed over in their order, each before the answer to the one ahead of
+it is known, and are answered in order. RFC 9112 §9.3.2 lets only safe methods run in parallel, so
+a handler must give effect to its requests in the order of its calls.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+Refuse = Callable[[int, str], bytes]
+"""Renders a refusal, from status and sentence, as the body that the surface's clients expect."""
+
+Header = tuple[bytes, bytes]
+
+INTERNAL_ERROR: Final = "Internal server error"
+_BAD_NAME: Final = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+_BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+_log = structlog.get_logger(__name__)
+
+
+class FastRequest(ABC):
+    """A complete request, to be answered exactly once.
+
+    `headers` are in the order in which they came, names in lower case, values without the
+    whitespace around them; `body` is the whole body; `query` is the undecoded query.
+    """
+
+    __slots__ = ("answered", "body", "headers")
+
+    query: bytes = b""
+
+    def __init__(self, headers: list[Header], body: bytes) -> None:
+        """Keep the headers and the body."""
+        self.headers = headers
+        self.body = body
+        self.answered = False
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first value of the header `name` (lower case), or None."""
+        for field_name, value in self.headers:
+            if field_name == name:
+                return value
+        return None
+
+    def respond(
+        self,
+        status: int,
+        body: bytes,
+        headers: Sequence[Header] = (),
+        content_type: bytes = b"application/json",
+    ) -> None:
+        """Answer, on the event loop; nothing happens if the client has gone.
+
+        Args:
+            status: an HTTP status that has a body (not 1xx, 204, 304).
+            body: the whole body.
+            headers: beside content-type, content-length, date, connection and the security
+                headers, which are added.
+            content_type: what the body is.
+
+        Raises:
+            RuntimeError: the request was answered before.
+            ValueError: a header would break the response apart.
+        """
+        if self.answered:
+            message = "a request is answered once"
+            raise RuntimeError(message)
+        for name, value in headers:
+            if not name or _BAD_NAME.search(name) or _BAD_VALUE.search(value):
+                message = f"not a header: {name!r}"
+                raise ValueError(message)
+        self.answered = True
+        self._send(status, body, headers, content_type)
+
+    @abstractmethod
+    def _send(
+        self, status: int, body: bytes, headers: Sequence[Header], content_type: bytes
+    ) -> None:
+        """Bring a sound answer on its way."""
+
+
+FastHandler = Callable[[FastRequest], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FastRoute:
+    """One method on one exact, undecoded path.
+
+    `max_body_bytes` bounds the body; `refuse` renders what the protocol itself has to refuse.
+    """
+
+    method: bytes
+    path: bytes
+    handler: FastHandler
+    max_body_bytes: int
+    refuse: Refuse
+
+
+@dataclass(slots=True)
+class FastRoutes:
+    """The table of fast routes, by path and method; filled before the server starts."""
+
+    by_path: dict[bytes, dict[bytes, FastRoute]] = field(default_factory=dict)
+
+    def add(self, route: FastRoute) -> None:
+        """Enter `route`.
+
+        Raises:
+            ValueError: the method and path are taken, or the path holds a query.
+        """
+        methods = self.by_path.setdefault(route.path, {})
+        if route.method in methods or b"?" in route.path or not route.path.startswith(b"/"):
+            message = f"cannot add the fast route {route.method!r} {route.path!r}"
+            raise ValueError(message)
+        methods[route.method] = route
+
+    def lookup(self, method: bytes, path: bytes) -> FastRoute | None:
+        """Return the route of `method` and exactly `path`, or None."""
+        methods = self.by_path.get(path)
+        return methods.get(method) if methods else None
+
+    def refusal_for(self, target: bytes) -> Refuse | None:
+        """Return how refusals look on the path of `target`, if a fast route has that path."""
+        methods = self.by_path.get(target.partition(b"?")[0])
+        return next(iter(methods.values())).refuse if methods else None
+
+
+def handle(route: FastRoute, request: FastRequest) -> bool:
+    """Call the route's handler; return whether it went well.
+
+    Failure policy: a handler that raises is a defect of ours. It is logged with its cause, and the
+    client is told 500 unless it already has an answer.
+    """
+    try:
+        route.handler(request)
+    except Exception:
+        _log.exception(
+            "fast_handler_failed",
+            method=route.method.decode("latin-1"),
+            path=route.path.decode("latin-1"),
+        )
+        if not request.answered:
+            request.respond(500, route.refuse(500, INTERNAL_ERROR))
+        return False
+    return True

@@ -1,0 +1,191 @@
+"""The turns of a connection: one unanswered request each, served the fast way or by ASGI."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from waypost.web.fast import FastRequest, FastRoute, Header
+from waypost.web.limits import ByteBudget
+
+Answer = tuple[int, bytes, Sequence[Header], bytes]
+"""Status, body, headers, content type."""
+
+
+class TurnKeeper(Protocol):
+    """What a turn knows of its connection."""
+
+    def advance(self) -> None:
+        """Write the answers whose turn it is."""
+        ...
+
+    def part(self) -> None:
+        """Close once everything written has gone out."""
+        ...
+
+
+class FastTurn(FastRequest):
+    """A fast request: what uvicorn's request-response cycle is to ASGI.
+
+    Attributes:
+        route: whose handler it goes to; None for what the protocol answers itself.
+        keep_alive: whether the connection outlives the answer.
+        may_start: whether it goes to its handler as soon as it is complete.
+        is_complete: whether all of its body is there.
+        handed_over: whether the handler has been called.
+        answer: what the handler answered, until it is written.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_buffer",
+        "_cost",
+        "_keeper",
+        "answer",
+        "handed_over",
+        "is_complete",
+        "keep_alive",
+        "may_start",
+        "route",
+    )
+
+    def __init__(
+        self,
+        keeper: TurnKeeper,
+        route: FastRoute | None,
+        headers: list[Header],
+        budget: ByteBudget,
+        cost: int,
+        *,
+        keep_alive: bool,
+        may_start: bool,
+    ) -> None:
+        """Begin with the headers; `cost` bytes of `budget` are taken, and given back."""
+        self.headers = headers
+        self.body = b""
+        self.answered = False
+        self.answer: Answer | None = None
+        self.handed_over = False
+        self.is_complete = False
+        self.keep_alive = keep_alive
+        self.may_start = may_start
+        self.route = route
+        self._budget = budget
+        self._buffer: bytearray | None = None
+        self._cost = cost
+        self._keeper: TurnKeeper | None = keeper
+
+    def receive(self, part: bytes) -> None:
+        """Keep a part of the body."""
+        if self._buffer is not None:
+            self._buffer += part
+        elif self.body:
+            self._buffer = bytearray(self.body)
+            self._buffer += part
+        else:
+            self.body = part
+
+    def complete(self) -> None:
+        """The body is complete."""
+        self.is_complete = True
+        if self._buffer is not None:
+            self.body = bytes(self._buffer)
+            self._buffer = None
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more.
+
+        What is with the handler stays in memory, and in the budget, until the handler answers.
+        """
+        self._keeper = None
+        if not self.handed_over:
+            self._release()
+
+    def _send(
+        self, status: int, body: bytes, headers: Sequence[Header], content_type: bytes
+    ) -> None:
+        """Leave the answer to the connection."""
+        self._release()
+        if self._keeper is not None:
+            self.answer = (status, body, headers, content_type)
+            self._keeper.advance()
+
+    def _release(self) -> None:
+        """Give back what the request took of the budget."""
+        self._budget.give(self._cost)
+        self._cost = 0
+
+
+class AsgiTurn:
+    """A request that goes the ordinary way: uvicorn's cycle, and the application to start.
+
+    Its bytes count as long as the application runs, also when the client has gone.
+    """
+
+    __slots__ = ("app", "cost", "cycle", "is_started", "_budget")
+
+    def __init__(
+        self, cycle: RequestResponseCycle, app: ASGI3Application, budget: ByteBudget
+    ) -> None:
+        """Keep what is needed to start."""
+        self.app = app
+        self.cost = 0
+        self.cycle = cycle
+        self.is_started = False
+        self._budget = budget
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection outlives the answer."""
+        return self.cycle.keep_alive
+
+    @keep_alive.setter
+    def keep_alive(self, value: bool) -> None:
+        self.cycle.keep_alive = value
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run the application, and give back what the request took of the budget."""
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._release()
+
+    def abandon(self) -> None:
+        """Tell the application that the client has gone."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        if not self.is_started:
+            self._release()
+
+    def _release(self) -> None:
+        self._budget.give(self.cost)
+        self.cost = 0
+
+
+class PartingTransport:
+    """The transport of an ASGI cycle, which closes by way of the connection.
+
+    A plain close while a body is still coming in makes the kernel reset the connection, and the
+    client may lose the response that told it why.
+    """
+
+    __slots__ = ("_keeper", "_transport")
+
+    def __init__(self, keeper: TurnKeeper, transport: Any) -> None:
+        """Stand before `transport`."""
+        self._keeper = keeper
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Write through."""
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether the transport is closing."""
+        closing: bool = self._transport.is_closing()
+        return closing
+
+    def close(self) -> None:
+        """Close the connection's way."""
+        self._keeper.part()

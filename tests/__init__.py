@@ -1,0 +1,1 @@
+"""Everything that shows whether Waypost keeps its promises."""

@@ -1,0 +1,33 @@
+"""What holds for every test: how hard properties are tried, and that CI skips nothing."""
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+IN_CI = bool(os.environ.get("CI"))
+
+# No deadlines: how fast the machine is today says nothing about the code. In CI the examples are
+# the same in every run, so that a red run is about the change; `make fuzz` is for finding new ones.
+settings.register_profile("quick", deadline=None, derandomize=IN_CI, print_blob=True)
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    max_examples=20_000,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure in CI: there, what a test needs has to be installed."""
+    report = yield
+    expected: Any = getattr(report, "wasxfail", None)
+    if IN_CI and report.skipped and expected is None:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI must not: {report.longrepr}"
+    return report

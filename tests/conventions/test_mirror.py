@@ -1,0 +1,56 @@
+"""Each module has its test, found by its name; and each unit test has its module."""
+
+from pathlib import Path
+
+from tests.conventions import tree
+
+UNIT = tree.ROOT / "tests" / "unit"
+
+# module -> the test that covers it instead, and why it has none of its own.
+COVERED_BY: dict[str, tuple[str, str]] = {
+    "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
+    "storage/migrations/env.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "Alembic runs it, in every upgrade",
+    ),
+}
+
+
+def needs_test() -> list[str]:
+    """Return the modules with something in them; an `__init__` tells what its package is."""
+    return [
+        path.relative_to(tree.PACKAGE).as_posix()
+        for path in tree.modules(tree.PACKAGE)
+        if path.name != "__init__.py" and "versions" not in path.parts
+    ]
+
+
+def own_test(module: str) -> Path:
+    """Return where the test of a module belongs."""
+    path = Path(module)
+    return UNIT / path.parent / f"test_{path.name}"
+
+
+def test_each_module_has_a_test() -> None:
+    bare = [m for m in needs_test() if m not in COVERED_BY and not own_test(m).exists()]
+    assert bare == []
+
+
+def test_each_exception_is_needed_and_names_a_test() -> None:
+    for module, (test, _reason) in COVERED_BY.items():
+        assert module in needs_test(), module
+        assert not own_test(module).exists(), f"{module} has its own test now"
+        assert (tree.ROOT / test).is_file(), test
+
+
+def test_each_unit_test_has_a_module() -> None:
+    strays = []
+    for test in UNIT.rglob("test_*.py"):
+        subject = test.stem.removeprefix("test_")
+        folder = test.relative_to(UNIT).parent
+        folder = (tree.ROOT if folder.name == "bench" else tree.PACKAGE) / folder
+        # test_lane_fairness.py is about lane.py; test_init.py about the package itself.
+        stems = {"init"} | {path.stem for path in folder.glob("*.py")}
+        if not any(subject == stem or subject.startswith(f"{stem}_") for stem in stems):
+            strays.append(tree.name(test))
+    assert strays == []
