@@ -13,6 +13,7 @@ from rich.status import Status
 
 from bench.backlog import backlog
 from bench.child import ChildError
+from bench.ledger import LedgerError
 from bench.report import Report
 from bench.rounds import Say, machine, say_nothing
 from bench.scenarios import Settings, latency, profiles, soak, syncs, throughput
@@ -164,6 +165,8 @@ def main() -> int:
             COMMANDS[arguments.command](arguments, settings_of(arguments, say), report)
         except ChildError as error:
             failure = str(error)
+        except LedgerError as error:
+            report.faults.append(str(error))
         except KeyboardInterrupt:
             failure = "interrupted"
     report.show(console)

@@ -55,6 +55,10 @@ SHOWN = 5
 Receipt = tuple[bytes, bytes, int]
 
 
+class LedgerError(RuntimeError):
+    """A run that cannot be measured at all, because nothing of it arrived."""
+
+
 class Ledger:
     """Both sides of one run."""
 

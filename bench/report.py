@@ -93,7 +93,7 @@ class Report:
             console.print("VOID", style="bold red")
             for fault in self.faults:
                 console.print(f"  {fault}", markup=False, highlight=False)
-        else:
+        elif self.sections:
             console.print("ledger: nothing lost, nothing doubled", style="green")
 
     def write(self, path: Path) -> None:
@@ -124,7 +124,10 @@ def table(section: Section) -> Table:
     for figure in section.figures:
         made.add_row(
             figure.name,
-            *(shown(figure.values.get(program)) for program in section.programs),
+            *(
+                shown(figure.values[program]) if program in figure.values else ""
+                for program in section.programs
+            ),
             figure.unit,
             str(figure.bar or ""),
             _coloured(verdict(figure)) or figure.note,

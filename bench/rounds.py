@@ -17,7 +17,7 @@ import msgspec
 
 from bench.child import Child, ChildError, Memory, cpu_seconds, memory
 from bench.figures import Pace, pace
-from bench.ledger import Ledger, Verdict, read_ledger
+from bench.ledger import Ledger, LedgerError, Verdict, read_ledger
 from bench.load import ANSWERS_DEADLINE_S, Load, LoadSummary
 from bench.server import Program, Running, database_bytes, environment
 
@@ -58,7 +58,8 @@ class Round:
     cost: Cost
     verdict: Verdict
     summary: LoadSummary
-    exit_code: int
+    ended_well: bool
+    """Ended by SIGTERM as it should: the product with exit code 0."""
     rss_curve: list[tuple[float, int]] = field(default_factory=list)
     """Seconds since the start of the load, resident bytes."""
 
@@ -220,6 +221,7 @@ def run_round(
 
     Raises:
         ChildError: a process did not do its part.
+        LedgerError: nothing at all was delivered.
     """
     with stage(program, parent, say) as it:
         it.post(WARM_UP)
@@ -234,6 +236,9 @@ def run_round(
         around(it.server)
         resident = memory(it.server.pid)
         ledger, exit_code = it.close()
+        verdict = ledger.verdict()
+        if not verdict.received:
+            raise LedgerError(f"{program.name} delivered nothing: {verdict}")
         measured = pace(ledger, MEASURED_FROM)
         thousands = measured.events / 1000
         return Round(
@@ -247,9 +252,9 @@ def run_round(
                 memory=resident,
                 disk_bytes_per_event=database_bytes(it.directory) / it.acknowledged,
             ),
-            verdict=ledger.verdict(),
+            verdict=verdict,
             summary=summary,
-            exit_code=exit_code,
+            ended_well=exit_code in program.good_exits,
             rss_curve=it.rss_curve,
         )
 

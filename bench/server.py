@@ -97,6 +97,10 @@ class Program(Protocol):
     def name(self) -> str:
         """What the report calls it."""
 
+    @property
+    def good_exits(self) -> frozenset[int]:
+        """Exit codes that are right after SIGTERM."""
+
     def start(self, directory: Path, receiver_port: int) -> Running:
         """Start it with its files in `directory`, delivering to the receiver; ready on return."""
 
@@ -107,6 +111,7 @@ class LimitLoop:
 
     name: str = "limit"
     program: Path | None = None
+    good_exits: frozenset[int] = frozenset({0, -signal.SIGTERM})
 
     def start(self, directory: Path, receiver_port: int) -> Running:
         """Start it and wait until it answers."""
@@ -130,6 +135,7 @@ class Waypost:
     wrapper: tuple[str, ...] = ()
     """A command that runs the server's command, such as strace."""
     entry: tuple[str, ...] = ("-m", "waypost")
+    good_exits: frozenset[int] = frozenset({0})
 
     def start(self, directory: Path, receiver_port: int) -> Running:
         """Start it on a fresh database with one subscription."""

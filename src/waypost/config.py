@@ -17,6 +17,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,6 +80,13 @@ def _egress(text: str) -> EgressRules:
         return parse_allow(text)
     except ConfigInvalid as error:
         raise ValueError(f"is refused: {error.message}") from error
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(entry)) for entry in text.replace(",", " ").split())
+    except ValueError as error:
+        raise ValueError(f"is no list of networks such as 10.0.0.0/8: {error}") from error
 
 
 def _secret_key(text: str) -> bytes:
@@ -214,10 +222,10 @@ class Config:
         unit="seconds",
     )
     max_in_flight: int = _setting(
-        "512", _count(1, 20_000), "Attempts that may be in flight at once, over all subscriptions."
+        "1000", _count(1, 20_000), "Attempts that may be in flight at once, over all subscriptions."
     )
     lane_window: int = _setting(
-        "256", _count(1, 100_000), "Deliveries of one subscription that are held in memory."
+        "1000", _count(1, 100_000), "Deliveries of one subscription that are held in memory."
     )
     payload_memory: int = _setting(
         "32MiB",
@@ -245,7 +253,7 @@ class Config:
         unit="bytes",
     )
     intake_pending: int = _setting(
-        "5000",
+        "20000",
         _count(1, 1_000_000),
         "Events that may wait for their commit; more is answered with 503.",
     )
@@ -259,14 +267,42 @@ class Config:
     read_rate: int = _setting(
         "1000",
         _count(1, 1_000_000),
-        "Reads that one key may make, with bursts of ten seconds' worth.",
+        "Reads that one key may make, with bursts of twice as many.",
         unit="requests per second",
     )
     write_rate: int = _setting(
-        "20000",
+        "25000",
         _count(1, 1_000_000),
-        "Writes that one key may make, with bursts of ten seconds' worth.",
+        "Writes that one key may make, with bursts of twice as many.",
         unit="requests per second",
+    )
+    http_connections: int = _setting(
+        "10000", _count(1, 100_000), "Connections that callers may have open at once."
+    )
+    http_connections_per_peer: int = _setting(
+        "512",
+        _count(1, 100_000),
+        "Connections that one IPv4 address, or one IPv6 /64, may have open at once.",
+    )
+    http_exempt_peers: tuple[str, ...] = _setting(
+        "127.0.0.0/8, ::1/128",
+        _networks,
+        "Networks that `http_connections_per_peer` does not bind, such as a proxy's: a list.",
+    )
+    http_idle_timeout: float = _setting(
+        "75s",
+        _span(1, 3_600),
+        "How long a caller's connection may be idle between requests.",
+        unit="seconds",
+    )
+    http_head_timeout: float = _setting(
+        "10s",
+        _span(1, 3_600),
+        "How long a request's line and headers may take to come.",
+        unit="seconds",
+    )
+    http_body_timeout: float = _setting(
+        "30s", _span(1, 3_600), "How long a request's body may take to come.", unit="seconds"
     )
     drain_timeout: float = _setting(
         "25s",

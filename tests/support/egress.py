@@ -88,6 +88,8 @@ class Receiver:
             await self._serve(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass
+        except asyncio.CancelledError:
+            pass  # stop() ends it; a cancelled handler would be logged as an error
         finally:
             writer.transport.abort()
             self.closed.set()

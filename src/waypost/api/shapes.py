@@ -1,5 +1,6 @@
 """Shapes that many operations share: pages, ranges of time, moments."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Generic, TypeVar
 
@@ -7,12 +8,13 @@ import msgspec
 
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
-from waypost.model.page import PAGE_SIZE_DEFAULT, PageRequest
+from waypost.model.page import PAGE_SIZE_DEFAULT, Page, PageRequest
+from waypost.policy import timestamp
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 GREAT_PAGE: Final = 1000
 """The greatest page of what grows by itself: events, deliveries, attempts."""
 SMALL_PAGE: Final = 100
@@ -62,9 +64,21 @@ def moment(at_us: int) -> datetime:
     return EPOCH + timedelta(microseconds=at_us)
 
 
-def micros(at: datetime) -> int:
-    """Return an aware datetime as UTC microseconds since 1970."""
-    return (at - EPOCH) // MICROSECOND
+def micros(at: datetime, path: str) -> int:
+    """Return an aware datetime as UTC microseconds since 1970.
+
+    Raises:
+        InvalidInput: in UTC it is out of range; `path` is the field to blame.
+    """
+    try:
+        return timestamp.microseconds(at)
+    except ValueError as error:
+        raise InvalidInput(details=[(path, str(error))]) from error
+
+
+def page_of(page: Page[S], shape: Callable[[S], T]) -> PageOf[T]:
+    """Return a page with each item in its shape on the wire."""
+    return PageOf([shape(item) for item in page.items], page.has_more)
 
 
 def page_request(listing: Listing, kind: str, largest: int) -> PageRequest:
@@ -82,14 +96,13 @@ def page_request(listing: Listing, kind: str, largest: int) -> PageRequest:
     size = PAGE_SIZE_DEFAULT if listing.page_size is None else listing.page_size
     if not 1 <= size <= largest:
         raise InvalidInput(details=[("page_size", f"must be from 1 to {largest}")])
-    begin = getattr(listing, "begin", None)
-    end = getattr(listing, "end", None)
+    begin, end = (listing.begin, listing.end) if isinstance(listing, Range) else (None, None)
     return PageRequest(
         size=size,
         older_than=_position(kind, "starting_after", listing.starting_after),
         newer_than=_position(kind, "ending_before", listing.ending_before),
-        begin_us=None if begin is None else micros(begin),
-        end_us=None if end is None else micros(end),
+        begin_us=None if begin is None else micros(begin, "begin"),
+        end_us=None if end is None else micros(end, "end"),
     )
 
 

@@ -35,6 +35,10 @@ Key = tuple[Id, str, str, int]
 Done = Callable[[Exchange], None]
 
 
+class _Surplus(Exception):
+    """Another answer began after the end of the one that was asked for."""
+
+
 class Call:
     """One request on its way, until its `done` was called."""
 
@@ -207,7 +211,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            # After a complete answer this is only the reason not to use the connection again.
+            # After the end of an answer this is only the reason not to use the connection again.
             self.reusable = False
             if not self._over:
                 self._break(FailureKind.PROTOCOL, "the receiver's answer is not valid HTTP/1")
@@ -241,9 +245,9 @@ class Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        """Note bytes after a complete answer: they belong to no request."""
+        """Stop at bytes after a complete answer: they belong to no request."""
         if self._over:
-            self.reusable = False
+            raise _Surplus
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note the few headers that matter; a trailer is none of them."""

@@ -171,6 +171,10 @@ class Dispatcher:
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
+        if not self.stopping and self._has_slot(receiver) and receiver.lane.take(work):
+            self.held_bytes += size if keep else 0
+            self._begin(receiver, work, due_us)
+            return
         if receiver.lane.push(work, due_us) and keep:
             self.held_bytes += size
         self._pump(receiver)
@@ -383,7 +387,8 @@ class Dispatcher:
                 self._unload(work)
         if self._waiting:
             self._pump(self._waiting.next())
-        self._pump(receiver)
+        if not lane.is_quiet():
+            self._pump(receiver)
 
     def _count(self, settlement: Settlement) -> None:
         if settlement.late or settlement.delivery is None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from waypost.model import ids
 from waypost.model.delivery import AttemptState, DeliveryState, Timings
 from waypost.model.ids import Id
 from waypost.policy.lane import Work
@@ -84,7 +83,7 @@ def _attempt(tried: Try, number: int) -> tuple[object, ...]:
     return (
         tried.project_id,
         work.event_id,
-        ids.attempt_of(work.id, number, work.due_us),
+        work.attempt_id,
         work.id,
         tried.subscription_id,
         number,

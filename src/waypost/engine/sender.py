@@ -120,14 +120,13 @@ class Sender:
             failure = TransportFailure(FailureKind.DENIED, address.refusal or "", Timings())
             self._loop.call_soon(done, failure)
             return
-        number = work.attempts + 1
         rendered = form.render(
             Outgoing(
                 event,
                 ids.spell(ids.EVENT, event.id),
                 work.id,
-                ids.attempt_of(work.id, number, work.due_us),
-                number,
+                work.attempt_id,
+                work.attempts + 1,
                 now_us // 1_000_000,
                 address.keys,
             )

@@ -97,7 +97,6 @@ _EVENT: Final = msgspec.json.Decoder(_Members)
 _BATCH: Final = msgspec.json.Decoder(Annotated[list[_Members], Meta(max_length=MAX_EVENTS)])
 _ATTRIBUTE: Final = msgspec.json.Decoder(str | int | float | bool | None)
 _TEXT: Final = msgspec.json.Decoder(str)
-_OPTIONAL_TEXT: Final = msgspec.json.Decoder(str | None)
 _ANY: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -164,10 +163,10 @@ def parse_binary(headers: Iterable[tuple[bytes, bytes]], body: bytes, limits: Ev
     for raw_name, raw in headers:
         name = raw_name.decode("latin-1")
         if name == "content-type":
-            content_type = raw.decode("latin-1").strip()
-            if not is_media_type(content_type):
+            media_type = raw.decode("latin-1").strip()
+            if not is_media_type(media_type):
                 raise _invalid(name, "must be a media type")
-            _put(context, "datacontenttype", content_type, name)
+            _put(context, "datacontenttype", media_type, name)
         elif name == "ce-datacontenttype":
             raise _invalid(name, "must be the content-type")
         elif name.startswith("ce-"):
@@ -214,41 +213,41 @@ def _of_members(members: _Members, limits: EventLimits, at: str) -> Draft:
         if value is not None:
             context[name] = value
     _require_context(context, at)
-    text = rawjson.decode(_OPTIONAL_TEXT, encoded, f"{at}data_base64") if encoded else None
-    if text is not None:
+    if encoded is not None:
         if data is not None:
             raise _invalid(f"{at}data_base64", "must not stand beside data")
         content_type = _content_type(context) or _OCTETS
-        return _draft(context, _decoded(text, content_type, at), content_type, limits, at)
-    if data is None:
+        payload = _decoded(rawjson.original(encoded), content_type, f"{at}data_base64")
+    elif data is not None:
+        content_type = _content_type(context) or _JSON
+        payload = _encoded(rawjson.original(data), content_type, f"{at}data")
+    else:
         return _without_data(context, limits, at)
-    content_type = _content_type(context) or _JSON
-    payload = _encoded(rawjson.original(data), content_type, at)
     return _draft(context, payload, content_type, limits, at)
 
 
-def _decoded(text: str, content_type: str, at: str) -> bytes:
+def _decoded(text: bytes, content_type: str, path: str) -> bytes:
     """Return what `data_base64` holds; it must be JSON where the event says that it is."""
     try:
-        payload = base64.b64decode(text, validate=True)
+        payload = base64.b64decode(rawjson.decode(_TEXT, text, path), validate=True)
     except ValueError as error:
-        raise _invalid(f"{at}data_base64", "must be base64") from error
+        raise _invalid(path, "must be base64") from error
     if is_json(content_type):
-        rawjson.decode(_ANY, payload, f"{at}data_base64")
+        rawjson.decode(_ANY, payload, path)
     return payload
 
 
-def _encoded(data: bytes, content_type: str, at: str) -> bytes:
+def _encoded(data: bytes, content_type: str, path: str) -> bytes:
     """Return the bytes of `data`: JSON as it stands, other text in the charset of its type."""
     if is_json(content_type):
         return data
     encoding = charset(content_type)
     if encoding not in _CHARSETS:
-        raise _invalid(f"{at}data", f"must be data_base64 in the charset {encoding}")
+        raise _invalid(path, f"must be data_base64 in the charset {encoding}")
     try:
-        return rawjson.decode(_TEXT, data, f"{at}data").encode(encoding)
+        return rawjson.decode(_TEXT, data, path).encode(encoding)
     except UnicodeEncodeError as error:
-        raise _invalid(f"{at}data", f"must be text in the charset {encoding}") from error
+        raise _invalid(path, f"must be text in the charset {encoding}") from error
 
 
 def _without_data(context: dict[str, Value], limits: EventLimits, at: str) -> Draft:

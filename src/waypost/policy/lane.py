@@ -22,6 +22,7 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from waypost.model.delivery import DeliveryClass
+from waypost.model.ids import attempt_of
 
 TURNS: Final = (
     (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
@@ -49,6 +50,7 @@ class Work:
     Attributes:
         due_us: when it may start, UTC microseconds.
         attempts: how many tries were made before.
+        attempt_id: the id of the next try, or of the present one.
         event: the event where it is in memory, else None; the lane never looks at it.
         call: the try in flight, for whoever sends it; the lane never looks at it.
         started_us: when the present try started, UTC microseconds; 0 where none is in flight.
@@ -57,6 +59,7 @@ class Work:
     """
 
     __slots__ = (
+        "attempt_id",
         "attempts",
         "call",
         "due_us",
@@ -85,6 +88,7 @@ class Work:
         self.due_us = due_us
         self.attempts = attempts
         self.event = event
+        self.attempt_id = attempt_of(identifier, attempts + 1, due_us)
         self.call: Any = None
         self.started_us = 0
         self.slow = False
@@ -165,6 +169,40 @@ class Lane:
         self._enter(work, now_us)
         return True
 
+    def take(self, work: Work) -> bool:
+        """Start just-committed work at once, where nothing stands before it: the common case.
+
+        Returns:
+            Whether it started; else nothing has changed, and `push` is the way in.
+        """
+        ready = self._ready
+        if (
+            not self.complete
+            or self.refilling
+            or self.paused
+            or self._held_until_us
+            or self.in_flight >= self.limit
+            or ready[0]
+            or ready[1]
+            or ready[2]
+            or work.id in self.known
+            or len(self.known) >= self._window
+        ):
+            return False
+        self.known[work.id] = work
+        self.in_flight += 1
+        return True
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing waits here, so that nothing needs to be started or awaited."""
+        ready = self._ready
+        return (
+            self.complete
+            and not (ready[0] or ready[1] or ready[2])
+            and not self._later
+            and self._next_due_us is None
+        )
+
     def needs_refill(self) -> bool:
         """Tell whether a refill should start: the database holds more and the lane has room."""
         return (
@@ -234,8 +272,12 @@ class Lane:
 
     def pop(self, now_us: int) -> Work | None:
         """Start the next delivery that may start now; None where none may."""
-        if self.paused or self.in_flight >= self.limit or now_us < self._held_until_us:
+        if self.paused or self.in_flight >= self.limit:
             return None
+        if self._held_until_us:
+            if now_us < self._held_until_us:
+                return None
+            self._held_until_us = 0
         if self._later or self._next_due_us is not None:
             self._ripen(now_us)
         ready = self._ready
@@ -280,6 +322,7 @@ class Lane:
         work.kind = DeliveryClass.RETRY
         work.due_us = due_us
         work.attempts += 1
+        work.attempt_id = attempt_of(work.id, work.attempts + 1, due_us)
         work.started_us = 0
         if len(self.known) > self._window:
             self.leave(work.id)
@@ -346,7 +389,7 @@ class Lane:
         """Return when something may become startable by time alone; None where nothing will."""
         if self.paused:
             return None
-        if self._held_until_us > now_us and (self.known or not self.complete):
+        if self._held_until_us > now_us:
             return self._held_until_us
         soonest = self._later[0][0] if self._later else None
         if self._next_due_us is not None and (soonest is None or self._next_due_us < soonest):

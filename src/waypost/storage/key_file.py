@@ -10,11 +10,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection
 
 from waypost.clock import Entropy
 from waypost.model.errors import ConfigInvalid
-from waypost.storage.schema import facts
+from waypost.storage import facts
 
 KEY_BYTES: Final = 32
 _FACT: Final = "secret_key_fingerprint"
@@ -80,6 +80,11 @@ def fingerprint(key: bytes) -> str:
     return hashlib.sha256(b"waypost secret key\0" + key).hexdigest()[:16]
 
 
+def known_fingerprint(connection: Connection) -> str | None:
+    """Return the fingerprint of the key that a database was written under; None before any."""
+    return facts.find(connection, _FACT)
+
+
 def confirm(connection: Connection, key: bytes) -> None:
     """Bind a database to its key on the first start, and hold it to that afterwards.
 
@@ -87,12 +92,11 @@ def confirm(connection: Connection, key: bytes) -> None:
         ConfigInvalid: the database was written under another key.
     """
     given = fingerprint(key)
-    query = select(facts.c.value).where(facts.c.name == _FACT)
-    stored = connection.execute(query).scalar_one_or_none()
-    if stored is None:
-        connection.execute(insert(facts).values(name=_FACT, value=given))
-    elif stored != given:
+    known = known_fingerprint(connection)
+    if known is None:
+        facts.record(connection, _FACT, given)
+    elif known != given:
         raise ConfigInvalid(
             f"the secret key (fingerprint {given}) is not the one that this database was written"
-            f" under ({stored}): set WAYPOST_SECRET_KEY, or put the key file back beside it"
+            f" under ({known}): set WAYPOST_SECRET_KEY, or put the key file back beside it"
         )

@@ -1,6 +1,5 @@
 """Signing keys: the secrets of subscriptions, encrypted, each bound to its row."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -56,7 +55,7 @@ def list_all(
 
 def load_all(
     connection: Connection, vault: Vault
-) -> Mapping[tuple[Id, Id], tuple[SigningKey, ...]]:
+) -> dict[tuple[Id, Id], tuple[SigningKey, ...]]:
     """Return the keys of every subscription that is not deleted, newest first, at start.
 
     Raises:

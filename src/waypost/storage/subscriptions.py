@@ -53,7 +53,7 @@ def list_page(
 ) -> Page[Subscription]:
     """Return one page of a project's subscriptions."""
     return pages.read(
-        connection, _of(project_id), subscriptions.c.id, request, _subscription
+        connection, _of(project_id), (subscriptions.c.id,), request, _subscription
     )
 
 

@@ -136,21 +136,19 @@ class FastRoutes:
         return next(iter(methods.values())).refuse if methods else None
 
 
-def handle(route: FastRoute, request: FastRequest) -> bool:
-    """Call the route's handler; return whether it went well.
+def handle(route: FastRoute, request: FastRequest) -> None:
+    """Call the route's handler.
 
     Failure policy: a handler that raises is a defect of ours. It is logged with its cause, and the
     client is told 500 unless it already has an answer.
     """
     try:
         route.handler(request)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
         _log.exception(
-            "fast_handler_failed",
+            "request.failed",
             method=route.method.decode("latin-1"),
             path=route.path.decode("latin-1"),
         )
         if not request.answered:
             request.respond(500, route.refuse(500, INTERNAL_ERROR))
-        return False
-    return True

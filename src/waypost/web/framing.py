@@ -63,6 +63,12 @@ def read_framing(headers: list[Header], version: str) -> Framing:
             raise Refused(501, "Transfer-Encoding is not supported, but for chunked")
         else:
             chunked = True
+    _check_version(version, hosts, chunked=chunked)
+    return Framing(length, expects, encoded)
+
+
+def _check_version(version: str, hosts: int, *, chunked: bool) -> None:
+    """Refuse what the version does not allow (RFC 9112 §2.3, §3.2, §6.1)."""
     if version == "1.1":
         if hosts != 1:
             raise Refused(400, "There must be one Host header")
@@ -70,4 +76,3 @@ def read_framing(headers: list[Header], version: str) -> Framing:
         raise Refused(505, "HTTP version is not supported")
     elif chunked:
         raise Refused(400, "HTTP/1.0 knows no Transfer-Encoding")
-    return Framing(length, expects, encoded)

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 NEW: Final = 0
@@ -67,19 +67,6 @@ class HttpLimits:
     connections_per_peer: int = 512
     exempt_peers: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     pipelined: int = 64
-
-
-@dataclass(slots=True)
-class HttpCounts:
-    """What the HTTP layer has done, for the metrics."""
-
-    fast_requests: int = 0
-    asgi_requests: int = 0
-    handler_failures: int = 0
-    refused: Counter[int] = field(default_factory=Counter)
-    refused_connections: int = 0
-    closed_idle: int = 0
-    aborted: int = 0
 
 
 class ByteBudget:

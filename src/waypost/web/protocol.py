@@ -13,19 +13,18 @@ The class leans on the inner workings of uvicorn's, so uvicorn's version is pinn
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import httptools
+import structlog
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from waypost import telemetry
-from waypost.clock import Clock
-from waypost.web.fast import INTERNAL_ERROR, FastRoute, FastRoutes, Header, handle
+from waypost.web.fast import INTERNAL_ERROR, FastRoute, Header, handle
 from waypost.web.framing import Framing, Refused, read_framing
+from waypost.web.front import HttpFront
 from waypost.web.limits import (
     BETWEEN,
     BODY,
@@ -33,52 +32,15 @@ from waypost.web.limits import (
     NEW,
     PARTING,
     REQUEST_COST_BYTES,
-    ByteBudget,
-    Connections,
-    HttpLimits,
     is_overdue,
 )
-from waypost.web.responses import ResponseHeads
 from waypost.web.turns import Answer, AsgiTurn, FastTurn, PartingTransport
 
 RETRY_SOON: Final[tuple[Header, ...]] = ((b"retry-after", b"1"),)
 JSON: Final = b"application/json"
+OVERLOADED: Final = "The server is overloaded; try again"
 
-
-class HttpFront:
-    """What all the connections of a process share: routes, limits, counters."""
-
-    def __init__(
-        self,
-        routes: FastRoutes,
-        limits: HttpLimits,
-        *,
-        refuse: Callable[[bytes, int, str], bytes],
-        clock: Clock,
-        counters: telemetry.Counters,
-    ) -> None:
-        """Keep what the connections need.
-
-        Args:
-            routes: the fast routes.
-            limits: what a client may take.
-            refuse: renders a refusal (request target, status, sentence) where no fast route has
-                the path; the target is empty where it never became known.
-            clock: for the deadlines.
-            counters: where errors are counted.
-        """
-        self.routes = routes
-        self.limits = limits
-        self.refuse = refuse
-        self.counters = counters
-        self.budget = ByteBudget(limits.intake_bytes)
-        self.connections = Connections(limits, clock.monotonic)
-        self.heads = ResponseHeads()
-
-    def refusal(self, target: bytes, status: int, message: str) -> bytes:
-        """Return the body of a refusal in the envelope of the surface that has the target."""
-        refuse = self.routes.refusal_for(target)
-        return refuse(status, message) if refuse else self.refuse(target, status, message)
+_log = structlog.get_logger(__name__)
 
 
 def protocol_class(front: HttpFront) -> type["HttpProtocol"]:
@@ -148,6 +110,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         self.front.connections.leave(self, self.peer)
         self.deaf = True
+        self.phase = PARTING
         for turn in self.unanswered:
             turn.abandon()
         self.unanswered.clear()
@@ -218,9 +181,18 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Decide how the request is served, before any of its body is kept."""
         parser = self.parser
-        self._bound_head()
+        limits = self.limits
+        if (
+            self.carried
+            or self.chunk_bytes > limits.head_bytes
+            or len(self.headers) > limits.head_fields
+            or len(self.url) > limits.target_bytes
+        ):
+            self._bound_head()
         if parser.should_upgrade():
-            self._begin_upgrade()
+            if parser.get_method() == b"CONNECT":
+                raise Refused(501, "CONNECT is not supported")
+            self.turn = None
             return
         version = parser.get_http_version()
         framing = read_framing(self.headers, version)
@@ -240,7 +212,7 @@ class HttpProtocol(HttpToolsProtocol):
         if type(turn) is FastTurn:
             turn.receive(body)
         elif type(turn) is AsgiTurn and not turn.cycle.response_complete:
-            self._bound_chunked(turn, len(body))
+            self._bound_body(turn)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -305,7 +277,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.cycle = None  # type: ignore[assignment]
         super().on_headers_complete()
         turn = AsgiTurn(self.cycle, self.app, self.front.budget, cost)
-        self.cycle.transport = PartingTransport(self, self.transport)
+        self.cycle.transport = PartingTransport(self, self.transport)  # type: ignore[assignment]
         self.turn = turn
         self.unanswered.append(turn)
         if len(self.unanswered) == 1:
@@ -335,23 +307,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self.advancing = True
         unanswered = self.unanswered
-        while unanswered and self.phase != PARTING:
-            turn = unanswered[0]
-            if type(turn) is not FastTurn:
-                if not turn.is_started:
-                    self._run(turn)
-                break
-            if not turn.handed_over:
-                turn.may_start = True
-                if turn.is_complete:
-                    self._hand_over(turn)
-            if turn.answer is None:
-                break
-            unanswered.popleft()
-            self._write(turn.answer, keep_alive=turn.keep_alive)
-            self.server_state.total_requests += 1
-            if not turn.keep_alive:
-                self.part()
+        while unanswered and self.phase != PARTING and self._answer(unanswered[0]):
+            pass
         self.advancing = False
         if not unanswered:
             # An idle connection holds no body.
@@ -360,11 +317,30 @@ class HttpProtocol(HttpToolsProtocol):
             self.since = self.front.connections.now
         self._resume_reading()
 
+    def _answer(self, first: FastTurn | AsgiTurn) -> bool:
+        """Start the first turn if it has not been, and return whether it is answered already."""
+        if type(first) is AsgiTurn:
+            if not first.is_started:
+                self._run(first)
+            return False
+        if not first.handed_over:
+            first.may_start = True
+            if first.is_complete:
+                self._hand_over(first)
+        if first.answer is None:
+            return False
+        self.unanswered.popleft()
+        self._write(first.answer, keep_alive=first.keep_alive)
+        self.server_state.total_requests += 1
+        if not first.keep_alive:
+            self.part()
+        return True
+
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
         """Write a whole response."""
         status, body, headers, content_type = answer
         if status >= 400:
-            self.front.counters.refuse(status)
+            self.front.errors.add(status)
         self.transport.write(
             self.front.heads.render(
                 self.server_state.default_headers,
@@ -379,9 +355,13 @@ class HttpProtocol(HttpToolsProtocol):
     def _resume_reading(self) -> None:
         """Read on, unless the client must first read, or be answered."""
         flow = self.flow
-        if flow.read_paused and not flow.write_paused:
-            if len(self.unanswered) < self.limits.pipelined:
-                flow.resume_reading()
+        if (
+            flow.read_paused
+            and not flow.write_paused
+            and len(self.unanswered) < self.limits.pipelined
+            and not self.transport.is_closing()
+        ):
+            flow.resume_reading()
 
     # --- refusing and closing ---------------------------------------------------------------------
 
@@ -396,9 +376,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.unanswered.pop()
             turn.abandon()
         target = self.url if self.phase in {HEAD, BODY} else b""
-        refusal = FastTurn(
-            self, None, [], self.front.budget, 0, keep_alive=False, may_start=True
-        )
+        refusal = FastTurn(self, None, [], self.front.budget, 0, keep_alive=False, may_start=True)
         refusal.handed_over = True
         self.phase = BETWEEN
         self.turn = refusal
@@ -471,7 +449,7 @@ class HttpProtocol(HttpToolsProtocol):
         elif cause is None:
             self.refuse(Refused(400, f"Invalid HTTP: {error}"))
         else:
-            telemetry.log.error(telemetry.REQUEST_FAILED, exc_info=cause)
+            _log.error("request.failed", exc_info=cause)
             self.refuse(Refused(500, INTERNAL_ERROR))
 
     def _take(self, length: int) -> int:
@@ -481,10 +459,67 @@ class HttpProtocol(HttpToolsProtocol):
             raise Refused(503, OVERLOADED, RETRY_SOON)
         return cost
 
-    def _bound_chunked(self, turn: AsgiTurn, size: int) -> None:
-        """Count a part of a body that may have come without a length."""
+    def _bound_head(self) -> None:
+        """Refuse a head that is too large; called where it might be."""
+        limits = self.limits
+        if len(self.url) > limits.target_bytes:
+            raise Refused(414, f"The request target is longer than {limits.target_bytes} bytes")
+        if len(self.headers) > limits.head_fields:
+            raise Refused(431, f"There are more than {limits.head_fields} headers")
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > limits.head_bytes:
+            raise Refused(431, f"The headers are larger than {limits.head_bytes} bytes")
+
+    def _bound_body(self, turn: AsgiTurn) -> None:
+        """Count what comes of a body that did not announce its length."""
         if self.received > self.limits.body_bytes:
             raise Refused(413, too_large(self.limits.body_bytes))
-        missing = self.received - turn.cost
-        if missing > 0:
-            ...
+        if not turn.reserve(self.received):
+            raise Refused(503, OVERLOADED, RETRY_SOON)
+
+    def _bound_what_is_open(self, *, split: bool) -> None:
+        """Refuse what the parser keeps to itself for too long: half a header, an endless trailer.
+
+        Called after each piece of input that ends within a request; `split` means that it began
+        within the same head.
+        """
+        if self.phase == HEAD:
+            self.carried += self.chunk_bytes if split else 1
+            if self.carried > self.limits.head_bytes:
+                message = f"The headers are larger than {self.limits.head_bytes} bytes"
+                self.refuse(Refused(431, message))
+        elif self.phase == BODY:
+            self.silent = self.silent + self.chunk_bytes if self.received == self.marked else 0
+            self.marked = self.received
+            if self.silent > self.limits.head_bytes:
+                self.refuse(Refused(431, "The trailers are too large"))
+
+    def _check_target(self) -> None:
+        """Refuse a target that uvicorn could not take apart."""
+        try:
+            path = httptools.parse_url(self.url).path
+        except httptools.HttpParserInvalidURLError:
+            path = None
+        if path is None or not path.isascii():
+            raise Refused(400, "The request target is not valid")
+
+    def _ignore_upgrades(self, rest: memoryview) -> None:
+        """Parse a request that asked for an upgrade as if it had not, and what follows it.
+
+        The parser takes what follows such a head for another protocol.
+        """
+        while True:
+            lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
+            lines += [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+            self.parser.feed_data(b"\r\n".join((*lines, b"", b"")))
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            else:
+                return
+
+
+def too_large(limit: int) -> str:
+    """Return the sentence for a body over `limit` bytes."""
+    return f"The body is larger than {limit} bytes"

@@ -23,7 +23,7 @@ class ResponseHeads:
         self._defaults: list[Header] | None = None
         self._starts: dict[tuple[int, bytes], bytes] = {}
 
-    def render(  # noqa: PLR0913, PLR0917 - one call per response, on the hot path
+    def render(
         self,
         defaults: list[Header],
         status: int,

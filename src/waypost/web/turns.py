@@ -1,7 +1,7 @@
 """The turns of a connection: one unanswered request each, served the fast way or by ASGI."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -25,6 +25,7 @@ class TurnKeeper(Protocol):
         ...
 
 
+@final
 class FastTurn(FastRequest):
     """A fast request: what uvicorn's request-response cycle is to ASGI.
 
@@ -117,23 +118,24 @@ class FastTurn(FastRequest):
         self._cost = 0
 
 
+@final
 class AsgiTurn:
     """A request that goes the ordinary way: uvicorn's cycle, and the application to start.
 
     Its bytes count as long as the application runs, also when the client has gone.
     """
 
-    __slots__ = ("app", "cost", "cycle", "is_started", "_budget")
+    __slots__ = ("_budget", "_cost", "app", "cycle", "is_started")
 
     def __init__(
-        self, cycle: RequestResponseCycle, app: ASGI3Application, budget: ByteBudget
+        self, cycle: RequestResponseCycle, app: ASGI3Application, budget: ByteBudget, cost: int
     ) -> None:
-        """Keep what is needed to start."""
+        """Keep what is needed to start; `cost` bytes of `budget` are taken, and given back."""
         self.app = app
-        self.cost = 0
         self.cycle = cycle
         self.is_started = False
         self._budget = budget
+        self._cost = cost
 
     @property
     def keep_alive(self) -> bool:
@@ -151,6 +153,15 @@ class AsgiTurn:
         finally:
             self._release()
 
+    def reserve(self, received: int) -> bool:
+        """Take what `received` bytes cost beyond what is taken; return whether there was room."""
+        missing = received - self._cost
+        if missing > 0:
+            if not self._budget.take(missing):
+                return False
+            self._cost = received
+        return True
+
     def abandon(self) -> None:
         """Tell the application that the client has gone."""
         self.cycle.disconnected = True
@@ -159,8 +170,9 @@ class AsgiTurn:
             self._release()
 
     def _release(self) -> None:
-        self._budget.give(self.cost)
-        self.cost = 0
+        """Give back what the request took of the budget."""
+        self._budget.give(self._cost)
+        self._cost = 0
 
 
 class PartingTransport:

@@ -310,8 +310,9 @@ async def test_a_trickle_does_not_move_the_deadline(
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        while not reader.at_eof():
+        while True:
             writer.write(b"x")
+            await writer.drain()
             await asyncio.sleep(0)
 
     receiver = await open_receiver(serve)

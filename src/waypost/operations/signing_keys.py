@@ -1,0 +1,179 @@
+"""Signing keys: made, shown to who may change the subscription, rotated, published."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from typing import Final
+
+import msgspec
+
+from waypost.clock import Clock, Entropy, IdSource
+from waypost.model import ids
+from waypost.model.errors import LimitReached
+from waypost.model.ids import Id
+from waypost.model.project import Principal
+from waypost.model.subscription import Signing, SigningKey, Subscription
+from waypost.policy import signing
+from waypost.storage import audit, signing_keys, subscriptions
+from waypost.storage.connection import Connection
+from waypost.storage.store import Store
+from waypost.storage.vault import Vault
+
+OVERLAP_US: Final = 24 * 3600 * 1_000_000
+"""How long a key goes on signing beside the one that has replaced it."""
+
+OLD_KEYS_MAX: Final = 10
+"""How many replaced keys may sign at once: a receiver has to try each signature."""
+
+PUBLISHED_MAX: Final = 1_000
+"""How many public keys one answer holds."""
+
+_KEY_BITS: Final = 256
+
+Keys = tuple[SigningKey, ...]
+Changed = Callable[[Subscription, Keys], None]
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    """A key that everybody may see, as a JSON Web Key, until it expires (UTC microseconds)."""
+
+    jwk: dict[str, str]
+    expires_at_us: int | None
+
+
+class SigningKeys:
+    """What people ask of a subscription's secrets.
+
+    The public keys of all subscriptions are held in memory, since everybody may ask for them.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with
+        self,
+        store: Store,
+        vault: Vault,
+        changed: Changed,
+        clock: Clock,
+        entropy: Entropy,
+        source: IdSource,
+    ) -> None:
+        """Take what keys are kept in, and who is told of a subscription's keys on the loop."""
+        self._store = store
+        self._vault = vault
+        self._changed = changed
+        self._clock = clock
+        self._entropy = entropy
+        self._ids = source
+        self._public: dict[Id, tuple[PublicKey, ...]] = {}
+
+    async def load(self) -> dict[Id, Keys]:
+        """Return the keys of every subscription, by the subscription's id, at start.
+
+        Raises:
+            ConfigInvalid: one can't be decrypted.
+        """
+        found = await self._store.read(lambda c: signing_keys.load_all(c, self._vault))
+        keys = {subscription_id: keys for (_, subscription_id), keys in found.items()}
+        for subscription_id, own in keys.items():
+            self.publish(subscription_id, own)
+        return keys
+
+    async def secret(self, principal: Principal, subscription_id: Id) -> str:
+        """Return the present secret: `whsec_…`, or of an ed25519 key the public half, `whpk_…`.
+
+        Raises:
+            NotFound: the project has no such subscription.
+        """
+        project_id = principal.project_id
+
+        def read(connection: Connection) -> SigningKey:
+            subscriptions.get(connection, project_id, subscription_id)
+            keys = self.list_all(connection, project_id, subscription_id)
+            return next(key for key in keys if key.expires_at_us is None)
+
+        key = await self._store.read(read)
+        if key.scheme is Signing.ED25519:
+            return signing.spell_public_key(key)
+        return signing.spell_secret(key)
+
+    async def rotate(self, principal: Principal, subscription_id: Id) -> None:
+        """Replace the present secret; it goes on signing for 24 hours beside the new one.
+
+        Raises:
+            NotFound: the project has no such subscription.
+            LimitReached: as many old secrets as there may be are still valid.
+        """
+        project_id = principal.project_id
+        made = {scheme: self.make(scheme) for scheme in Signing}
+        record_id, now_us = self._ids.next_at()
+
+        def write(connection: Connection) -> tuple[Subscription, Keys]:
+            subscription = subscriptions.get(connection, project_id, subscription_id)
+            keys = self.replace(connection, subscription, made[subscription.signing], now_us)
+            subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
+            audit.record(connection, principal, record_id, "secret.rotate", subject)
+            return subscription, keys
+
+        await self._store.write(write, lambda result: self.tell(*result))
+
+    def published(self, subscription_id: Id | None = None) -> list[dict[str, str]]:
+        """Return the public keys that are valid now, of all subscriptions or one; 1,000 at most."""
+        now_us = self._clock.now_us()
+        return [key.jwk for key in islice(self._valid(subscription_id, now_us), PUBLISHED_MAX)]
+
+    def _valid(self, subscription_id: Id | None, now_us: int) -> Iterator[PublicKey]:
+        if subscription_id is None:
+            found = chain.from_iterable(self._public.values())
+        else:
+            found = iter(self._public.get(subscription_id, ()))
+        return (key for key in found if key.expires_at_us is None or key.expires_at_us > now_us)
+
+    # For the operations on subscriptions: in their transactions, and after them.
+
+    def make(self, scheme: Signing) -> SigningKey:
+        """Return a new key. For the loop's thread alone."""
+        material = self._entropy.bits(_KEY_BITS).to_bytes(_KEY_BITS // 8, "big")
+        return SigningKey(self._ids.next(), scheme, material)
+
+    def list_all(self, connection: Connection, project_id: Id, subscription_id: Id) -> Keys:
+        """Return a subscription's keys, newest first."""
+        return signing_keys.list_all(connection, self._vault, project_id, subscription_id)
+
+    def insert(self, connection: Connection, subscription: Subscription, key: SigningKey) -> Keys:
+        """Keep a new subscription's first key."""
+        signing_keys.insert(
+            connection, self._vault, subscription.project_id, subscription.id, key
+        )
+        return (key,)
+
+    def replace(
+        self, connection: Connection, subscription: Subscription, key: SigningKey, now_us: int
+    ) -> Keys:
+        """Put a new key in the place of the present one, which then is valid for 24 hours more.
+
+        Raises:
+            LimitReached: as many old keys as there may be are still valid.
+        """
+        place = (subscription.project_id, subscription.id)
+        signing_keys.delete_expired(connection, *place, now_us)
+        present = self.list_all(connection, *place)
+        if len(present) > OLD_KEYS_MAX:
+            raise LimitReached(f"No more than {OLD_KEYS_MAX} old secrets may be valid at once.")
+        signing_keys.expire(connection, *place, now_us + OVERLAP_US)
+        signing_keys.insert(connection, self._vault, *place, key)
+        return self.list_all(connection, *place)
+
+    def tell(self, subscription: Subscription, keys: Keys) -> None:
+        """Let what is in memory follow a commit that changed a subscription or its keys."""
+        self.publish(subscription.id, keys)
+        self._changed(subscription, keys)
+
+    def publish(self, subscription_id: Id, keys: Keys) -> None:
+        """Publish the public keys among a subscription's keys, in place of those it had."""
+        public = tuple(
+            PublicKey(signing.public_jwk(key), key.expires_at_us)
+            for key in keys
+            if key.scheme is Signing.ED25519
+        )
+        if public:
+            self._public[subscription_id] = public
+        else:
+            self._public.pop(subscription_id, None)

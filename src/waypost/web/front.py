@@ -1,0 +1,45 @@
+"""What all the HTTP connections of a process share."""
+
+from collections.abc import Callable
+
+from waypost.clock import Clock
+from waypost.web.errors import ErrorCounts
+from waypost.web.fast import FastRoutes
+from waypost.web.limits import ByteBudget, Connections, HttpLimits
+from waypost.web.responses import ResponseHeads
+
+
+class HttpFront:
+    """What all the connections of a process share: routes, limits, counts."""
+
+    def __init__(
+        self,
+        routes: FastRoutes,
+        limits: HttpLimits,
+        *,
+        refuse: Callable[[bytes, int, str], bytes],
+        clock: Clock,
+        errors: ErrorCounts,
+    ) -> None:
+        """Keep what the connections need.
+
+        Args:
+            routes: the fast routes.
+            limits: what a client may take.
+            refuse: renders a refusal (request target, status, sentence) where no fast route has
+                the path; the target is empty where it never became known.
+            clock: for the deadlines.
+            errors: where errors are counted.
+        """
+        self.routes = routes
+        self.limits = limits
+        self.refuse = refuse
+        self.errors = errors
+        self.budget = ByteBudget(limits.intake_bytes)
+        self.connections = Connections(limits, clock.monotonic)
+        self.heads = ResponseHeads()
+
+    def refusal(self, target: bytes, status: int, message: str) -> bytes:
+        """Return the body of a refusal in the envelope of the surface that has the target."""
+        refuse = self.routes.refusal_for(target)
+        return refuse(status, message) if refuse else self.refuse(target, status, message)

@@ -1,0 +1,81 @@
+from asyncio import Transport
+
+from bench import wire
+from bench.load import Connection, Generator, Load, batch_request, single_request
+
+ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-length: 17\r\n\r\n{"token":"evt_1"}'
+
+
+class Written(Transport):
+    def __init__(self) -> None:
+        self.requests: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.requests.append(bytes(data))
+
+
+def connected(load: Load) -> tuple[Generator, Connection, Written]:
+    generator = Generator(load, single_request(b"host: x\r\n"))
+    connection, transport = Connection(generator), Written()
+    connection.connection_made(transport)
+    generator.idle.append(connection)
+    return generator, connection, transport
+
+
+async def test_a_post_that_waited_for_a_connection_counts_from_when_it_was_due() -> None:
+    generator, connection, transport = connected(Load(seconds=9, rate=1))
+
+    generator.post_due(10)
+    generator.post_due(20)
+    assert len(transport.requests) == 1
+    connection.data_received(ACCEPTED)
+    connection.data_received(ACCEPTED)
+
+    rows = list(wire.POSTED.iter_unpack(generator.records))
+    assert [(sequence, intended) for _, sequence, intended, _, _ in rows] == [(0, 10), (1, 20)]
+    assert all(sent > 20 and acked >= sent for _, _, _, sent, acked in rows)
+
+
+async def test_an_answer_in_pieces_is_one_answer() -> None:
+    generator, connection, transport = connected(Load(seconds=9, events=1))
+    generator.next(generator.idle.pop())
+
+    for byte in ACCEPTED:
+        connection.data_received(bytes([byte]))
+
+    assert generator.acknowledged == 1
+    assert len(transport.requests) == 1
+    assert generator.done.is_set()
+
+
+async def test_a_refusal_is_counted_and_acknowledges_nothing() -> None:
+    generator, connection, _ = connected(Load(seconds=9))
+    generator.next(generator.idle.pop())
+
+    connection.data_received(b"HTTP/1.1 429 X\r\nContent-Length: 2\r\n\r\nno")
+
+    assert (generator.acknowledged, generator.refused["429"]) == (0, 1)
+    assert generator.refusal_example == "no"
+
+
+async def test_a_batch_acknowledges_each_of_its_events() -> None:
+    generator, connection, _ = connected(Load(seconds=9, batch=2, first_sequence=40))
+    generator.next(generator.idle.pop())
+    generator.close()
+
+    body = b'{"data":[{"token":"evt_1"},{"token":"evt_2"}]}'
+    connection.data_received(b"HTTP/1.1 202 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+    rows = wire.POSTED.iter_unpack(generator.records)
+    assert [(token.rstrip(b"\0"), sequence) for token, sequence, *_ in rows] == [
+        (b"evt_1", 40),
+        (b"evt_2", 41),
+    ]
+
+
+def test_requests_hold_their_events() -> None:
+    single = single_request(b"host: x\r\n")(7)
+    batch = batch_request(b"host: x\r\n", 2)(7)
+
+    assert single.endswith(b"content-length: %d\r\n\r\n%b" % (303, wire.event_body(7)))
+    assert batch.endswith(b"[%b,%b]}" % (wire.event_body(7), wire.event_body(8)))

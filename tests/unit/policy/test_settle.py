@@ -1,0 +1,127 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waypost.model.delivery import (
+    TRANSITIONS,
+    DeliveryState,
+    Reason,
+)
+from waypost.model.subscription import DisabledBy
+from waypost.policy.outcome import Outcome, OutcomeKind
+from waypost.policy.retry import RetryPolicy
+from waypost.policy.settle import (
+    DISABLE_AFTER_US,
+    Delivered,
+    GaveUp,
+    RetryAt,
+    Transition,
+    internal_failure,
+    settle,
+)
+
+NOW_US = 1_700_000_000_000_000
+SECOND_US = 1_000_000
+DAY_US = 24 * 3600 * SECOND_US
+POLICY = RetryPolicy((5.0, 300.0))
+MIDDLE = 0.5
+
+GOOD = Outcome(OutcomeKind.DELIVERED, 204, b"")
+BAD = Outcome(OutcomeKind.FAILED, 500, b"")
+GONE = Outcome(OutcomeKind.FAILED, 410, b"", gone=True)
+BUSY = Outcome(OutcomeKind.FAILED, 503, b"", slow_down=True, retry_after_s=60.0)
+
+ONE_DISABLED = GaveUp(Reason.SUBSCRIPTION_FAILING, disable=DisabledBy.FAILING)
+RECEIVER_GONE = GaveUp(Reason.GONE, disable=DisabledBy.GONE)
+EXHAUSTED = GaveUp(Reason.EXHAUSTED)
+
+
+def after(seconds: float) -> RetryAt:
+    return RetryAt(NOW_US + int(seconds * SECOND_US))
+
+
+@pytest.mark.parametrize(
+    "attempts, outcome, failing_for_us, transition",
+    [
+        (0, GOOD, None, Delivered()),
+        (2, GOOD, None, Delivered()),
+        (9, GOOD, 9 * DAY_US, Delivered()),
+        (0, BAD, None, after(5)),
+        (1, BAD, None, after(300)),
+        (2, BAD, None, EXHAUSTED),
+        (9, BAD, None, EXHAUSTED),
+        (0, BUSY, None, after(60)),
+        (1, BUSY, None, after(300)),
+        (2, BUSY, None, EXHAUSTED),
+        (0, GONE, None, RECEIVER_GONE),
+        (2, GONE, None, RECEIVER_GONE),
+        (0, GONE, 9 * DAY_US, RECEIVER_GONE),
+        (0, BAD, 0, after(5)),
+        (0, BAD, 5 * DAY_US - 1, after(5)),
+        (0, BAD, 5 * DAY_US, ONE_DISABLED),
+        (2, BAD, 5 * DAY_US - 1, EXHAUSTED),
+        (2, BAD, 5 * DAY_US, ONE_DISABLED),
+    ],
+)
+def test_what_follows_an_attempt(
+    attempts: int, outcome: Outcome, failing_for_us: int | None, transition: Transition
+) -> None:
+    since_us = None if failing_for_us is None else NOW_US - failing_for_us
+    settled = settle(attempts, outcome, POLICY, NOW_US, MIDDLE, since_us, DISABLE_AFTER_US)
+    assert settled == transition
+
+
+def test_how_long_a_subscription_may_fail_is_a_setting() -> None:
+    settled = settle(0, BAD, POLICY, NOW_US, MIDDLE, NOW_US - DAY_US, DAY_US)
+    assert settled == ONE_DISABLED
+
+
+def test_everything_given_up_is_diverted() -> None:
+    assert RECEIVER_GONE.divert
+    assert ONE_DISABLED.divert
+    assert EXHAUSTED.divert
+
+
+def test_an_error_of_our_own_is_tried_three_times_and_disables_nobody() -> None:
+    assert internal_failure(1, NOW_US, MIDDLE) == after(5)
+    assert internal_failure(2, NOW_US, MIDDLE) == after(60)
+    assert internal_failure(3, NOW_US, MIDDLE) == GaveUp(Reason.INTERNAL)
+    assert internal_failure(4, NOW_US, MIDDLE) == GaveUp(Reason.INTERNAL)
+
+
+outcomes = st.builds(
+    Outcome,
+    kind=st.sampled_from(OutcomeKind),
+    status_code=st.integers(100, 599),
+    response=st.just(b""),
+    gone=st.booleans(),
+    retry_after_s=st.none() | st.floats(0, 86400),
+)
+
+
+@given(
+    attempts=st.integers(0, 12),
+    outcome=outcomes,
+    schedule=st.lists(st.floats(0.01, 1e6), max_size=10).map(tuple),
+    jitter=st.floats(0, 1, exclude_max=True),
+    since_us=st.none() | st.integers(0, NOW_US),
+)
+def test_a_delivery_leaves_the_queue_once_and_never_by_silence(
+    attempts: int,
+    outcome: Outcome,
+    schedule: tuple[float, ...],
+    jitter: float,
+    since_us: int | None,
+) -> None:
+    policy = RetryPolicy(schedule)
+    settled = settle(attempts, outcome, policy, NOW_US, jitter, since_us, DAY_US)
+    state = {
+        Delivered: DeliveryState.DELIVERED,
+        RetryAt: DeliveryState.PENDING,
+        GaveUp: DeliveryState.FAILED,
+    }[type(settled)]
+    assert state in TRANSITIONS[DeliveryState.PENDING]
+    assert (state is DeliveryState.DELIVERED) == (outcome.kind is OutcomeKind.DELIVERED)
+    if isinstance(settled, RetryAt):
+        assert settled.due_us > NOW_US
+        assert attempts < len(schedule)
