@@ -41,7 +41,7 @@ examples:
   python -m bench backlog --events 100000 --dir /mnt/fast
   python -m bench limit --limit-program other_loop.py two limit loops, interleaved
 
-A run holds bars only on a quiet machine: compare figures of one run, not of two.
+Measure on a quiet machine ("machine used by others" near 0 %) and compare within one run only.
 """
 
 

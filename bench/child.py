@@ -115,6 +115,20 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def own_cpu_seconds() -> float:
+    """Processor time of this process and of the children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def machine_cpu_seconds() -> tuple[float, float]:
+    """Seconds that all processors were busy (or taken by the hypervisor), and all there were."""
+    with Path("/proc/stat").open() as lines:
+        ticks = [int(field) for field in lines.readline().split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return (sum(ticks) - idle) / _TICKS_PER_S, sum(ticks) / _TICKS_PER_S
+
+
 def memory(pid: int) -> Memory:
     """Resident memory of a process."""
     status = dict(

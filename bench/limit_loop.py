@@ -26,6 +26,8 @@ import uvloop
 OUT_CONNECTIONS = 64
 ATTEMPT_DEADLINE_S = 20
 LIFETIME_S = 900
+ANSWER_BYTES = len('{"token":"","created":,"event_type":"","payload":}') + 36 + 10
+"""The answer without event type and payload: token and time have a fixed width."""
 SECRET = b"limit loop, no real secret"
 
 
@@ -138,15 +140,18 @@ class Intake(asyncio.Protocol):
         event = decode_event(body)
         payload = bytes(event.payload)
         token = b"evt_" + os.urandom(16).hex().encode()
-        answer = b'{"token":"%b","created":%d,"event_type":"%b","payload":%b}' % (
-            token,
-            time(),
-            event.event_type.encode(),
-            payload,
-        )
+        event_type = event.event_type.encode()
         self.transport.write(
             b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(answer), answer)
+            b"content-length: %d\r\n\r\n"
+            b'{"token":"%b","created":%10d,"event_type":"%b","payload":%b}'
+            % (
+                ANSWER_BYTES + len(event_type) + len(payload),
+                token,
+                time(),
+                event_type,
+                payload,
+            )
         )
         outbox = self.outbox
         if outbox.idle:

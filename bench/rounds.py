@@ -10,12 +10,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
-from bench.child import Child, ChildError, Memory, cpu_seconds, memory
+from bench.child import (
+    Child,
+    ChildError,
+    Memory,
+    cpu_seconds,
+    machine_cpu_seconds,
+    memory,
+    own_cpu_seconds,
+)
 from bench.figures import Pace, pace
 from bench.ledger import Ledger, LedgerError, Verdict, read_ledger
 from bench.load import ANSWERS_DEADLINE_S, Load, LoadSummary
@@ -43,6 +52,8 @@ class Cost:
     server_cpu_s: float
     load_cpu_s: float
     receiver_cpu_s: float
+    others_share: float
+    """Share of the machine's processor time that went to processes that are not the benchmark's."""
     memory: Memory
     disk_bytes_per_event: float
     """Database and log after SIGTERM, over all events of the round; 0 where nothing is kept."""
@@ -62,6 +73,33 @@ class Round:
     """Ended by SIGTERM as it should: the product with exit code 0."""
     rss_curve: list[tuple[float, int]] = field(default_factory=list)
     """Seconds since the start of the load, resident bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Processor seconds so far: of the server, the receiver, this process and the machine."""
+
+    server: float
+    receiver: float
+    own: float
+    busy: float
+    total: float
+
+    @classmethod
+    def read(cls, it: "Stage") -> Self:
+        """The clocks now."""
+        server, receiver = cpu_seconds(it.server.pid), cpu_seconds(it.receiver.child.pid)
+        return cls(server, receiver, own_cpu_seconds(), *machine_cpu_seconds())
+
+    def since(self, before: "Clocks") -> "Clocks":
+        """What passed between two readings."""
+        return Clocks(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
+
+    @property
+    def others_share(self) -> float:
+        """What was spent by none of ours, of all there was; 0 to 1."""
+        ours = self.server + self.receiver + self.own
+        return max(self.busy - ours, 0) / self.total if self.total else 0.0
 
 
 class Receiver:
@@ -227,12 +265,11 @@ def run_round(
         it.post(WARM_UP)
         it.drain()
         it.rss_curve.clear()
-        pids = (it.server.pid, it.receiver.child.pid)
         around(it.server)
-        before = [cpu_seconds(pid) for pid in pids]
+        before = Clocks.read(it)
         summary = it.post(msgspec.structs.replace(load, first_sequence=MEASURED_FROM))
         it.drain()
-        after = [cpu_seconds(pid) for pid in pids]
+        spent = Clocks.read(it).since(before)
         around(it.server)
         resident = memory(it.server.pid)
         ledger, exit_code = it.close()
@@ -246,9 +283,10 @@ def run_round(
             load=load,
             pace=measured,
             cost=Cost(
-                server_cpu_s=(after[0] - before[0]) / thousands,
+                server_cpu_s=spent.server / thousands,
                 load_cpu_s=summary.cpu_s / thousands,
-                receiver_cpu_s=(after[1] - before[1]) / thousands,
+                receiver_cpu_s=spent.receiver / thousands,
+                others_share=spent.others_share,
                 memory=resident,
                 disk_bytes_per_event=database_bytes(it.directory) / it.acknowledged,
             ),

@@ -18,6 +18,11 @@ from bench.syncs import syncs_per_1000
 MB = 1_000_000
 LIMIT = "limit"
 TOP_FUNCTIONS = 25
+BUSY_MACHINE = 0.1
+BUSY_REMARK = (
+    f"other programs took more than {BUSY_MACHINE:.0%} of the processors in at least one round: "
+    "rates, latencies and even the ratios are uncertain; processor time per event is steadier"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ def enter_round(report: Report, name: str, measured: Round) -> None:
         report.faults.append(f"{what}: {measured.verdict} {dict(measured.verdict.examples)}")
     if not measured.ended_well:
         report.faults.append(f"{what}: did not end with exit code 0 after SIGTERM")
+    if measured.cost.others_share > BUSY_MACHINE and BUSY_REMARK not in report.remarks:
+        report.remarks.append(BUSY_REMARK)
     if measured.summary.refused or measured.summary.unanswered:
         report.remarks.append(
             f"{what}: not accepted {measured.summary.refused}, "
@@ -195,7 +202,10 @@ def _ratios(rounds: dict[str, list[Round]]) -> list[Figure]:
         ratios = {name: (delivered[name] or 0) / limit for name in products}
         bar = RATIO if products and products[0].startswith("waypost") else None
         figures.append(Figure("ratio to the limit loop", "", ratios, bar))
+    cpu = {name: middle([r.cost.server_cpu_s for r in done]) for name, done in rounds.items()}
     for other in products[1:]:
+        relative = cpu[products[0]] / cpu[other] if cpu[other] else float("nan")
+        figures.append(Figure(f"server CPU ratio to {other}", "", {products[0]: relative}))
         ratio = (delivered[products[0]] or 0) / (delivered[other] or float("nan"))
         figures.append(Figure(f"ratio to {other}", "", {products[0]: ratio}))
     return figures
@@ -229,6 +239,11 @@ def _cpu(rounds: dict[str, list[Round]], bar: Bar | None = None) -> list[Figure]
         figure("server", "server_cpu_s", bar),
         figure("load", "load_cpu_s"),
         figure("receiver", "receiver_cpu_s"),
+        Figure(
+            "machine used by others",
+            "%",
+            {p: middle([100 * r.cost.others_share for r in done]) for p, done in rounds.items()},
+        ),
     ]
 
 

@@ -209,12 +209,6 @@ class Config:
     egress_ca: Path | None = _setting(
         None, _file, "A file of PEM certificates to trust beside the system's own."
     )
-    attempt_timeout: float = _setting(
-        "20s",
-        _span(0.1, 300),
-        "Total deadline of one attempt, for subscriptions that name none of their own.",
-        unit="seconds",
-    )
     disable_after: float = _setting(
         "5d",
         _span(60, 366 * 86_400),

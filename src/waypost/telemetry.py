@@ -18,22 +18,6 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 LOG_FORMATS: Final = ("auto", "json", "pretty")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
-SERVER_STARTED: Final = "server_started"
-SERVER_DRAINING: Final = "server_draining"
-SERVER_STOPPED: Final = "server_stopped"
-SERVER_BROKEN: Final = "server_broken"
-SETTING_UNKNOWN: Final = "setting_unknown"
-KEY_FILE_MADE: Final = "key_file_made"
-DATABASE_MIGRATED: Final = "database_migrated"
-DATABASE_UNCLEAN: Final = "database_unclean"
-DATABASE_CHECKED: Final = "database_checked"
-DISK_LOW: Final = "disk_low"
-DISK_RECOVERED: Final = "disk_recovered"
-REQUEST_FAILED: Final = "request_failed"
-
-log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger("waypost")
-"""The log: `log.info(telemetry.SERVER_STARTED, url=...)`. Never once per event or delivery."""
-
 _MASKED: Final = frozenset(
     {"admin_key", "authorization", "cookie", "headers", "key", "payload", "secret", "signature"}
 )
@@ -83,19 +67,6 @@ def _mask(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
     return entry
 
 
-class Counters:
-    """What the HTTP surfaces have refused. Attributes: `refused`: answers by status."""
-
-    __slots__ = ("refused",)
-
-    def __init__(self) -> None:
-        self.refused: dict[int, int] = {}
-
-    def refuse(self, status: int) -> None:
-        """Count a request that was answered with an error."""
-        self.refused[status] = self.refused.get(status, 0) + 1
-
-
 class Measure(msgspec.Struct, frozen=True):
     """One metric: its name without `waypost_`, what it means, and its label if it has one.
 
@@ -113,7 +84,8 @@ MEASURES: Final = (
     Measure("events_duplicate", "Events repeated under their idempotency key."),
     Measure("requests_refused", "Requests answered with an error.", label="status"),
     Measure("deliveries", "Deliveries that came to an end.", label="state"),
-    Measure("attempts", "Attempts that ended, by the receiver's answer.", label="status"),
+    Measure("retries", "Attempts that failed and are followed by another."),
+    Measure("requests_resent", "Requests written twice: a reused connection had died."),
     Measure("storage_commits", "Transactions committed."),
     Measure("storage_events", "Events written; divided by the commits, the size of a batch."),
     Measure("storage_syncs", "Waits for the disk that commits made."),

@@ -27,8 +27,8 @@ class Call(Generic[Q, B]):
     Attributes:
         principal: who calls, and in which project; the operation's scope is already granted.
         path: the parameters of the path as they were spelled.
-        query: an instance of the operation's `query`, or None where it has none.
-        body: an instance of the operation's `body`, or None where it has none or none was sent.
+        query: an instance of the operation's `query`; of no use where it has none.
+        body: an instance of the operation's `body`; of no use where it has none.
     """
 
     principal: Principal
@@ -49,13 +49,13 @@ class Operation:
         name: unique, in snake case: the OpenAPI operationId.
         tag: the noun under which the documentation lists it.
         scope: what the key must be allowed to do; None for the few open to everyone.
-        query: a struct of query parameters, `forbid_unknown_fields`; None where it takes none.
+        query: a struct of what `waypost.api.queries` can read; None where it takes none.
         body: a struct of the JSON body, `forbid_unknown_fields`; None where it takes none.
-        body_optional: an empty body is as good as none at all.
+        body_optional: an empty body stands for a `body` of defaults.
         result: the struct of the answer; None for an empty answer.
         status: of success.
         errors: the statuses of its refusals, beside 400, 401, 403, 429 and 503 that all have.
-        fast: answered by a fast route; the row then only documents it, and `handler` is unused.
+        handler: does it; None where a fast route does, and the row only documents it.
         media: the content types that the body may have.
     """
 

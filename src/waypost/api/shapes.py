@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
 from waypost.model.page import PAGE_SIZE_DEFAULT, Page, PageRequest
-from waypost.policy import timestamp
+from waypost.policy.events import NO_CONTROLS
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -20,36 +21,48 @@ GREAT_PAGE: Final = 1000
 SMALL_PAGE: Final = 100
 """The greatest page of what people make: subscriptions, projects, keys."""
 
-Moment = Annotated[datetime, msgspec.Meta(tz=True, description="A moment, RFC 3339.")]
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A moment in a body: RFC 3339 on the wire."""
+
+MicrosInQuery = Annotated[int, Meta(extra_json_schema={"type": "string", "format": "date-time"})]
+"""A moment in a query: RFC 3339 on the wire, UTC microseconds once it is read."""
+
+Named = Annotated[str, Meta(min_length=1, max_length=128, pattern=NO_CONTROLS)]
+"""What people call the things that they make."""
+
+StartingAfter = Annotated[
+    str, Meta(description="A position: the page holds the items that follow it in the list.")
+]
+EndingBefore = Annotated[
+    str, Meta(description="A position: the page holds the items just before it in the list.")
+]
 
 
-class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The query of every list: which page of it, from newest to oldest."""
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """The query of a list of what people make: which page of it, from newest to oldest."""
 
-    page_size: Annotated[
-        int | None, msgspec.Meta(description="How many items at most; 50 unless told.")
-    ] = None
-    starting_after: Annotated[
-        str | None,
-        msgspec.Meta(description="A token: the page holds the items that follow it in the list."),
-    ] = None
-    ending_before: Annotated[
-        str | None,
-        msgspec.Meta(description="A token: the page holds the items just before it in the list."),
-    ] = None
+    page_size: Annotated[int, Meta(ge=1, le=SMALL_PAGE, description="How many items at most.")] = (
+        PAGE_SIZE_DEFAULT
+    )
+    starting_after: StartingAfter | None = None
+    ending_before: EndingBefore | None = None
 
 
-class Range(Listing, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A list that can be narrowed to a range of time, `[begin, end)`."""
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """The query of a list of what grows by itself; `begin` belongs to the range, `end` does not."""
 
-    begin: Annotated[
-        datetime | None,
-        msgspec.Meta(tz=True, description="Only what was made at or after this moment."),
-    ] = None
-    end: Annotated[
-        datetime | None,
-        msgspec.Meta(tz=True, description="Only what was made before this moment."),
-    ] = None
+    page_size: Annotated[int, Meta(ge=1, le=GREAT_PAGE, description="How many items at most.")] = (
+        PAGE_SIZE_DEFAULT
+    )
+    starting_after: StartingAfter | None = None
+    ending_before: EndingBefore | None = None
+    begin: (
+        Annotated[MicrosInQuery, Meta(description="Only what was made at this moment or later.")]
+        | None
+    ) = None
+    end: (
+        Annotated[MicrosInQuery, Meta(description="Only what was made before this moment.")] | None
+    ) = None
 
 
 class PageOf(msgspec.Struct, Generic[T], frozen=True):
@@ -64,46 +77,27 @@ def moment(at_us: int) -> datetime:
     return EPOCH + timedelta(microseconds=at_us)
 
 
-def micros(at: datetime, path: str) -> int:
-    """Return an aware datetime as UTC microseconds since 1970.
-
-    Raises:
-        InvalidInput: in UTC it is out of range; `path` is the field to blame.
-    """
-    try:
-        return timestamp.microseconds(at)
-    except ValueError as error:
-        raise InvalidInput(details=[(path, str(error))]) from error
-
-
 def page_of(page: Page[S], shape: Callable[[S], T]) -> PageOf[T]:
     """Return a page with each item in its shape on the wire."""
     return PageOf([shape(item) for item in page.items], page.has_more)
 
 
-def page_request(listing: Listing, kind: str, largest: int) -> PageRequest:
+def page_request(query: Listing | Range, kind: str) -> PageRequest:
     """Read which page is asked for.
 
     Args:
-        listing: the query.
-        kind: the prefix of the tokens that are its positions; an item with that token need not
-            exist (any more).
-        largest: the greatest allowed `page_size`.
+        query: the checked query.
+        kind: the prefix of the tokens that are the list's positions; an item with that token need
+            not exist (any more).
 
     Raises:
-        InvalidInput: `page_size` is not in 1..largest, or a position is not a token of this kind.
+        InvalidInput: a position is not a token of this kind.
     """
-    size = PAGE_SIZE_DEFAULT if listing.page_size is None else listing.page_size
-    if not 1 <= size <= largest:
-        raise InvalidInput(details=[("page_size", f"must be from 1 to {largest}")])
-    begin, end = (listing.begin, listing.end) if isinstance(listing, Range) else (None, None)
-    return PageRequest(
-        size=size,
-        older_than=_position(kind, "starting_after", listing.starting_after),
-        newer_than=_position(kind, "ending_before", listing.ending_before),
-        begin_us=None if begin is None else micros(begin, "begin"),
-        end_us=None if end is None else micros(end, "end"),
-    )
+    older = _position(kind, "starting_after", query.starting_after)
+    newer = _position(kind, "ending_before", query.ending_before)
+    if isinstance(query, Range):
+        return PageRequest(query.page_size, older, newer, query.begin, query.end)
+    return PageRequest(query.page_size, older, newer)
 
 
 def _position(kind: str, field: str, token: str | None) -> ids.Id | None:

@@ -10,6 +10,7 @@ Sources: RFC 9112 (framing), RFC 9110, sections 15.2 (interim answers) and 10.2.
 
 import asyncio
 import re
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -123,6 +124,7 @@ class Connection(asyncio.Protocol):
         "_pieces",
         "_reading",
         "_room",
+        "_wire",
         "born_at",
         "call",
         "expires_at",
@@ -161,7 +163,19 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = self._wire = cast("asyncio.Transport", transport)
+
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """Go on over TLS, verified for `host`.
+
+        Raises:
+            OSError: the handshake failed (`ssl.SSLError`), or the connection broke in it.
+        """
+        loop = asyncio.get_running_loop()
+        secured = await loop.start_tls(self._wire, self, context, server_hostname=host)
+        if secured is None:
+            raise ConnectionAbortedError
+        self.transport = secured
 
     def send(self, request: bytes) -> None:
         """Write a whole request, and expect its answer."""
@@ -179,6 +193,11 @@ class Connection(asyncio.Protocol):
         self._broken: tuple[FailureKind, str] | None = None
         self._reading = True
         self.transport.write(request)
+
+    @property
+    def is_sending(self) -> bool:
+        """Say whether a part of the request has not left yet: as plain bytes or as encrypted."""
+        return bool(self.transport.get_write_buffer_size() or self._wire.get_write_buffer_size())
 
     @property
     def body(self) -> bytes:

@@ -217,16 +217,15 @@ class Transport:
         tls = destination.scheme == "https"
         try:
             async with asyncio.timeout(TLS_S):
-                await self._loop.create_connection(
-                    lambda: connection,
-                    sock=connected,
-                    ssl=self._tls if tls else None,
-                    server_hostname=destination.host if tls else None,
-                )
+                await self._loop.create_connection(lambda: connection, sock=connected)
+                if tls and not connection.transport.is_closing():
+                    await connection.secure(self._tls, destination.host)
         except TimeoutError:
             raise Refused(FailureKind.TIMEOUT, "the TLS handshake took too long") from None
         except OSError as error:
-            raise Refused(FailureKind.TLS, _tls_text(error)) from error
+            if tls:
+                raise Refused(FailureKind.TLS, _tls_text(error)) from error
+            raise Refused(*_loss(error)) from error
         if connection.transport.is_closing():
             connection.transport.abort()
             raise Refused(*_loss(None))
@@ -247,7 +246,7 @@ class Transport:
             resent=call.resent,
         )
         # Answered before all was sent: the rest of the request is still to be written.
-        if connection.reusable and not connection.transport.get_write_buffer_size():
+        if connection.reusable and not connection.is_sending:
             self._keep(connection, now)
         else:
             connection.transport.abort()

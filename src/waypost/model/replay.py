@@ -29,9 +29,7 @@ class ReplayState(StrEnum):
 
 
 TRANSITIONS: Final[dict[ReplayState, frozenset[ReplayState]]] = {
-    ReplayState.RUNNING: frozenset(
-        {ReplayState.RUNNING, ReplayState.DONE, ReplayState.CANCELLED}
-    ),
+    ReplayState.RUNNING: frozenset({ReplayState.RUNNING, ReplayState.DONE, ReplayState.CANCELLED}),
     ReplayState.DONE: frozenset(),
     ReplayState.CANCELLED: frozenset(),
 }

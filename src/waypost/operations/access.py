@@ -65,9 +65,7 @@ class Access:
         self._by_id: dict[ids.Id, _Holder] = {}
         self._projects: set[ids.Id] = set()
 
-    def load(
-        self, projects: Iterable[ids.Id], keys: Iterable[tuple[bytes, ApiKey]]
-    ) -> None:
+    def load(self, projects: Iterable[ids.Id], keys: Iterable[tuple[bytes, ApiKey]]) -> None:
         """Take everything that the database holds, at start: projects, and keys by digest."""
         self._projects = set(projects)
         for key_digest, key in keys:

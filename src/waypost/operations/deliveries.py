@@ -157,8 +157,6 @@ class Deliveries:
             )
         )
         lines = Address(masked, (), form).start.partition(b"\r\n")[2] + rendered.head
-        headers = dict(
-            line.split(": ", 1) for line in lines.decode("latin-1").splitlines() if line
-        )
+        headers = dict(line.split(": ", 1) for line in lines.decode("latin-1").splitlines() if line)
         headers["content-length"] = str(len(rendered.body))
-        return headers | {name: MASKED for name in _SECRET & headers.keys()}
+        return headers | dict.fromkeys(_SECRET & headers.keys(), MASKED)

@@ -50,9 +50,7 @@ class Diverted:
         Raises:
             NotFound: the project has none with this id (any more).
         """
-        return await self._store.read(
-            lambda c: diverted.get(c, principal.project_id, diverted_id)
-        )
+        return await self._store.read(lambda c: diverted.get(c, principal.project_id, diverted_id))
 
     async def resend(self, principal: Principal, diverted_id: ids.Id) -> ids.Id:
         """Owe a diverted event again, as a new delivery, and take it out of the box.
@@ -103,9 +101,7 @@ class Diverted:
         await self._store.write(delete)
 
 
-def _require_enabled(
-    connection: Connection, project_id: ids.Id, subscription_id: ids.Id
-) -> None:
+def _require_enabled(connection: Connection, project_id: ids.Id, subscription_id: ids.Id) -> None:
     subscription = subscriptions.find(connection, project_id, subscription_id)
     if subscription is None:
         raise Conflict("The event subscription was deleted.")

@@ -153,4 +153,8 @@ def example_of(event_type: str, example: bytes | None) -> bytes:
 def _is_example(text: bytes) -> bool:
     if len(text) > EXAMPLE_MAX or rawjson.scan_depth(text) > rawjson.MAX_DEPTH:
         return False
-    return text.startswith(b"{")
+    try:
+        rawjson.decode(_object, text)
+    except InvalidInput:
+        return False
+    return True

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from waypost.engine.ingest import Done, Ingest
+from waypost.engine.ingest import Accepted, Done, Ingest
 from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
@@ -16,7 +16,7 @@ from waypost.policy.events import Draft, EventLimits
 from waypost.storage import events, receipts
 from waypost.storage.store import Store
 
-__all__ = ["Events", "Places"]
+__all__ = ["Accepted", "Events", "Places"]
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -73,9 +73,7 @@ class Events:
                 self._require_targets(project_id, draft, places.at.format(index))
         self._ingest.accept(principal, drafts, done)
 
-    async def get(
-        self, principal: Principal, event_id: ids.Id
-    ) -> tuple[Event, list[Receipt]]:
+    async def get(self, principal: Principal, event_id: ids.Id) -> tuple[Event, list[Receipt]]:
         """Return an event, and the latest repetitions of its idempotency key.
 
         Raises:

@@ -45,9 +45,7 @@ class Projects:
 
     async def load(self) -> None:
         """Bring what is kept of projects and keys in memory to what the database holds."""
-        found, secrets = await self._store.read(
-            lambda c: (projects.list_all(c), keys.list_all(c))
-        )
+        found, secrets = await self._store.read(lambda c: (projects.list_all(c), keys.list_all(c)))
         self._access.load((project.id for project in found), secrets)
         for project in found:
             self._strict(project.id, project.strict_types)

@@ -1,6 +1,6 @@
 """Signing keys: made, shown to who may change the subscription, rotated, published."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
@@ -46,7 +46,7 @@ class SigningKeys:
     The public keys of all subscriptions are held in memory, since everybody may ask for them.
     """
 
-    def __init__(  # noqa: PLR0913 - what it works with
+    def __init__(
         self,
         store: Store,
         vault: Vault,
@@ -121,9 +121,9 @@ class SigningKeys:
 
     def _valid(self, subscription_id: Id | None, now_us: int) -> Iterator[PublicKey]:
         if subscription_id is None:
-            found = chain.from_iterable(self._public.values())
+            found: Iterable[PublicKey] = chain.from_iterable(self._public.values())
         else:
-            found = iter(self._public.get(subscription_id, ()))
+            found = self._public.get(subscription_id, ())
         return (key for key in found if key.expires_at_us is None or key.expires_at_us > now_us)
 
     # For the operations on subscriptions: in their transactions, and after them.
@@ -139,9 +139,7 @@ class SigningKeys:
 
     def insert(self, connection: Connection, subscription: Subscription, key: SigningKey) -> Keys:
         """Keep a new subscription's first key."""
-        signing_keys.insert(
-            connection, self._vault, subscription.project_id, subscription.id, key
-        )
+        signing_keys.insert(connection, self._vault, subscription.project_id, subscription.id, key)
         return (key,)
 
     def replace(

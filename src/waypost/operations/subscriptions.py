@@ -43,7 +43,7 @@ class _Change(msgspec.Struct, frozen=True):
 class Subscriptions:
     """What people ask of event subscriptions."""
 
-    def __init__(  # noqa: PLR0913 - what it works with
+    def __init__(
         self,
         store: Store,
         router: Router,

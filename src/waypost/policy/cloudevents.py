@@ -191,14 +191,13 @@ def _put(context: dict[str, Value], name: str, value: str, path: str) -> None:
 def _header_text(raw: bytes, path: str) -> str:
     """Read the value of a header (HTTP binding, section 3.1.3.2): first quotes, then percents."""
     try:
-        text = _QUOTED.sub(_unquoted, raw.decode("ascii").strip(" \t"))
+        text = raw.decode("ascii").strip(" \t")
+        quoted = _QUOTED.fullmatch(text)
+        if quoted:
+            text = _ESCAPED.sub(r"\1", quoted[1])
         return _PERCENT.sub(lambda code: bytes([int(code[1], 16)]), text.encode()).decode()
     except UnicodeDecodeError as error:
         raise _invalid(path, "must be UTF-8, percent-encoded") from error
-
-
-def _unquoted(quoted: re.Match[str]) -> str:
-    return _ESCAPED.sub(r"\1", quoted[1])
 
 
 def _of_members(members: _Members, limits: EventLimits, at: str) -> Draft:

@@ -121,9 +121,10 @@ def parse_allow(text: str) -> EgressRules:
 def _network(entry: str) -> Network:
     try:
         network = ip_network(entry)
-    except ValueError as error:
-        message = f"egress allow list: {entry!r} is not a network such as 10.0.0.0/8"
-        raise ConfigInvalid(message) from error
+    except ValueError:
+        network = None
+    if network is None or "%" in entry:
+        raise ConfigInvalid(f"egress allow list: {entry!r} is not a network such as 10.0.0.0/8")
     if network.prefixlen == 0:
         raise ConfigInvalid(f"egress allow list: {entry} is everything; name the networks")
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):

@@ -11,6 +11,9 @@ delivery from entering twice or not at all:
 * what was committed meanwhile and could not be taken marks the lane `dirty`: the database holds
   more than the refill can have seen, so another refill follows.
 
+Work that is due later may fill half of the window: however much fails, there is room for what can
+be tried now.
+
 Just-committed work is taken directly only where the last refill reached the end of the queue and
 nothing is dirty; otherwise it would overtake what waits in the database.
 
@@ -251,7 +254,8 @@ class Lane:
         for work in found:
             if work.id in self.known or work.id in self._settled:
                 continue
-            if len(self.known) >= self._window:
+            room = self._window if work.due_us <= now_us else self._window // 2
+            if len(self.known) >= room:
                 reached_end = reached_end and work.due_us > now_us
                 self._soonest(work.due_us)
                 break
@@ -298,11 +302,6 @@ class Lane:
             self._next_due_us = None
             self.complete = False
 
-    def put_back(self, work: Work) -> None:
-        """Undo `pop` for work that could not be tried now; it goes first next time."""
-        self.in_flight -= 1
-        self._ready[work.kind].appendleft(work)
-
     def landed(self) -> None:
         """A try has ended; it is being settled. Its place may be taken."""
         self.in_flight -= 1
@@ -324,7 +323,7 @@ class Lane:
         work.attempts += 1
         work.attempt_id = attempt_of(work.id, work.attempts + 1, due_us)
         work.started_us = 0
-        if len(self.known) > self._window:
+        if len(self.known) > self._window // 2:
             self.leave(work.id)
             self._soonest(due_us)
             return False

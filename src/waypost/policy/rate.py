@@ -48,7 +48,7 @@ def spend(allowance: Allowance, full_at: float, now: float) -> Spent:
         now: the present, monotonic seconds.
     """
     held_s = allowance.burst / allowance.per_s
-    after = (full_at if full_at > now else now) + 1.0 / allowance.per_s
+    after = (max(now, full_at)) + 1.0 / allowance.per_s
     ahead_s = after - now
     if ahead_s > held_s + 1e-9:
         return Spent(full_at, 0, ahead_s - held_s)

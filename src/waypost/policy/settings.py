@@ -35,36 +35,65 @@ DESCRIPTION_MAX: Final = 2_000
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Control characters; a description may still have lines and tabs."""
 
-Description = Annotated[str, Meta(max_length=DESCRIPTION_MAX)]
-EventTypes = Annotated[tuple[str, ...], Meta(max_length=TYPES_MAX)]
-Timeout = Annotated[float, Meta(ge=TIMEOUT_MIN_S, le=TIMEOUT_MAX_S)]
-Concurrency = Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)]
+Description = Annotated[str, Meta(max_length=DESCRIPTION_MAX, description="For people.")]
+EventTypes = Annotated[
+    tuple[str, ...],
+    Meta(
+        max_length=TYPES_MAX,
+        description="Exact types, prefixes as card.*, or *; null and empty for all types.",
+    ),
+]
+Disabled = Annotated[
+    bool,
+    Meta(description="True: nothing is owed, and what was is cancelled. False: enabled anew."),
+]
+Paused = Annotated[bool, Meta(description="Nothing is sent; what is owed is kept.")]
+Headers = Annotated[dict[str, str], Meta(description="Sent with every delivery.")]
+Timeout = Annotated[
+    float,
+    Meta(
+        ge=TIMEOUT_MIN_S,
+        le=TIMEOUT_MAX_S,
+        description="Total deadline of one attempt, seconds; null for 20.",
+    ),
+]
+Concurrency = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=CONCURRENCY_MAX,
+        description="How many attempts may be in flight at once; null for 64.",
+    ),
+]
+FormatName = Annotated[
+    str, Meta(description="What is sent: payload, envelope, cloudevents or thin.")
+]
+Owner = Annotated[Text, Meta(description="Only this owner's events; null for all.")]
 Gap = Annotated[float, Meta(ge=0, le=RETRY_GAP_MAX_S)]
-Schedule = Annotated[tuple[Gap, ...], Meta(max_length=RETRIES_MAX)]
+Schedule = Annotated[
+    tuple[Gap, ...],
+    Meta(
+        max_length=RETRIES_MAX,
+        description="Seconds from each failed attempt to the next; or standard, or lithic.",
+    ),
+]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a subscription is to be set.
+    """What of a subscription is to be set; what is left out stays as it is."""
 
-    Attributes:
-        event_types: exact names, prefixes as `card.*`, or `*`; None and empty for all types.
-        disabled: True: a person disables it. False: it is enabled, and no longer failing.
-        timeout_s: total deadline of one attempt, seconds.
-        retry_schedule: the name of a schedule, or seconds from each failed attempt to the next.
-    """
-
-    url: str | UnsetType = UNSET
+    url: Annotated[str, Meta(description="Where events are posted to.")] | UnsetType = UNSET
     description: Description | UnsetType = UNSET
-    event_types: EventTypes | None | UnsetType = UNSET
-    disabled: bool | UnsetType = UNSET
-    paused: bool | UnsetType = UNSET
-    headers: dict[str, str] | None | UnsetType = UNSET
-    timeout_s: Timeout | None | UnsetType = UNSET
-    concurrency: Concurrency | None | UnsetType = UNSET
-    format: str | UnsetType = UNSET
+    event_types: EventTypes | UnsetType | None = UNSET
+    disabled: Disabled | UnsetType = UNSET
+    paused: Paused | UnsetType = UNSET
+    headers: Headers | UnsetType | None = UNSET
+    timeout_s: Timeout | UnsetType | None = UNSET
+    concurrency: Concurrency | UnsetType | None = UNSET
+    format: FormatName | UnsetType = UNSET
     signing: Signing | UnsetType = UNSET
-    owner: Text | None | UnsetType = UNSET
-    retry_schedule: Schedule | str | None | UnsetType = UNSET
+    owner: Owner | UnsetType | None = UNSET
+    retry_schedule: Schedule | str | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
@@ -77,9 +106,7 @@ class SubscriptionRules(msgspec.Struct, frozen=True):
 def merge(present: Subscription, wanted: Settings) -> Subscription:
     """Return a subscription with checked settings merged in."""
     given = {
-        name: value
-        for name, value in msgspec.structs.asdict(wanted).items()
-        if value is not UNSET
+        name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
     changes: dict[str, Any] = {}
     for name, value in given.items():
@@ -150,7 +177,7 @@ def _refusals(value: Any, demand: Callable[[Any], object]) -> list[tuple[str, st
     return []
 
 
-def _type_faults(types: tuple[str, ...] | None | UnsetType) -> list[tuple[str, str]]:
+def _type_faults(types: tuple[str, ...] | UnsetType | None) -> list[tuple[str, str]]:
     return [
         (f"event_types[{index}]", "must be an event type, a prefix such as card.*, or *")
         for index, name in enumerate(types or ())

@@ -74,7 +74,8 @@ def list_of_event(
         rows = connection.execute(_owed(project_id).where(queue.c.event_id == event_id))
         parts.append(_cut((_next(row, sending) for row in rows), request, status))
     if status is None or status in ENDED:
-        parts.append(_page_ended(connection, project_id, attempts.c.event_id == event_id, request, status))
+        mine = attempts.c.event_id == event_id
+        parts.append(_page_ended(connection, project_id, mine, request, status))
     return _finished(connection, project_id, parts, request)
 
 
@@ -92,8 +93,8 @@ def list_of_subscription(
         rows: Iterable[Row[Any]] = connection.execute(
             _owed(project_id).where(queue.c.id.in_(sending))
         )
-        mine = (row for row in rows if row.subscription_id == subscription_id)
-        parts.append(_cut((_next(row, sending) for row in mine), request, status))
+        lane_rows = (row for row in rows if row.subscription_id == subscription_id)
+        parts.append(_cut((_next(row, sending) for row in lane_rows), request, status))
     elif status not in ENDED:
         for kind in DeliveryClass:
             lane = _owed(project_id).where(
@@ -101,8 +102,8 @@ def list_of_subscription(
             )
             parts.append(_page_owed(connection, lane, request, status, sending))
     if status is None or status in ENDED:
-        mine_too = attempts.c.subscription_id == subscription_id
-        parts.append(_page_ended(connection, project_id, mine_too, request, status))
+        mine = attempts.c.subscription_id == subscription_id
+        parts.append(_page_ended(connection, project_id, mine, request, status))
     return _finished(connection, project_id, parts, request)
 
 

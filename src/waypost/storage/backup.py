@@ -6,13 +6,14 @@ is always whole.
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from waypost.model.errors import ConfigInvalid, Conflict
 from waypost.storage import key_file
+from waypost.storage.inspection import check, read_only
 
 Progress = Callable[[int, int], None]
 """Hears of pages copied and pages in all."""
@@ -68,7 +69,10 @@ def restore(source: Path, database: Path, progress: Progress, *, force: bool) ->
     key = key_file.read(source)
     if key is not None and key_file.read(database) not in (None, key) and not force:
         raise Conflict(f"{key_file.key_file(database)} holds another key than the backup's")
-    check(source)
+    with read_only(source) as connection:
+        wrong = check(connection)
+    if wrong is not None:
+        raise ConfigInvalid(f"{source} is damaged: {wrong}")
     _copy(source, database, progress, replace=True)
     if key is not None:
         key_file.key_file(database).unlink(missing_ok=True)
@@ -76,27 +80,12 @@ def restore(source: Path, database: Path, progress: Progress, *, force: bool) ->
     return key is not None
 
 
-def check(database: Path) -> None:
-    """Read a whole database and see that its pages hang together.
-
-    Raises:
-        ConfigInvalid: they do not, or the file is no database.
-    """
-    with _read_only(database) as connection:
-        try:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise ConfigInvalid(f"{database} is damaged: {error}") from error
-    if found != "ok":
-        raise ConfigInvalid(f"{database} is damaged: {found}")
-
-
 def _copy(source: Path, target: Path, progress: Progress, *, replace: bool = False) -> None:
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        with _read_only(source) as connection, closing(sqlite3.connect(partial)) as copy:
+        with read_only(source) as connection, closing(sqlite3.connect(partial)) as copy:
             # One snapshot for all steps: without it each commit of a server would start the copy
             # over. No journal: a copy that breaks off is thrown away.
             connection.execute("BEGIN")
@@ -120,16 +109,6 @@ def _copy(source: Path, target: Path, progress: Progress, *, replace: bool = Fal
         for suffix in ("", "-journal", *_SIDE_FILES):
             with suppress(FileNotFoundError):
                 partial.with_name(partial.name + suffix).unlink()
-
-
-@contextmanager
-def _read_only(database: Path) -> Iterator[sqlite3.Connection]:
-    try:
-        connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
-    except sqlite3.OperationalError as error:
-        raise ConfigInvalid(f"{database} can't be opened: {error}") from error
-    with closing(connection):
-        yield connection
 
 
 def _sync(file: Path) -> None:

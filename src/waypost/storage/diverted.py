@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete as delete_from, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import delete as delete_from
 
 from waypost.model import ids
 from waypost.model.delivery import DivertedEvent, Reason

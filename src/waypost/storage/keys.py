@@ -8,8 +8,12 @@ from sqlalchemy import (
     Row,
     Select,
     func,
-    insert as insert_into,
     select,
+)
+from sqlalchemy import (
+    insert as insert_into,
+)
+from sqlalchemy import (
     update as change,
 )
 

@@ -6,16 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from waypost import telemetry
 from waypost.clock import Entropy
 from waypost.model.errors import ConfigInvalid
 from waypost.storage import key_file, migrations
 from waypost.storage.instance import InstanceLock
 from waypost.storage.store import connect
-from waypost.telemetry import log
+
+_log = structlog.get_logger(__name__)
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ def migrate(connection: Connection) -> None:
     from waypost.storage.migrations.upgrade import upgrade  # noqa: PLC0415
 
     upgrade(connection)
-    log.info(telemetry.DATABASE_MIGRATED, before=current, now=migrations.HEAD)
+    _log.info("database_migrated", before=current, now=migrations.HEAD)
 
 
 def _make_key(connection: Connection, database: Path, entropy: Entropy) -> bytes:
@@ -104,7 +105,7 @@ def _make_key(connection: Connection, database: Path, entropy: Entropy) -> bytes
             f" WAYPOST_SECRET_KEY, or put {key_file.key_file(database)} back"
         )
     key = key_file.make(database, entropy)
-    log.info(telemetry.KEY_FILE_MADE, file=str(key_file.key_file(database)))
+    _log.info("key_file_made", file=str(key_file.key_file(database)))
     return key
 
 

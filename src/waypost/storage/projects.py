@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, insert as insert_into, select, update as change
+from sqlalchemy import Connection, Row, exists, select
+from sqlalchemy import insert as insert_into
+from sqlalchemy import update as change
 
 from waypost.model import ids
 from waypost.model.errors import NotFound

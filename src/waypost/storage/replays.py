@@ -15,9 +15,16 @@ from sqlalchemy import (
     Row,
     Table,
     case,
-    insert as insert_into,
     select,
     tuple_,
+)
+from sqlalchemy import (
+    delete as delete_from,
+)
+from sqlalchemy import (
+    insert as insert_into,
+)
+from sqlalchemy import (
     update as change,
 )
 
@@ -29,7 +36,7 @@ from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.storage import pages
-from waypost.storage.schema import deliveries, events, queue, replays
+from waypost.storage.schema import deliveries, diverted_events, events, queue, replays
 
 SLICE: Final = 1_000
 """How many rows one step of a job looks at."""
@@ -167,6 +174,15 @@ def unserved(connection: Connection, replay: Replay, event_ids: Sequence[Id]) ->
     return [event_id for event_id in event_ids if event_id not in served]
 
 
+def take_back(
+    connection: Connection, project_id: Id, subscription_id: Id, event_ids: Sequence[Id]
+) -> None:
+    """Take events that are owed to a subscription again out of its dead-letter box."""
+    if event_ids:
+        conditions = _of_events(diverted_events, project_id, subscription_id, event_ids)
+        connection.execute(delete_from(diverted_events).where(*conditions))
+
+
 def _missing_slice(connection: Connection, replay: Replay) -> Slice:
     rows = connection.execute(
         select(events.c.id, events.c.type, events.c.attributes)
@@ -191,9 +207,7 @@ def _recover_slice(connection: Connection, replay: Replay) -> Slice:
     however far apart they are.
     """
     rows = connection.execute(
-        select(
-            deliveries.c.id, deliveries.c.event_id, deliveries.c.state, deliveries.c.finished_us
-        )
+        select(deliveries.c.id, deliveries.c.event_id, deliveries.c.state, deliveries.c.finished_us)
         .where(
             deliveries.c.project_id == replay.project_id,
             deliveries.c.subscription_id == replay.subscription_id,
@@ -219,14 +233,14 @@ def _given_up_behind(
     connection: Connection,
     replay: Replay,
     event_ids: Collection[Id],
-    rows: Sequence[Row[Any]],
+    rows: Sequence[Any],
 ) -> set[Id]:
     """Return the events that were given up in the range once more, behind these rows."""
     if not event_ids:
         return set()
     found = connection.execute(
         select(deliveries.c.event_id).where(
-            *_of_events(deliveries, replay, event_ids),
+            *_of_job(deliveries, replay, event_ids),
             deliveries.c.id > rows[-1].id,
             deliveries.c.state != DeliveryState.DELIVERED.value,
             deliveries.c.finished_us >= replay.begin_us,
@@ -240,7 +254,7 @@ def _delivered(connection: Connection, replay: Replay, event_ids: Iterable[Id]) 
     """Return the events that were delivered to the job's subscription since its range began."""
     rows = connection.execute(
         select(deliveries.c.event_id).where(
-            *_of_events(deliveries, replay, event_ids),
+            *_of_job(deliveries, replay, event_ids),
             deliveries.c.state == DeliveryState.DELIVERED.value,
             deliveries.c.finished_us >= replay.begin_us,
         )
@@ -252,28 +266,26 @@ def _served(
     connection: Connection, table: Table, replay: Replay, event_ids: Iterable[Id]
 ) -> set[Id]:
     """Return the events that have a row for the job's subscription."""
-    rows = connection.execute(
-        select(table.c.event_id).where(*_of_events(table, replay, event_ids))
-    )
+    rows = connection.execute(select(table.c.event_id).where(*_of_job(table, replay, event_ids)))
     return {row.event_id for row in rows}
 
 
-def _of_events(
+def _of_job(
     table: Table, replay: Replay, event_ids: Iterable[Id]
 ) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of a row of these events for the job's subscription."""
+    return _of_events(table, replay.project_id, replay.subscription_id, event_ids)
+
+
+def _of_events(
+    table: Table, project_id: Id, subscription_id: Id, event_ids: Iterable[Id]
+) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of a row of these events for a subscription."""
     # A plain comparison would offer the index by subscription, which may hold millions of rows.
-    for_it = case((table.c.subscription_id == replay.subscription_id, 1), else_=0)
-    return (
-        table.c.project_id == replay.project_id,
-        table.c.event_id.in_(event_ids),
-        for_it == 1,
-    )
+    for_it = case((table.c.subscription_id == subscription_id, 1), else_=0)
+    return (table.c.project_id == project_id, table.c.event_id.in_(event_ids), for_it == 1)
 
 
-def _candidates(
-    connection: Connection, project_id: Id, event_ids: Sequence[Id]
-) -> list[Candidate]:
+def _candidates(connection: Connection, project_id: Id, event_ids: Sequence[Id]) -> list[Candidate]:
     """Return the events of a project with these ids; retention may have taken some."""
     if not event_ids:
         return []
@@ -285,12 +297,12 @@ def _candidates(
     return [_candidate(row) for row in rows]
 
 
-def _slice(replay: Replay, rows: Sequence[Row[Any]], candidates: list[Candidate]) -> Slice:
+def _slice(replay: Replay, rows: Sequence[Any], candidates: list[Candidate]) -> Slice:
     position = rows[-1].id if rows else replay.position
     return Slice(candidates, position, ended=len(rows) < SLICE)
 
 
-def _candidate(row: Row[Any]) -> Candidate:
+def _candidate(row: Any) -> Candidate:
     blob = row.attributes
     attributes = NO_ATTRIBUTES if blob is None else _decode_attributes(blob)
     return Candidate(row.id, row.type, attributes.owner, attributes.targets)

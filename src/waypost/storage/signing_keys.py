@@ -7,9 +7,15 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    delete as delete_from,
-    insert as insert_into,
     select,
+)
+from sqlalchemy import (
+    delete as delete_from,
+)
+from sqlalchemy import (
+    insert as insert_into,
+)
+from sqlalchemy import (
     update as change,
 )
 
@@ -53,9 +59,7 @@ def list_all(
     return tuple(_key(vault, row) for row in rows)
 
 
-def load_all(
-    connection: Connection, vault: Vault
-) -> dict[tuple[Id, Id], tuple[SigningKey, ...]]:
+def load_all(connection: Connection, vault: Vault) -> dict[tuple[Id, Id], tuple[SigningKey, ...]]:
     """Return the keys of every subscription that is not deleted, newest first, at start.
 
     Raises:
@@ -68,9 +72,7 @@ def load_all(
     return found
 
 
-def expire(
-    connection: Connection, project_id: Id, subscription_id: Id, at_us: int
-) -> None:
+def expire(connection: Connection, project_id: Id, subscription_id: Id, at_us: int) -> None:
     """Let a subscription's present key expire at `at_us`, UTC microseconds."""
     connection.execute(
         change(signing_keys)
@@ -112,9 +114,7 @@ def _present() -> Select[Any]:
         select(signing_keys)
         .join(subscriptions, of_subscription)
         .where(subscriptions.c.deleted_at_us.is_(None))
-        .order_by(
-            signing_keys.c.project_id, signing_keys.c.subscription_id, signing_keys.c.id
-        )
+        .order_by(signing_keys.c.project_id, signing_keys.c.subscription_id, signing_keys.c.id)
     )
 
 

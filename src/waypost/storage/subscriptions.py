@@ -7,8 +7,12 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    insert as insert_into,
     select,
+)
+from sqlalchemy import (
+    insert as insert_into,
+)
+from sqlalchemy import (
     update as change,
 )
 
@@ -24,9 +28,7 @@ _read_headers = msgspec.json.Decoder(dict[str, str]).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
-def get(
-    connection: Connection, project_id: ids.Id, subscription_id: ids.Id
-) -> Subscription:
+def get(connection: Connection, project_id: ids.Id, subscription_id: ids.Id) -> Subscription:
     """Return a subscription.
 
     Raises:
@@ -52,9 +54,7 @@ def list_page(
     connection: Connection, project_id: ids.Id, request: PageRequest
 ) -> Page[Subscription]:
     """Return one page of a project's subscriptions."""
-    return pages.read(
-        connection, _of(project_id), (subscriptions.c.id,), request, _subscription
-    )
+    return pages.read(connection, _of(project_id), (subscriptions.c.id,), request, _subscription)
 
 
 def load_all(connection: Connection) -> list[Subscription]:
@@ -93,9 +93,7 @@ def set_disabled(
     """
     connection.execute(
         change(subscriptions)
-        .where(
-            *_is(project_id, subscription_id), subscriptions.c.disabled_by.is_(None)
-        )
+        .where(*_is(project_id, subscription_id), subscriptions.c.disabled_by.is_(None))
         .values(disabled_by=by.value)
     )
     return find(connection, project_id, subscription_id)
@@ -115,9 +113,7 @@ def set_failing_since(
     )
 
 
-def delete(
-    connection: Connection, project_id: ids.Id, subscription_id: ids.Id, at_us: int
-) -> None:
+def delete(connection: Connection, project_id: ids.Id, subscription_id: ids.Id, at_us: int) -> None:
     """Mark a subscription deleted.
 
     Raises:

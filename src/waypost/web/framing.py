@@ -2,7 +2,10 @@
 
 from typing import Final, NamedTuple
 
+import httptools
+
 from waypost.web.fast import Header
+from waypost.web.limits import HttpLimits
 
 _NAMES: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"expect", b"content-encoding")
@@ -65,6 +68,47 @@ def read_framing(headers: list[Header], version: str) -> Framing:
             chunked = True
     _check_version(version, hosts, chunked=chunked)
     return Framing(length, expects, encoded)
+
+
+def bound_head(target: bytes, headers: list[Header], limits: HttpLimits) -> None:
+    """Refuse a head that is too large.
+
+    Raises:
+        Refused: the target or the headers are over a limit.
+    """
+    if len(target) > limits.target_bytes:
+        raise Refused(414, f"The request target is longer than {limits.target_bytes} bytes")
+    if len(headers) > limits.head_fields:
+        raise Refused(431, f"There are more than {limits.head_fields} headers")
+    size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+    if size > limits.head_bytes:
+        raise Refused(431, f"The headers are larger than {limits.head_bytes} bytes")
+
+
+def check_target(target: bytes) -> None:
+    """Refuse a target that uvicorn could not take apart.
+
+    Raises:
+        Refused: it has no path, or one that is not ASCII.
+    """
+    try:
+        path = httptools.parse_url(target).path
+    except httptools.HttpParserInvalidURLError:
+        path = None
+    if path is None or not path.isascii():
+        raise Refused(400, "The request target is not valid")
+
+
+def without_upgrade(method: bytes, target: bytes, version: bytes, headers: list[Header]) -> bytes:
+    """Return the head of a request as if it had not asked for an upgrade."""
+    lines = [b"%b %b HTTP/%b" % (method, target, version)]
+    lines += [b"%b: %b" % field for field in headers if field[0] != b"upgrade"]
+    return b"\r\n".join((*lines, b"", b""))
+
+
+def too_large(limit: int) -> str:
+    """Return the sentence for a body over `limit` bytes."""
+    return f"The body is larger than {limit} bytes"
 
 
 def _check_version(version: str, hosts: int, *, chunked: bool) -> None:

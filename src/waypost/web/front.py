@@ -1,12 +1,16 @@
 """What all the HTTP connections of a process share."""
 
 from collections.abc import Callable
+from typing import Final
 
 from waypost.clock import Clock
 from waypost.web.errors import ErrorCounts
-from waypost.web.fast import FastRoutes
-from waypost.web.limits import ByteBudget, Connections, HttpLimits
+from waypost.web.fast import FastRoutes, Header
+from waypost.web.framing import Refused
+from waypost.web.limits import REQUEST_COST_BYTES, ByteBudget, Connections, HttpLimits
 from waypost.web.responses import ResponseHeads
+
+RETRY_SOON: Final[tuple[Header, ...]] = ((b"retry-after", b"1"),)
 
 
 class HttpFront:
@@ -43,3 +47,22 @@ class HttpFront:
         """Return the body of a refusal in the envelope of the surface that has the target."""
         refuse = self.routes.refusal_for(target)
         return refuse(status, message) if refuse else self.refuse(target, status, message)
+
+    def take(self, length: int, *, behind: bool) -> int:
+        """Take what a request costs from the budget, and return it.
+
+        A request that waits `behind` another one costs more than its body, so that thousands of
+        small ones in one packet are not free; a lone one without a body, such as a probe, is.
+
+        Raises:
+            Refused: there is no room.
+        """
+        cost = length + REQUEST_COST_BYTES if behind else length
+        if not self.budget.take(cost):
+            raise overloaded()
+        return cost
+
+
+def overloaded() -> Refused:
+    """Return the refusal for want of room."""
+    return Refused(503, "The server is overloaded; try again", RETRY_SOON)

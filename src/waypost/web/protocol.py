@@ -22,23 +22,28 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from waypost.web.fast import INTERNAL_ERROR, FastRoute, Header, handle
-from waypost.web.framing import Framing, Refused, read_framing
-from waypost.web.front import HttpFront
+from waypost.web.fast import INTERNAL_ERROR, FastRoute, handle
+from waypost.web.framing import (
+    Framing,
+    Refused,
+    bound_head,
+    check_target,
+    read_framing,
+    too_large,
+    without_upgrade,
+)
+from waypost.web.front import RETRY_SOON, HttpFront, overloaded
 from waypost.web.limits import (
     BETWEEN,
     BODY,
     HEAD,
     NEW,
     PARTING,
-    REQUEST_COST_BYTES,
     is_overdue,
 )
 from waypost.web.turns import Answer, AsgiTurn, FastTurn, PartingTransport
 
-RETRY_SOON: Final[tuple[Header, ...]] = ((b"retry-after", b"1"),)
 JSON: Final = b"application/json"
-OVERLOADED: Final = "The server is overloaded; try again"
 
 _log = structlog.get_logger(__name__)
 
@@ -188,7 +193,7 @@ class HttpProtocol(HttpToolsProtocol):
             or len(self.headers) > limits.head_fields
             or len(self.url) > limits.target_bytes
         ):
-            self._bound_head()
+            bound_head(self.url, self.headers, limits)
         if parser.should_upgrade():
             if parser.get_method() == b"CONNECT":
                 raise Refused(501, "CONNECT is not supported")
@@ -249,7 +254,7 @@ class HttpProtocol(HttpToolsProtocol):
             route,
             self.headers,
             self.front.budget,
-            self._take(length),
+            self.front.take(length, behind=bool(self.unanswered)),
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             may_start=not unanswered or (type(previous) is FastTurn and previous.handed_over),
         )
@@ -266,8 +271,8 @@ class HttpProtocol(HttpToolsProtocol):
         length = framing.length or 0
         if length > self.limits.body_bytes:
             raise Refused(413, too_large(self.limits.body_bytes))
-        self._check_target()
-        cost = self._take(length)
+        check_target(self.url)
+        cost = self.front.take(length, behind=bool(self.unanswered))
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
@@ -430,7 +435,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if not is_overdue(phase, now - self.since, self.received, limits):
             return
-        if phase in {HEAD, BODY}:
+        if phase == BODY or (phase == HEAD and self.url):
             self.refuse(Refused(408, "The request did not arrive in time"))
         elif phase == PARTING:
             self.transport.abort()
@@ -452,30 +457,12 @@ class HttpProtocol(HttpToolsProtocol):
             _log.error("request.failed", exc_info=cause)
             self.refuse(Refused(500, INTERNAL_ERROR))
 
-    def _take(self, length: int) -> int:
-        """Take what a request costs from the budget, and return it; idle pings cost nothing."""
-        cost = length + REQUEST_COST_BYTES if self.unanswered else length
-        if not self.front.budget.take(cost):
-            raise Refused(503, OVERLOADED, RETRY_SOON)
-        return cost
-
-    def _bound_head(self) -> None:
-        """Refuse a head that is too large; called where it might be."""
-        limits = self.limits
-        if len(self.url) > limits.target_bytes:
-            raise Refused(414, f"The request target is longer than {limits.target_bytes} bytes")
-        if len(self.headers) > limits.head_fields:
-            raise Refused(431, f"There are more than {limits.head_fields} headers")
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > limits.head_bytes:
-            raise Refused(431, f"The headers are larger than {limits.head_bytes} bytes")
-
     def _bound_body(self, turn: AsgiTurn) -> None:
         """Count what comes of a body that did not announce its length."""
         if self.received > self.limits.body_bytes:
             raise Refused(413, too_large(self.limits.body_bytes))
         if not turn.reserve(self.received):
-            raise Refused(503, OVERLOADED, RETRY_SOON)
+            raise overloaded()
 
     def _bound_what_is_open(self, *, split: bool) -> None:
         """Refuse what the parser keeps to itself for too long: half a header, an endless trailer.
@@ -494,32 +481,18 @@ class HttpProtocol(HttpToolsProtocol):
             if self.silent > self.limits.head_bytes:
                 self.refuse(Refused(431, "The trailers are too large"))
 
-    def _check_target(self) -> None:
-        """Refuse a target that uvicorn could not take apart."""
-        try:
-            path = httptools.parse_url(self.url).path
-        except httptools.HttpParserInvalidURLError:
-            path = None
-        if path is None or not path.isascii():
-            raise Refused(400, "The request target is not valid")
-
     def _ignore_upgrades(self, rest: memoryview) -> None:
         """Parse a request that asked for an upgrade as if it had not, and what follows it.
 
         The parser takes what follows such a head for another protocol.
         """
         while True:
-            lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
-            lines += [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
-            self.parser.feed_data(b"\r\n".join((*lines, b"", b"")))
+            version = self.parser.get_http_version().encode("ascii")
+            method = self.parser.get_method()
+            self.parser.feed_data(without_upgrade(method, self.url, version, self.headers))
             try:
                 self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
             else:
                 return
-
-
-def too_large(limit: int) -> str:
-    """Return the sentence for a body over `limit` bytes."""
-    return f"The body is larger than {limit} bytes"

@@ -1,0 +1,83 @@
+"""Event types over HTTP: a project's catalogue."""
+
+import msgspec
+
+from waypost.api.operation import Call, Operation
+from waypost.model.event_type import EventType
+from waypost.model.project import Scope
+from waypost.operations.event_types import CatalogueIn, EventTypes
+
+TAG = "Event types"
+PATH = "/v1/event_types"
+
+
+class EventTypeOut(msgspec.Struct, frozen=True):
+    """One event type of a catalogue on the wire."""
+
+    name: str
+    description: str
+    example: msgspec.Raw | None
+
+
+class CatalogueOut(msgspec.Struct, frozen=True):
+    """A catalogue on the wire, by name."""
+
+    event_types: list[EventTypeOut]
+
+
+class EventTypeRoutes:
+    """The handlers of the operations on the catalogue."""
+
+    def __init__(self, event_types: EventTypes) -> None:
+        """Take what they call."""
+        self._event_types = event_types
+
+    def operations(self) -> list[Operation]:
+        """Return the rows of the API's table."""
+        return [
+            Operation(
+                method="GET",
+                path=PATH,
+                name="list_event_types",
+                summary="Get the catalogue of event types",
+                tag=TAG,
+                scope=Scope.EVENTS_READ,
+                handler=self._list,
+                result=CatalogueOut,
+            ),
+            Operation(
+                method="PUT",
+                path=PATH,
+                name="replace_event_types",
+                summary="Replace the catalogue of event types",
+                description=(
+                    "Types are open, unless the project is strict: then it takes only those of"
+                    " its catalogue."
+                ),
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_WRITE,
+                handler=self._replace,
+                body=CatalogueIn,
+                result=CatalogueOut,
+            ),
+        ]
+
+    async def _list(self, call: Call[None, None]) -> CatalogueOut:
+        return shape(await self._event_types.list_all(call.principal))
+
+    async def _replace(self, call: Call[None, CatalogueIn]) -> CatalogueOut:
+        return shape(await self._event_types.replace(call.principal, call.body.event_types))
+
+
+def shape(catalogue: list[EventType]) -> CatalogueOut:
+    """Return a catalogue as it stands on the wire."""
+    return CatalogueOut(
+        [
+            EventTypeOut(
+                entry.name,
+                entry.description,
+                None if entry.example is None else msgspec.Raw(entry.example),
+            )
+            for entry in catalogue
+        ]
+    )

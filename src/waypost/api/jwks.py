@@ -1,0 +1,59 @@
+"""The public keys of what is signed by ed25519, for everybody."""
+
+from typing import Annotated
+
+import msgspec
+
+from waypost.api.operation import Call, Operation
+from waypost.model import ids
+from waypost.model.errors import InvalidInput
+from waypost.operations.signing_keys import PUBLISHED_MAX, SigningKeys
+
+
+class JwksQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose keys."""
+
+    event_subscription_token: Annotated[
+        str | None, msgspec.Meta(description="Only the keys of this subscription.")
+    ] = None
+
+
+class JwksOut(msgspec.Struct, frozen=True):
+    """A JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037)."""
+
+    keys: list[dict[str, str]]
+
+
+class JwksRoutes:
+    """The handler of the one operation on public keys."""
+
+    def __init__(self, keys: SigningKeys) -> None:
+        """Take what it calls."""
+        self._keys = keys
+
+    def operations(self) -> list[Operation]:
+        """Return the rows of the API's table."""
+        return [
+            Operation(
+                method="GET",
+                path="/v1/jwks.json",
+                name="get_jwks",
+                summary="Get the public keys of subscriptions with the scheme v1a",
+                description=f"At most {PUBLISHED_MAX} keys; name a subscription to see its own.",
+                tag="Event subscriptions",
+                scope=None,
+                handler=self._list,
+                query=JwksQuery,
+                result=JwksOut,
+            )
+        ]
+
+    async def _list(self, call: Call[JwksQuery, None]) -> JwksOut:
+        token = call.query.event_subscription_token
+        if token is None:
+            return JwksOut(self._keys.published())
+        subscription_id = ids.find(ids.SUBSCRIPTION, token)
+        if subscription_id is None:
+            reason = f"must be a token that begins with {ids.SUBSCRIPTION}_"
+            raise InvalidInput(details=[("event_subscription_token", reason)])
+        return JwksOut(self._keys.published(subscription_id))

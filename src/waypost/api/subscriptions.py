@@ -1,0 +1,262 @@
+"""Event subscriptions over HTTP: themselves, and their secrets."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from waypost.api.operation import Call, Operation
+from waypost.api.shapes import (
+    Listing,
+    PageOf,
+    moment,
+    page_of,
+    page_request,
+)
+from waypost.model import ids
+from waypost.model.project import Principal, Scope
+from waypost.model.subscription import Subscription
+from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.subscriptions import Subscriptions
+from waypost.policy.settings import Settings, schedule_name
+
+TAG = "Event subscriptions"
+PATH = "/v1/event_subscriptions"
+ONE = f"{PATH}/{{event_subscription_token}}"
+
+_MASKED = "***"
+
+
+class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of a request that makes or changes a subscription."""
+
+    url: str
+
+
+class SubscriptionOut(msgspec.Struct, frozen=True):
+    """A subscription on the wire.
+
+    The values of `headers` are masked for a key that may not change subscriptions.
+    """
+
+    token: str
+    created: datetime
+    description: str
+    url: str
+    disabled: bool
+    disabled_reason: str | None
+    paused: bool
+    event_types: tuple[str, ...] | None
+    owner: str | None
+    headers: dict[str, str]
+    format: str
+    signing: str
+    timeout_s: float
+    concurrency: int
+    retry_schedule: str | tuple[float, ...]
+    failing_since: datetime | None
+
+
+class SecretOut(msgspec.Struct, frozen=True):
+    """A subscription's present secret; of an ed25519 key the public half."""
+
+    secret: str
+
+
+class SubscriptionRoutes:
+    """The handlers of the operations on subscriptions."""
+
+    def __init__(self, subscriptions: Subscriptions, keys: SigningKeys) -> None:
+        """Take what they call."""
+        self._subscriptions = subscriptions
+        self._keys = keys
+
+    def operations(self) -> list[Operation]:
+        """Return the rows of the API's table."""
+        return [*self._settings(), *self._states(), *self._secrets()]
+
+    def _settings(self) -> list[Operation]:
+        return [
+            Operation(
+                method="GET",
+                path=PATH,
+                name="list_event_subscriptions",
+                summary="List event subscriptions",
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_READ,
+                handler=self._list,
+                query=Listing,
+                result=PageOf[SubscriptionOut],
+            ),
+            Operation(
+                method="POST",
+                path=PATH,
+                name="create_event_subscription",
+                summary="Create an event subscription",
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_WRITE,
+                handler=self._create,
+                body=SubscriptionIn,
+                result=SubscriptionOut,
+                status=201,
+            ),
+            Operation(
+                method="GET",
+                path=ONE,
+                name="get_event_subscription",
+                summary="Get an event subscription",
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_READ,
+                handler=self._get,
+                result=SubscriptionOut,
+                errors=(404,),
+            ),
+            Operation(
+                method="PATCH",
+                path=ONE,
+                name="update_event_subscription",
+                summary="Change an event subscription",
+                description=(
+                    "The URL is required. What else is left out stays as it is; null sets a field"
+                    " to its default. Another signature scheme rotates the secret."
+                ),
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_WRITE,
+                handler=self._update,
+                body=SubscriptionIn,
+                result=SubscriptionOut,
+                errors=(404,),
+            ),
+            Operation(
+                method="DELETE",
+                path=ONE,
+                name="delete_event_subscription",
+                summary="Delete an event subscription",
+                description="What it is owed is cancelled.",
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_WRITE,
+                handler=self._delete,
+                status=204,
+                errors=(404,),
+            ),
+        ]
+
+    def _states(self) -> list[Operation]:
+        return [
+            Operation(
+                method="POST",
+                path=f"{ONE}/{verb}",
+                name=f"{verb}_event_subscription",
+                summary=summary,
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_WRITE,
+                handler=handler,
+                result=SubscriptionOut,
+                errors=(404,),
+            )
+            for verb, summary, handler in (
+                ("pause", "Stop sending; what is owed is kept", self._pause),
+                ("resume", "Go on sending after a pause", self._resume),
+            )
+        ]
+
+    def _secrets(self) -> list[Operation]:
+        return [
+            Operation(
+                method="GET",
+                path=f"{ONE}/secret",
+                name="get_event_subscription_secret",
+                summary="Get the secret of an event subscription",
+                description="Of a subscription with the scheme v1a, the public key.",
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_WRITE,
+                handler=self._secret,
+                result=SecretOut,
+                errors=(404,),
+            ),
+            Operation(
+                method="POST",
+                path=f"{ONE}/secret/rotate",
+                name="rotate_event_subscription_secret",
+                summary="Rotate the secret of an event subscription",
+                description=(
+                    "The previous secret goes on signing beside the new one for 24 hours; at most"
+                    " 10 previous ones do."
+                ),
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_WRITE,
+                handler=self._rotate,
+                status=204,
+                errors=(404,),
+            ),
+        ]
+
+    async def _list(self, call: Call[Listing, None]) -> PageOf[SubscriptionOut]:
+        request = page_request(call.query, ids.SUBSCRIPTION)
+        page = await self._subscriptions.list_page(call.principal, request)
+        return page_of(page, lambda subscription: shape(subscription, call.principal))
+
+    async def _create(self, call: Call[None, SubscriptionIn]) -> SubscriptionOut:
+        made = await self._subscriptions.create(call.principal, call.body)
+        return shape(made, call.principal)
+
+    async def _get(self, call: Call[None, None]) -> SubscriptionOut:
+        found = await self._subscriptions.get(call.principal, subscription_id(call))
+        return shape(found, call.principal)
+
+    async def _update(self, call: Call[None, SubscriptionIn]) -> SubscriptionOut:
+        changed = await self._subscriptions.update(call.principal, subscription_id(call), call.body)
+        return shape(changed, call.principal)
+
+    async def _delete(self, call: Call[None, None]) -> None:
+        await self._subscriptions.delete(call.principal, subscription_id(call))
+
+    async def _pause(self, call: Call[None, None]) -> SubscriptionOut:
+        paused = await self._subscriptions.pause(call.principal, subscription_id(call))
+        return shape(paused, call.principal)
+
+    async def _resume(self, call: Call[None, None]) -> SubscriptionOut:
+        resumed = await self._subscriptions.resume(call.principal, subscription_id(call))
+        return shape(resumed, call.principal)
+
+    async def _secret(self, call: Call[None, None]) -> SecretOut:
+        return SecretOut(await self._keys.secret(call.principal, subscription_id(call)))
+
+    async def _rotate(self, call: Call[None, None]) -> None:
+        await self._keys.rotate(call.principal, subscription_id(call))
+
+
+def subscription_id(call: Call[Any, Any]) -> ids.Id:
+    """Return the id of the subscription that a request's path names.
+
+    Raises:
+        NotFound: it is not a well-formed token.
+    """
+    return ids.read(ids.SUBSCRIPTION, call.path["event_subscription_token"])
+
+
+def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
+    """Return a subscription as `principal` may see it."""
+    headers = subscription.headers
+    if Scope.SUBSCRIPTIONS_WRITE not in principal.scopes:
+        headers = dict.fromkeys(headers, _MASKED)
+    failing_since_us = subscription.failing_since_us
+    schedule_s = subscription.retry_schedule_s
+    return SubscriptionOut(
+        token=ids.spell(ids.SUBSCRIPTION, subscription.id),
+        created=moment(ids.moment(subscription.id)),
+        description=subscription.description,
+        url=subscription.url,
+        disabled=subscription.disabled_by is not None,
+        disabled_reason=subscription.disabled_by and subscription.disabled_by.value,
+        paused=subscription.paused,
+        event_types=subscription.event_types,
+        owner=subscription.owner,
+        headers=headers,
+        format=subscription.format,
+        signing=subscription.signing.value,
+        timeout_s=subscription.timeout_s,
+        concurrency=subscription.concurrency,
+        retry_schedule=schedule_name(schedule_s) or schedule_s or (),
+        failing_since=None if failing_since_us is None else moment(failing_since_us),
+    )

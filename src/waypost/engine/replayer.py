@@ -1,0 +1,167 @@
+"""The replayer: does the durable jobs that owe again what subscriptions have missed.
+
+1. look, on a reader: the next job, and a slice of what lies behind its position;
+2. choose what the subscription's present filter takes;
+3. owe, in one transaction: what is still unserved goes into the queue and the position moves on;
+4. hand what was committed to the lanes.
+
+Between two steps nothing is remembered, so a job goes on after a crash where its last step ended.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+
+from waypost.clock import IdSource
+from waypost.model import ids
+from waypost.model.delivery import DeliveryClass, Owed
+from waypost.model.ids import Id
+from waypost.model.replay import Replay, ReplayState
+from waypost.model.subscription import Subscription
+from waypost.policy.routing import wants
+from waypost.storage import queue, replays, subscriptions
+from waypost.storage.connection import Connection
+from waypost.storage.replays import Candidate, Slice
+from waypost.storage.store import Store
+
+_log = structlog.get_logger(__name__)
+
+_START: Final = (ids.FIRST, ids.FIRST)
+_RETRY_S: Final = 1.0
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """What one step of a job goes by; no subscription: it is disabled or deleted."""
+
+    replay: Replay
+    subscription: Subscription | None
+    slice: Slice
+
+
+class Replayer:
+    """Does jobs in turn, a step each, so that a long one does not keep the others waiting."""
+
+    def __init__(
+        self, store: Store, owed: Callable[[Sequence[Owed]], None], source: IdSource
+    ) -> None:
+        """Take the store, who is told of what is owed anew, and the source of ids."""
+        self._store = store
+        self._owed = owed
+        self._ids = source
+        self._last = _START
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Do jobs from now on, first those that the last stop or crash left unfinished."""
+        self._wanted.set()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Do nothing more; jobs stay where their last step ended."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def wake(self) -> None:
+        """Look for jobs: one has been committed."""
+        self._wanted.set()
+
+    async def run_once(self) -> bool:
+        """Do one step of the job whose turn it is; False where there is no job."""
+        step = await self._store.read(self._look)
+        if step is None:
+            return False
+        replay = step.replay
+        self._last = (replay.project_id, replay.id)
+        chosen = [one.event_id for one in step.slice.candidates if _takes(step.subscription, one)]
+        delivery_ids = [self._ids.next() for _ in chosen]
+        due_us = ids.moment(self._ids.next())
+        owe = partial(_owe, step=step, event_ids=chosen, delivery_ids=delivery_ids, due_us=due_us)
+        await self._store.write(owe, self._owed)
+        return True
+
+    async def _run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                while await self.run_once():
+                    pass
+            except Exception:  # noqa: BLE001 - whatever it is, the jobs go on
+                # The store may be away or full for a while, and no job is ever forgotten.
+                _log.exception("replay_failed")
+                self._wanted.set()
+                await asyncio.sleep(_RETRY_S)
+
+    def _look(self, connection: Connection) -> _Step | None:
+        replay = replays.find_running(connection, self._last)
+        if replay is None and self._last != _START:
+            replay = replays.find_running(connection, _START)
+        if replay is None:
+            return None
+        subscription = _enabled(connection, replay)
+        if subscription is None:
+            return _Step(replay, None, Slice([], replay.position, ended=True))
+        return _Step(replay, subscription, replays.read_slice(connection, replay))
+
+
+def _owe(
+    connection: Connection,
+    *,
+    step: _Step,
+    event_ids: Sequence[Id],
+    delivery_ids: Sequence[Id],
+    due_us: int,
+) -> list[Owed]:
+    """Write one step, if everything that it goes by still holds; return what is owed by it."""
+    replay = step.replay
+    subscription = _enabled(connection, replay)
+    if subscription is None:
+        replays.advance(connection, replay, replay.position, ReplayState.CANCELLED, 0)
+        return []
+    if step.subscription is None or _filter(subscription) != _filter(step.subscription):
+        return []
+    fresh = replays.unserved(connection, replay, event_ids)
+    state = ReplayState.DONE if step.slice.ended else ReplayState.RUNNING
+    if not replays.advance(connection, replay, step.slice.position, state, len(fresh)):
+        return []
+    owed = [
+        Owed(
+            project_id=replay.project_id,
+            id=delivery_id,
+            event_id=event_id,
+            subscription_id=replay.subscription_id,
+            kind=DeliveryClass.REPLAY,
+            due_us=due_us,
+        )
+        for event_id, delivery_id in zip(fresh, delivery_ids, strict=False)
+    ]
+    queue.insert(connection, owed)
+    replays.take_back(connection, replay.project_id, replay.subscription_id, fresh)
+    return owed
+
+
+def _enabled(connection: Connection, replay: Replay) -> Subscription | None:
+    found = subscriptions.find(connection, replay.project_id, replay.subscription_id)
+    return None if found is None or found.disabled_by is not None else found
+
+
+def _filter(subscription: Subscription) -> tuple[object, object]:
+    return subscription.event_types, subscription.owner
+
+
+def _takes(subscription: Subscription | None, event: Candidate) -> bool:
+    """Tell whether a subscription would be owed an event by its present settings."""
+    if subscription is None:
+        return False
+    if event.targets:
+        return subscription.id in event.targets
+    return wants(subscription, event.type, event.owner)

@@ -1,0 +1,138 @@
+"""A database in a file, with what tests keep in it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert
+
+from tests.support.manual import ManualClock, SeededEntropy
+from waypost.clock import IdSource
+from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
+from waypost.model.event import Attributes
+from waypost.model.ids import Id
+from waypost.model.project import PROJECT_SCOPES, Environment, Principal, Project, Scope
+from waypost.model.subscription import Subscription
+from waypost.storage import projects, queue, schema, subscriptions
+from waypost.storage.store import Store, connect
+
+URL = "https://receiver.example/hook"
+MICROS = 1_000_000
+
+
+class Records:
+    """Makes rows, each with an id of its own, at the moment of its clock.
+
+    Attributes:
+        project: the project that everything belongs to, unless told.
+        other: another project.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """Keep two projects in a database that has the tables."""
+        self.connection = connection
+        self.clock = ManualClock()
+        self.ids = IdSource(self.clock, SeededEntropy())
+        self.project = self._project()
+        self.other = self._project()
+
+    def _project(self) -> Id:
+        project = Project(self.ids.next(), self.ids.next(), "Test", Environment.TEST)
+        projects.insert(self.connection, project)
+        return project.id
+
+    def principal(self, *scopes: Scope, project_id: Id | None = None) -> Principal:
+        """Return a caller; with every scope of a project, unless told."""
+        return Principal(
+            self.ids.next(),
+            "test",
+            project_id or self.project,
+            frozenset(scopes) or PROJECT_SCOPES,
+        )
+
+    def subscription(self, **settings: Any) -> Subscription:
+        """Keep a subscription."""
+        made = Subscription(
+            **{"project_id": self.project, "id": self.ids.next(), "url": URL} | settings
+        )
+        subscriptions.insert(self.connection, made)
+        return made
+
+    def event(
+        self,
+        kind: str = "card.created",
+        attributes: Attributes | None = None,
+        project_id: Id | None = None,
+    ) -> Id:
+        """Keep an event."""
+        event_id = self.ids.next()
+        self.connection.execute(
+            insert(schema.events).values(
+                project_id=project_id or self.project,
+                id=event_id,
+                type=kind,
+                payload=b"{}",
+                attributes=None if attributes is None else msgspec.msgpack.encode(attributes),
+                routing_version=1,
+            )
+        )
+        return event_id
+
+    def pending(self, event_id: Id, subscription: Subscription) -> Id:
+        """Owe an event to a subscription."""
+        delivery_id, now_us = self.ids.next_at()
+        owed = Owed(
+            subscription.project_id,
+            delivery_id,
+            event_id,
+            subscription.id,
+            DeliveryClass.FRESH,
+            now_us,
+        )
+        queue.insert(self.connection, [owed])
+        return delivery_id
+
+    def ended(
+        self,
+        event_id: Id,
+        subscription: Subscription,
+        state: DeliveryState,
+        finished_us: int | None = None,
+    ) -> Id:
+        """Keep a final delivery; it ended now, unless told. A failed one is diverted."""
+        delivery_id, now_us = self.ids.next_at()
+        row = {
+            "project_id": subscription.project_id,
+            "event_id": event_id,
+            "id": delivery_id,
+            "subscription_id": subscription.id,
+            "attempts": 1,
+        }
+        final = {"state": state.value, "finished_us": finished_us or now_us, "reason": None}
+        self.connection.execute(insert(schema.deliveries).values(**row, **final))
+        if state is DeliveryState.FAILED:
+            box = {"diverted_us": now_us, "reason": "retries_exhausted"}
+            self.connection.execute(insert(schema.diverted_events).values(**row, **box))
+        return delivery_id
+
+
+def make(path: Path) -> Records:
+    """Make a database; its connection may write as long as no store is open on it."""
+    connection = connect(path)
+    schema.metadata.create_all(connection)
+    return Records(connection)
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Store]:
+    """Open the store of a database that was made."""
+    failures: list[Exception] = []
+    store = Store(path, on_fatal=failures.append)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+    assert failures == []

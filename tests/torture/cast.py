@@ -1,0 +1,95 @@
+"""The subscriptions of a run and how their receivers behave: the same in every process."""
+
+import msgspec
+
+STEADY_S = 0.0
+SLOW_S = 0.3
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """How a receipt is answered: `status` after `delay_s`; status 0: never."""
+
+    status: int
+    delay_s: float = 0.0
+
+
+class Role(msgspec.Struct, frozen=True):
+    """One subscription.
+
+    Attributes:
+        types: the event types that it asks for, as the API takes them; None for all.
+        may_fail: deliveries may end in the dead-letter box; otherwise each must be delivered.
+        hangs: its attempts may take more than a second, so that they count beside the ceiling.
+    """
+
+    name: str
+    types: tuple[str, ...] | None = None
+    concurrency: int = 32
+    timeout_s: float = 10.0
+    retry_schedule: tuple[float, ...] = (0.2, 0.4, 0.4, 0.4)
+    may_fail: bool = False
+    hangs: bool = False
+
+    def wants(self, event_type: str) -> bool:
+        """Tell whether it asks for an event of this type."""
+        if self.types is None:
+            return True
+        prefix = event_type.partition(".")[0] + ".*"
+        return event_type in self.types or prefix in self.types
+
+
+STEADY = Role("steady")
+TWIN = Role("twin")
+SLOW = Role("slow", types=("slow.*",), concurrency=16, hangs=True)
+FLAKY = Role(
+    "flaky",
+    types=("order.*",),
+    concurrency=8,
+    timeout_s=0.5,
+    retry_schedule=(0.1, 0.2, 0.2, 0.2),
+    may_fail=True,
+    hangs=True,
+)
+GONE = Role("gone", types=("leave.*",), concurrency=1, may_fail=True)
+MENDING = Role("mending", concurrency=4, retry_schedule=())
+
+CAST = (STEADY, TWIN, SLOW, FLAKY, GONE)
+
+TYPES = ("plain.tick",) * 10 + ("order.created",) * 8 + ("slow.report", "leave.note")
+"""Event types, each as often as it comes up."""
+
+GONE_AFTER = 3
+
+
+class Manners:
+    """How the receivers behave; one for a whole run, since they remember."""
+
+    def __init__(self) -> None:
+        """Nothing has arrived yet."""
+        self._tries: dict[tuple[str, str], int] = {}
+        self._arrived: dict[str, int] = {}
+        self.mended = False
+
+    def reply(self, role: str, token: str, n: int) -> Reply:
+        """Decide how the next receipt of a delivery is answered."""
+        tries = self._tries[role, token] = self._tries.get((role, token), 0) + 1
+        arrived = self._arrived[role] = self._arrived.get(role, 0) + 1
+        match role:
+            case "slow":
+                return Reply(200, SLOW_S)
+            case "flaky":
+                return _flaky(n, tries)
+            case "gone":
+                return Reply(200 if arrived < GONE_AFTER else 410, 0.02)
+            case "mending":
+                return Reply(200 if self.mended else 500)
+            case _:
+                return Reply(204)
+
+
+def _flaky(n: int, tries: int) -> Reply:
+    if n % 16 == 1:
+        return Reply(500)
+    if n % 64 == 2 and tries == 1:
+        return Reply(0)
+    return Reply(503 if n % 4 == 3 and tries <= 2 else 200)

@@ -1,0 +1,289 @@
+"""The oracle: do the senders' ledger, the receivers' ledger and the database tell one story?
+
+Pure: it judges what was written down. A *repeat* is a receipt of a delivery that its receiver had
+taken already. One is allowed where the server could not know, and only there: the receipt before
+it belongs to a life of the server that ended by a kill, and at that moment its attempt was open or
+had arrived or been answered within the last second. Of one kill there are no more repeats than
+attempts could be in flight. A receipt that was answered with an error, or that the server broke
+off, asks for the next one: that is no repeat.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from tests.torture.audit import DELIVERED, FAILED, Kept
+from tests.torture.cast import Role
+from tests.torture.ledger import Answered, Ended, Line, Posted, Received, Replied
+
+ACCEPTED = 202
+FRESH_S = 1.0
+"""An answer that arrived this shortly before a kill need not have been settled."""
+
+Repeat = tuple["Receipt", "Receipt"]
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """Something that must not be."""
+
+    kind: str
+    detail: str
+
+
+class Receipt(msgspec.Struct):
+    """One try as its receiver saw it.
+
+    Attributes:
+        life: in which life of the server it arrived, from 0.
+        status: what was answered; 0: the sender broke off before; None: nothing ever.
+        ended_at: when it was answered or broken off.
+    """
+
+    received: Received
+    life: int
+    status: int | None = None
+    ended_at: float | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Tell whether the receiver said that it took the event."""
+        return self.status is not None and 200 <= self.status <= 299
+
+    def open_at(self, moment: float) -> bool:
+        """Tell whether its attempt had not ended at a moment."""
+        return self.ended_at is None or self.ended_at >= moment
+
+
+class Story(msgspec.Struct):
+    """Everything that was written down.
+
+    Attributes:
+        roles: by the token of their subscriptions.
+        lives: how each life of the server ended, in order.
+        ceiling: how many attempts could be in flight at once.
+    """
+
+    roles: Mapping[str, Role]
+    posts: Sequence[Posted]
+    answers: Sequence[Answered]
+    receipts: Sequence[Receipt]
+    lives: Sequence[Ended]
+    kept: Kept
+    ceiling: int
+
+
+class Verdict(msgspec.Struct):
+    """What the oracle says.
+
+    Attributes:
+        repeats: how many receipts repeat one that was taken already.
+        worst: the most repeats of one kill.
+    """
+
+    violations: list[Violation]
+    kills: int = 0
+    posted: int = 0
+    acked: int = 0
+    received: int = 0
+    repeats: int = 0
+    allowed: int = 0
+    worst: int = 0
+
+    @property
+    def kinds(self) -> set[str]:
+        """Return what sorts of violations there are."""
+        return {violation.kind for violation in self.violations}
+
+    def count(self, *kinds: str) -> int:
+        """Return how many violations of some sorts there are."""
+        return sum(violation.kind in kinds for violation in self.violations)
+
+
+def tell(
+    sent: Iterable[Line], arrived: Iterable[Line], roles: Mapping[str, Role], kept: Kept, ceiling: int
+) -> Story:
+    """Put the ledgers' lines together."""
+    story = Story(roles, [], [], [], [], kept, ceiling)
+    posts, answers, lives, receipts = [], [], [], {}
+    for line in sent:
+        if isinstance(line, Posted):
+            posts.append(line)
+        elif isinstance(line, Answered):
+            answers.append(line)
+    for line in arrived:
+        if isinstance(line, Received):
+            receipts[line.seq] = Receipt(line, len(lives))
+        elif isinstance(line, Replied):
+            receipts[line.seq].status = line.status
+            receipts[line.seq].ended_at = line.at
+        elif isinstance(line, Ended):
+            lives.append(line)
+    story.posts, story.answers, story.lives = posts, answers, lives
+    story.receipts = list(receipts.values())
+    return story
+
+
+def judge(story: Story) -> Verdict:
+    """Check everything."""
+    tries = _tries(story)
+    repeats = list(_repeats(tries))
+    accepted = {answer.n for answer in story.answers if answer.status == ACCEPTED}
+    per_kill = Counter(before.life for before, _ in repeats)
+    violations = [
+        *_check_database(story),
+        *_check_answers(story),
+        *_check_keys(story),
+        *_check_groups(story),
+        *_check_receipts(story),
+        *_check_owed(story, tries),
+        *_check_repeats(story, repeats, per_kill),
+    ]
+    return Verdict(
+        violations,
+        kills=sum(life.killed for life in story.lives),
+        posted=len({post.n for post in story.posts}),
+        acked=len(accepted),
+        received=len(story.receipts),
+        repeats=len(repeats),
+        allowed=sum(_is_allowed(story, before, after) for before, after in repeats),
+        worst=max(per_kill.values(), default=0),
+    )
+
+
+def _tries(story: Story) -> dict[tuple[str, str], list[Receipt]]:
+    """Return the receipts of each event at each role, in the order in which they arrived."""
+    tries: dict[tuple[str, str], list[Receipt]] = defaultdict(list)
+    for receipt in story.receipts:
+        tries[receipt.received.token, receipt.received.role].append(receipt)
+    return tries
+
+
+def _check_database(story: Story) -> Iterator[Violation]:
+    kept = story.kept
+    yield from (Violation("corrupt", fault) for fault in kept.sound)
+    if kept.pending:
+        yield Violation("pending", f"{kept.pending} deliveries are owed after the drain")
+    if kept.jobs:
+        yield Violation("pending", f"{kept.jobs} replays are running after the drain")
+
+
+def _check_answers(story: Story) -> Iterator[Violation]:
+    """An acknowledged event is there; refusals are for a server that is going down."""
+    for answer in story.answers:
+        if answer.status == ACCEPTED:
+            if story.kept.events.get(answer.token) != answer.n:
+                yield Violation("lost", f"event {answer.n} was acknowledged and is not kept")
+        elif answer.status != 503:
+            yield Violation("refused", f"event {answer.n} was answered {answer.status}")
+
+
+def _check_keys(story: Story) -> Iterator[Violation]:
+    """One post is one event, however often it was sent under its key."""
+    tokens: dict[int, set[str]] = defaultdict(set)
+    for token, n in story.kept.events.items():
+        tokens[n].add(token)
+    for answer in story.answers:
+        if answer.status == ACCEPTED:
+            tokens[answer.n].add(answer.token)
+    keyed = {post.n for post in story.posts if post.key is not None}
+    for n, found in tokens.items():
+        if len(found) > 1:
+            how = "under one key" if n in keyed else "from one post"
+            yield Violation("split", f"event {n} became {len(found)} events {how}")
+    firsts = Counter(a.n for a in story.answers if a.status == ACCEPTED and not a.duplicate)
+    for n, count in firsts.items():
+        if count > 1:
+            yield Violation("split", f"event {n} was answered as new {count} times")
+
+
+def _check_groups(story: Story) -> Iterator[Violation]:
+    """A batch is there as a whole, or not at all."""
+    kept = set(story.kept.events.values())
+    groups: dict[int, set[int]] = defaultdict(set)
+    for post in story.posts:
+        if post.group is not None:
+            groups[post.group].add(post.n)
+    for group, members in groups.items():
+        if 0 < len(members & kept) < len(members):
+            yield Violation("torn", f"of batch {group} only a part is kept")
+
+
+def _check_receipts(story: Story) -> Iterator[Violation]:
+    """Nothing arrives that was not posted, for this subscription, as it was posted and signed."""
+    types = {post.n: post.type for post in story.posts}
+    wanting = {role.name: role for role in story.roles.values()}
+    for receipt in story.receipts:
+        got = receipt.received
+        if got.n not in types or story.kept.events.get(got.token) != got.n:
+            yield Violation("invented", f"{got.token} (event {got.n}) arrived and is not kept")
+        elif got.role not in wanting or not wanting[got.role].wants(types[got.n]):
+            yield Violation("misrouted", f"event {got.n} arrived at {got.role}")
+        if not got.intact:
+            yield Violation("altered", f"{got.token} arrived with another body")
+        if not got.signed:
+            yield Violation("unsigned", f"{got.token} arrived with a wrong signature")
+
+
+def _check_owed(
+    story: Story, tries: Mapping[tuple[str, str], Sequence[Receipt]]
+) -> Iterator[Violation]:
+    """Every event that is kept has come to each subscription that wants it, or says why not."""
+    types = {post.n: post.type for post in story.posts}
+    for token, n in story.kept.events.items():
+        for subscription, role in story.roles.items():
+            states = story.kept.finals.get((token, subscription), [])
+            what = f"event {n} for {role.name}"
+            if not role.wants(types.get(n, "")):
+                if states:
+                    yield Violation("misrouted", what)
+                continue
+            taken = any(receipt.taken for receipt in tries.get((token, role.name), ()))
+            diverted = (token, subscription) in story.kept.diverted
+            yield from _check_delivery(role, what, states, taken=taken, diverted=diverted)
+
+
+def _check_delivery(
+    role: Role, what: str, states: Sequence[int], *, taken: bool, diverted: bool
+) -> Iterator[Violation]:
+    delivered, failed = states.count(DELIVERED), states.count(FAILED)
+    if not states:
+        how = "arrived, and its delivery is nowhere" if taken else "never arrived and is nowhere"
+        yield Violation("unsettled" if taken else "lost", f"{what} {how}")
+    elif delivered and not taken:
+        yield Violation("lost", f"{what} counts as delivered and never arrived")
+    elif not delivered and not role.may_fail:
+        yield Violation("lost", f"{what} was given up")
+    elif not delivered and not (failed and diverted):
+        yield Violation("lost", f"{what} was given up without a trace in the dead-letter box")
+    if delivered > 1 or failed > 1:
+        yield Violation("fan-out", f"{what} has {len(states)} deliveries")
+
+
+def _repeats(tries: Mapping[tuple[str, str], Sequence[Receipt]]) -> Iterator[Repeat]:
+    """Return each receipt that the one before it did not ask for, with that one."""
+    for receipts in tries.values():
+        for before, after in zip(receipts, receipts[1:], strict=False):
+            if before.taken or before.status is None or before.life != after.life:
+                if before.status is None or before.status == 0 or before.taken:
+                    yield before, after
+
+
+def _is_allowed(story: Story, before: Receipt, after: Receipt) -> bool:
+    if before.life == after.life:
+        return False
+    end = story.lives[before.life]
+    latest = max(before.received.at, before.ended_at or 0.0)
+    return end.killed and (before.open_at(end.at) or latest >= end.at - FRESH_S)
+
+
+def _check_repeats(
+    story: Story, repeats: Sequence[Repeat], per_kill: Mapping[int, int]
+) -> Iterator[Violation]:
+    for before, after in repeats:
+        if not _is_allowed(story, before, after):
+            got = after.received
+            yield Violation("doubled", f"event {got.n} arrived at {got.role} again")
+    for life, count in per_kill.items():
+        if count > story.ceiling:
+            yield Violation("too many repeats", f"{count} after kill {life + 1}")

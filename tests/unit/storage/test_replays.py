@@ -1,0 +1,312 @@
+"""What a job finds: everything that it has to owe, nothing else, and each event once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event as hooks, select, text
+
+from tests.support import database
+from tests.support.database import MICROS, Records
+from waypost.model.delivery import DeliveryState
+from waypost.model.errors import NotFound
+from waypost.model.event import Attributes
+from waypost.model.ids import FIRST, Id
+from waypost.model.page import PageRequest
+from waypost.model.replay import Replay, ReplayKind, ReplayState
+from waypost.model.subscription import Subscription
+from waypost.storage import replays
+from waypost.storage.schema import diverted_events
+
+FAILED, CANCELLED, DELIVERED = (
+    DeliveryState.FAILED,
+    DeliveryState.CANCELLED,
+    DeliveryState.DELIVERED,
+)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return database.make(tmp_path / "w.db")
+
+
+def job(
+    records: Records,
+    kind: ReplayKind,
+    subscription: Subscription,
+    begin_us: int = 0,
+    end_us: int | None = None,
+) -> Replay:
+    """Keep a job whose range ends now, unless told."""
+    records.clock.forward(1)
+    replay_id, now_us = records.ids.next_at()
+    replay = Replay(
+        subscription.project_id,
+        replay_id,
+        kind,
+        subscription.id,
+        begin_us,
+        now_us if end_us is None else end_us,
+    )
+    replays.insert(records.connection, replay)
+    return replay
+
+
+def found(records: Records, replay: Replay) -> list[Id]:
+    """Return what a whole job comes upon, slice by slice."""
+    events = []
+    while True:
+        part = replays.read_slice(records.connection, replay)
+        events += [one.event_id for one in part.candidates]
+        if part.ended:
+            return events
+        assert replays.advance(
+            records.connection, replay, part.position, ReplayState.RUNNING, 0
+        )
+        replay = replays.get(records.connection, replay.project_id, replay.id)
+
+
+def test_a_job_comes_back(records: Records) -> None:
+    made = job(records, ReplayKind.RECOVER, records.subscription(), 3, 9)
+    assert replays.get(records.connection, records.project, made.id) == made
+    with pytest.raises(NotFound):
+        replays.get(records.connection, records.other, made.id)
+
+
+def test_jobs_are_listed_by_subscription(records: Records) -> None:
+    one, other = records.subscription(), records.subscription()
+    made = [job(records, ReplayKind.MISSING, of) for of in (one, other, one)]
+    page = replays.list_page(records.connection, records.project, PageRequest())
+    assert page.items == made[::-1]
+    page = replays.list_page(records.connection, records.project, PageRequest(), one.id)
+    assert page.items == [made[2], made[0]]
+
+
+def test_running_jobs_are_found_in_turn(records: Records) -> None:
+    one = records.subscription()
+    first, second, third = (job(records, ReplayKind.MISSING, one) for _ in range(3))
+    assert replays.advance(records.connection, second, FIRST, ReplayState.DONE, 0)
+    at = replays.find_running(records.connection, (FIRST, FIRST))
+    assert at == first
+    at = replays.find_running(records.connection, (first.project_id, first.id))
+    assert at == third
+    assert replays.find_running(records.connection, (third.project_id, third.id)) is None
+
+
+def test_a_step_is_made_once(records: Records) -> None:
+    made = job(records, ReplayKind.MISSING, records.subscription())
+    position = records.ids.next()
+    assert replays.advance(records.connection, made, position, ReplayState.RUNNING, 4)
+    assert not replays.advance(records.connection, made, position, ReplayState.RUNNING, 4)
+    after = replays.get(records.connection, records.project, made.id)
+    assert (after.position, after.owed) == (position, 4)
+
+
+def test_a_finished_job_does_not_move(records: Records) -> None:
+    made = job(records, ReplayKind.MISSING, records.subscription())
+    assert replays.advance(records.connection, made, FIRST, ReplayState.DONE, 0)
+    assert not replays.advance(records.connection, made, FIRST, ReplayState.RUNNING, 1)
+
+
+def test_missing_are_events_that_were_never_owed(records: Records) -> None:
+    one, other = records.subscription(), records.subscription()
+    never, pending, delivered, failed, cancelled, others = (records.event() for _ in range(6))
+    foreign = records.event(project_id=records.other)
+    records.pending(pending, one)
+    for event_id, state in (
+        (delivered, DELIVERED),
+        (failed, FAILED),
+        (cancelled, CANCELLED),
+    ):
+        records.ended(event_id, one, state)
+    records.pending(others, other)
+    assert foreign not in (events := found(records, job(records, ReplayKind.MISSING, one)))
+    assert events == [never, others]
+
+
+def test_missing_are_events_of_the_range_its_end_left_out(records: Records) -> None:
+    one = records.subscription()
+    moments, events = [], []
+    for _ in range(4):
+        records.clock.forward(1)
+        moments.append(records.clock.now_us())
+        events.append(records.event())
+    replay = job(records, ReplayKind.MISSING, one, moments[1], moments[3])
+    assert found(records, replay) == events[1:3]
+    same = job(records, ReplayKind.MISSING, one, moments[1], moments[1])
+    assert found(records, same) == []
+
+
+def test_a_candidate_tells_what_filters_ask_for(records: Records) -> None:
+    one = records.subscription()
+    records.event("a.b", Attributes(owner="o", targets=(one.id,)))
+    records.event("c")
+    part = replays.read_slice(records.connection, job(records, ReplayKind.MISSING, one))
+    assert [(c.type, c.owner, c.targets) for c in part.candidates] == [
+        ("a.b", "o", (one.id,)),
+        ("c", None, ()),
+    ]
+
+
+def test_recovered_is_what_was_given_up_and_not_delivered_since(records: Records) -> None:
+    one, other = records.subscription(), records.subscription()
+    failed, cancelled, again, pending, delivered, others = (records.event() for _ in range(6))
+    records.ended(failed, one, FAILED)
+    records.ended(cancelled, one, CANCELLED)
+    for state in (FAILED, DELIVERED):
+        records.ended(again, one, state)
+    records.ended(pending, one, FAILED)
+    records.pending(pending, one)
+    records.ended(delivered, one, DELIVERED)
+    records.ended(others, other, FAILED)
+    records.ended(others, one, DELIVERED)
+    assert found(records, job(records, ReplayKind.RECOVER, one)) == [failed, cancelled]
+
+
+def test_recovered_is_what_was_given_up_within_the_range(records: Records) -> None:
+    one = records.subscription()
+    start_us = records.clock.now_us()
+    events = [records.event() for _ in range(4)]
+    for second, event_id in enumerate(events):
+        records.ended(event_id, one, FAILED, start_us + second * MICROS)
+    records.clock.forward(10)
+    begin_us, end_us = start_us + MICROS, start_us + 3 * MICROS
+    assert found(records, job(records, ReplayKind.RECOVER, one, begin_us, end_us)) == events[1:3]
+
+
+def test_what_was_delivered_before_the_range_and_failed_in_it_is_recovered(
+    records: Records,
+) -> None:
+    one = records.subscription()
+    event_id = records.event()
+    records.ended(event_id, one, DELIVERED)
+    records.clock.forward(5)
+    begin_us = records.clock.now_us()
+    records.ended(event_id, one, FAILED)
+    assert found(records, job(records, ReplayKind.RECOVER, one, begin_us)) == [event_id]
+
+
+def test_what_was_recovered_after_the_range_is_not_recovered_again(records: Records) -> None:
+    one = records.subscription()
+    event_id = records.event()
+    records.ended(event_id, one, FAILED)
+    records.clock.forward(5)
+    end_us = records.clock.now_us()
+    records.ended(event_id, one, DELIVERED)
+    assert found(records, job(records, ReplayKind.RECOVER, one, 0, end_us)) == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_an_event_that_failed_often_is_recovered_once(
+    records: Records, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(replays, "SLICE", size)
+    one = records.subscription()
+    events = [records.event() for _ in range(3)]
+    for _ in range(3):
+        for event_id in events:
+            records.ended(event_id, one, FAILED)
+    assert found(records, job(records, ReplayKind.RECOVER, one)) == events
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_slices_neither_leave_out_nor_repeat(
+    records: Records, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(replays, "SLICE", size)
+    one = records.subscription()
+    events = [records.event() for _ in range(10)]
+    for event_id in events[::3]:
+        records.ended(event_id, one, FAILED)
+    missing = [event_id for event_id in events if event_id not in events[::3]]
+    assert found(records, job(records, ReplayKind.MISSING, one)) == missing
+    assert found(records, job(records, ReplayKind.RECOVER, one)) == events[::3]
+
+
+def test_an_event_that_retention_took_is_not_recovered(records: Records) -> None:
+    one = records.subscription()
+    kept, taken = records.event(), records.event()
+    for event_id in (kept, taken):
+        records.ended(event_id, one, FAILED)
+    records.connection.execute(text("DELETE FROM events WHERE id = :id"), {"id": taken})
+    assert found(records, job(records, ReplayKind.RECOVER, one)) == [kept]
+
+
+@pytest.mark.parametrize("kind", list(ReplayKind))
+def test_what_was_served_after_it_was_read_is_not_owed(
+    records: Records, kind: ReplayKind
+) -> None:
+    one = records.subscription()
+    events = [records.event() for _ in range(3)]
+    if kind is ReplayKind.RECOVER:
+        for event_id in events:
+            records.ended(event_id, one, FAILED)
+    replay = job(records, kind, one)
+    read = [c.event_id for c in replays.read_slice(records.connection, replay).candidates]
+    assert read == events
+    records.pending(events[0], one)
+    records.ended(events[1], one, DELIVERED)
+    assert replays.unserved(records.connection, replay, read) == [events[2]]
+
+
+def test_what_is_owed_again_leaves_the_dead_letter_box(records: Records) -> None:
+    one, other = records.subscription(), records.subscription()
+    events = [records.event() for _ in range(2)]
+    for event_id in events:
+        for subscription in (one, other):
+            records.ended(event_id, subscription, FAILED)
+    replays.take_back(records.connection, records.project, one.id, [events[0]])
+    left = records.connection.execute(
+        select(diverted_events.c.event_id, diverted_events.c.subscription_id)
+    )
+    assert {tuple(row) for row in left} == {
+        (events[0], other.id),
+        (events[1], one.id),
+        (events[1], other.id),
+    }
+
+
+def plans_of(records: Records, act: Callable[[], object]) -> list[str]:
+    """Return how the database would go about each statement of an act."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, values: Any, *_rest: Any) -> None:
+        seen.append((statement, values))
+
+    hooks.listen(records.connection, "before_cursor_execute", note)
+    try:
+        act()
+    finally:
+        hooks.remove(records.connection, "before_cursor_execute", note)
+    cursor = records.connection.connection.cursor()
+    plans = []
+    for statement, values in seen:
+        cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+        plans += [row[3] for row in cursor.fetchall()]
+    return plans
+
+
+@pytest.mark.parametrize("kind", list(ReplayKind))
+def test_each_look_goes_by_keys(records: Records, kind: ReplayKind) -> None:
+    one = records.subscription()
+    for _ in range(2):
+        event_id = records.event()
+        if kind is ReplayKind.RECOVER:
+            records.ended(event_id, one, FAILED)
+    replay = job(records, kind, one)
+
+    def act() -> None:
+        part = replays.read_slice(records.connection, replay)
+        assert len(part.candidates) == 2
+        events = [candidate.event_id for candidate in part.candidates]
+        replays.take_back(records.connection, records.project, one.id, events)
+        replays.find_running(records.connection, (FIRST, FIRST))
+
+    plans = plans_of(records, act)
+    assert [plan for plan in plans if plan.startswith("SCAN") or "TEMP B-TREE" in plan] == []
+    # By the subscription, whatever its number of rows, only the walk of recover itself goes.
+    by_subscription = [plan for plan in plans if "ix_queue_lane" in plan or "_subscription" in plan]
+    walk = "SEARCH deliveries USING INDEX ix_deliveries_subscription"
+    assert all(plan.startswith(walk) and "id>?" in plan for plan in by_subscription)
+    assert len(by_subscription) == (kind is ReplayKind.RECOVER)
