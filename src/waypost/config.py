@@ -46,9 +46,9 @@ class Listen:
     host: str
     port: int
 
-    def __str__(self) -> str:
-        """Return host:port, an IPv6 host in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+    def at(self, port: int) -> str:
+        """Return host:port with another port, an IPv6 host in brackets."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
 
 def _listen(text: str) -> Listen:
@@ -229,7 +229,7 @@ class Config:
         unit="bytes",
     )
     max_event_bytes: int = _setting(
-        "256KiB", _size(1, _MIB), "The largest request for one event.", unit="bytes"
+        "256KiB", _size(1, _MIB), "The largest payload of an event.", unit="bytes"
     )
     max_batch_bytes: int = _setting(
         "8MiB", _size(1, 64 * _MIB), "The largest request for a batch of events.", unit="bytes"

@@ -91,7 +91,7 @@ MEASURES: Final = (
     Measure("storage_syncs", "Waits for the disk that commits made."),
     Measure("attempts_in_flight", "Attempts that are being made now.", grows=False),
     Measure("lanes", "Subscriptions with work in memory.", grows=False),
-    Measure("queue_depth", "Deliveries that are owed, at most seconds ago.", grows=False),
+    Measure("queue_depth", "Deliveries that are owed, ten seconds ago.", grows=False),
     Measure("intake_waiting", "Events that wait for their commit.", grows=False),
     Measure("intake_free_bytes", "Room for further request bodies.", grows=False),
     Measure("connections", "Connections that callers have open.", grows=False),

@@ -2,12 +2,13 @@
 
 import msgspec
 
-STEADY_S = 0.0
+from tests.torture.ledger import HANGS
+
 SLOW_S = 0.3
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """How a receipt is answered: `status` after `delay_s`; status 0: never."""
+    """How a receipt is answered: `status` after `delay_s`; HANGS: never."""
 
     status: int
     delay_s: float = 0.0
@@ -91,5 +92,5 @@ def _flaky(n: int, tries: int) -> Reply:
     if n % 16 == 1:
         return Reply(500)
     if n % 64 == 2 and tries == 1:
-        return Reply(0)
+        return Reply(HANGS)
     return Reply(503 if n % 4 == 3 and tries <= 2 else 200)

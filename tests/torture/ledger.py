@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+HANGS = -1
 _HEX = 8
 
 
@@ -59,7 +60,10 @@ class Received(msgspec.Struct, frozen=True, array_like=True, tag="received"):
 
 
 class Replied(msgspec.Struct, frozen=True, array_like=True, tag="replied"):
-    """A receipt was answered; status 0: the sender broke off before."""
+    """A receipt was answered; status 0: the sender broke off before.
+
+    With the status HANGS it will never be, since the receiver plays dead.
+    """
 
     seq: int
     at: float
@@ -70,7 +74,7 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
     """A life of the server has ended, and everything that it had sent stands above.
 
     Attributes:
-        at: just before the signal was sent, or when the death was noticed.
+        at: just before the signal was sent.
         killed: it was killed; otherwise it was asked to stop, and drained.
     """
 

@@ -36,7 +36,7 @@ class Receipt(msgspec.Struct):
 
     Attributes:
         life: in which life of the server it arrived, from 0.
-        status: what was answered; 0: the sender broke off before; None: nothing ever.
+        status: what was answered; HANGS: nothing, on purpose; 0: the sender broke off before that.
         ended_at: when it was answered or broken off.
     """
 
@@ -55,6 +55,14 @@ class Receipt(msgspec.Struct):
         return self.ended_at is None or self.ended_at >= moment
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """What the API shows after the drain: events and subscriptions of what was not delivered."""
+
+    pending: set[tuple[str, str]]
+    failed: set[tuple[str, str]]
+    diverted: set[tuple[str, str]]
+
+
 class Story(msgspec.Struct):
     """Everything that was written down.
 
@@ -70,6 +78,7 @@ class Story(msgspec.Struct):
     receipts: Sequence[Receipt]
     lives: Sequence[Ended]
     kept: Kept
+    shown: Shown
     ceiling: int
 
 
@@ -101,11 +110,18 @@ class Verdict(msgspec.Struct):
 
 
 def tell(
-    sent: Iterable[Line], arrived: Iterable[Line], roles: Mapping[str, Role], kept: Kept, ceiling: int
+    sent: Iterable[Line],
+    arrived: Iterable[Line],
+    roles: Mapping[str, Role],
+    kept: Kept,
+    shown: Shown,
+    ceiling: int,
 ) -> Story:
     """Put the ledgers' lines together."""
-    story = Story(roles, [], [], [], [], kept, ceiling)
-    posts, answers, lives, receipts = [], [], [], {}
+    posts: list[Posted] = []
+    answers: list[Answered] = []
+    lives: list[Ended] = []
+    receipts: dict[int, Receipt] = {}
     for line in sent:
         if isinstance(line, Posted):
             posts.append(line)
@@ -119,15 +135,13 @@ def tell(
             receipts[line.seq].ended_at = line.at
         elif isinstance(line, Ended):
             lives.append(line)
-    story.posts, story.answers, story.lives = posts, answers, lives
-    story.receipts = list(receipts.values())
-    return story
+    return Story(roles, posts, answers, list(receipts.values()), lives, kept, shown, ceiling)
 
 
 def judge(story: Story) -> Verdict:
     """Check everything."""
     tries = _tries(story)
-    repeats = list(_repeats(tries))
+    repeats = list(_repeats(story, tries))
     accepted = {answer.n for answer in story.answers if answer.status == ACCEPTED}
     per_kill = Counter(before.life for before, _ in repeats)
     violations = [
@@ -166,6 +180,11 @@ def _check_database(story: Story) -> Iterator[Violation]:
         yield Violation("pending", f"{kept.pending} deliveries are owed after the drain")
     if kept.jobs:
         yield Violation("pending", f"{kept.jobs} replays are running after the drain")
+    if story.shown.pending:
+        yield Violation("pending", f"the API shows {len(story.shown.pending)} deliveries as owed")
+    failed = {key for key, states in kept.finals.items() if FAILED in states}
+    for key in (failed ^ story.shown.failed) | (kept.diverted ^ story.shown.diverted):
+        yield Violation("hidden", f"what the API shows of {key} is not what is kept")
 
 
 def _check_answers(story: Story) -> Iterator[Violation]:
@@ -260,13 +279,18 @@ def _check_delivery(
         yield Violation("fan-out", f"{what} has {len(states)} deliveries")
 
 
-def _repeats(tries: Mapping[tuple[str, str], Sequence[Receipt]]) -> Iterator[Repeat]:
+def _repeats(story: Story, tries: Mapping[tuple[str, str], Sequence[Receipt]]) -> Iterator[Repeat]:
     """Return each receipt that the one before it did not ask for, with that one."""
     for receipts in tries.values():
         for before, after in zip(receipts, receipts[1:], strict=False):
-            if before.taken or before.status is None or before.life != after.life:
-                if before.status is None or before.status == 0 or before.taken:
-                    yield before, after
+            if not _asks_for_more(story, before):
+                yield before, after
+
+
+def _asks_for_more(story: Story, receipt: Receipt) -> bool:
+    if receipt.status:
+        return not receipt.taken
+    return not receipt.open_at(story.lives[receipt.life].at)
 
 
 def _is_allowed(story: Story, before: Receipt, after: Receipt) -> bool:

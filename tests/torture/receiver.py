@@ -18,7 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.torture import ledger
 from tests.torture.cast import Manners
-from tests.torture.ledger import Ended, Ledger, Received, Replied
+from tests.torture.ledger import HANGS, Ended, Ledger, Received, Replied
 
 _TURNS = 5
 """Turns of the loop after which everything that had come to our sockets was read."""
@@ -42,7 +42,13 @@ class Books:
         intact = n >= 0 and body == ledger.payload(n)
         self.ledger.write(
             Received(
-                self._seq, role, token, n, time.monotonic(), self._signed(role, headers, body), intact
+                self._seq,
+                role,
+                token,
+                n,
+                time.monotonic(),
+                self._signed(role, headers, body),
+                intact,
             )
         )
         return self._seq, token, n
@@ -64,7 +70,7 @@ class Inlet(asyncio.Protocol):
         """Write into `books`."""
         self._books = books
         self._parser = httptools.HttpRequestParser(self)
-        self._open: dict[int, asyncio.TimerHandle | None] = {}
+        self._open: dict[int, asyncio.TimerHandle] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -77,8 +83,7 @@ class Inlet(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Write down what will never be answered."""
         for seq, timer in self._open.items():
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
             self._books.ledger.write(Replied(seq, time.monotonic(), 0))
 
     def on_message_begin(self) -> None:
@@ -104,8 +109,8 @@ class Inlet(asyncio.Protocol):
         role = self._url.decode("latin-1").rpartition("/")[2]
         seq, token, n = self._books.receive(role, self._headers, self._body)
         reply = self._books.manners.reply(role, token, n)
-        if not reply.status:
-            self._open[seq] = None
+        if reply.status == HANGS:
+            self._books.ledger.write(Replied(seq, time.monotonic(), HANGS))
         elif reply.delay_s:
             later = asyncio.get_running_loop().call_later
             self._open[seq] = later(reply.delay_s, self._reply, seq, reply.status)

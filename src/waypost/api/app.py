@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from waypost.api.docs import Documentation
 from waypost.api.operation import Call, Operation
 from waypost.api.queries import Queries
 from waypost.model import ids
@@ -49,12 +50,16 @@ def build(
     Args:
         table: the operations.
         fast: the fast routes, served here as well for what the fast way leaves.
-        pages: what is no operation, by path: health, documentation.
+        pages: what is no operation and needs no key, by path; the documentation is added.
         access: says who may.
         surfaces: renders errors.
         counts: where errors are counted.
     """
+    documentation = Documentation(table)
+    documentation = Documentation(table)
     by_path: dict[str, dict[str, Endpoint]] = {path: {"GET": page} for path, page in pages.items()}
+    by_path["/openapi.json"] = {"GET": documentation.openapi}
+    by_path["/docs"] = {"GET": documentation.page}
     for path, methods in fast.by_path.items():
         for method, route in methods.items():
             by_path.setdefault(path.decode(), {})[method.decode()] = asgi_endpoint(route)

@@ -88,8 +88,8 @@ class DivertedRoutes:
                 name="resend_diverted_event",
                 summary="Send a diverted event again",
                 description=(
-                    "It leaves the box and is owed again, as a new delivery; should that be given up"
-                    " as well, it is diverted under the new delivery's token."
+                    "It leaves the box and is owed again, as a new delivery; should that be given"
+                    " up as well, it is diverted under the new delivery's token."
                 ),
                 tag=TAG,
                 scope=Scope.SUBSCRIPTIONS_WRITE,

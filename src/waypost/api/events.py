@@ -21,6 +21,15 @@ EVENT_PATH = "/v1/events/{event_token}"
 CLOUDEVENT = "application/cloudevents+json"
 CLOUDEVENTS = "application/cloudevents-batch+json"
 
+_ONE = """\
+Answered once the event, and a delivery for each subscription that wants it, are on disk.
+The payload is kept and delivered as the very bytes that came. The header `Idempotency-Key` is as
+good as the field. CloudEvents 1.0 are taken in structured and in binary mode: `source` and `id`
+are then the idempotency key."""
+_MANY = """\
+All of them are taken in, or none: one that is wrong refuses the whole with 422 and its index.
+CloudEvents 1.0 are taken in batched mode."""
+
 PayloadEncoding = Annotated[
     Literal["base64"] | None,
     Meta(description="There where the payload is no JSON: it is then shown in base64."),
@@ -107,12 +116,7 @@ class EventRoutes:
                 path=EVENTS_PATH,
                 name="create_event",
                 summary="Post an event",
-                description=(
-                    "Answered once the event, and a delivery for each subscription that wants it, are"
-                    " on disk. The payload is kept and delivered as the very bytes that came. The"
-                    " header `Idempotency-Key` is as good as the field. CloudEvents 1.0 are taken in"
-                    " structured and in binary mode: `source` and `id` are then the idempotency key."
-                ),
+                description=_ONE,
                 tag=TAG,
                 scope=Scope.EVENTS_WRITE,
                 body=EventIn,
@@ -127,10 +131,7 @@ class EventRoutes:
                 path=BATCH_PATH,
                 name="create_events",
                 summary="Post many events",
-                description=(
-                    "All of them are taken in, or none: one that is wrong refuses the whole with 422"
-                    " and its index. CloudEvents 1.0 are taken in batched mode."
-                ),
+                description=_MANY,
                 tag=TAG,
                 scope=Scope.EVENTS_WRITE,
                 body=BatchIn,

@@ -140,16 +140,14 @@ class Intake:
         many: bool,
     ) -> None:
         """Go on with what was parsed aside."""
-        try:
-            if isinstance(parsed, BaseException):
-                raise parsed
+        if isinstance(parsed, _Parsed):
             self._accept(request, principal, remaining, parsed)
-        except WaypostError as error:
-            self._refuse(request, error, remaining, many=many)
-        except Exception as error:
+        elif isinstance(parsed, WaypostError):
+            self._refuse(request, parsed, remaining, many=many)
+        else:
             # A defect of ours; whoever waits is still answered.
-            problem = self._surfaces.problem(error)
-            _log.exception("request.failed", debugging_request_id=problem.request_id)
+            problem = self._surfaces.problem(parsed)
+            _log.error("request.failed", exc_info=parsed, debugging_request_id=problem.request_id)
             self._respond(request, problem, remaining)
 
     def _parse(self, request: FastRequest, head: _Head, *, many: bool) -> _Parsed:
@@ -193,10 +191,13 @@ class Intake:
         self, request: FastRequest, principal: Principal, remaining: int, parsed: _Parsed
     ) -> None:
         done = partial(self._answer, request, remaining, parsed)
-        if parsed.drafts:
-            self._events.accept(principal, parsed.drafts, parsed.places, done)
-        else:
+        if not parsed.drafts:
             done([])
+            return
+        try:
+            self._events.accept(principal, parsed.drafts, parsed.places, done)
+        except WaypostError as error:
+            self._refuse(request, error, remaining, many=parsed.many)
 
     def _answer(
         self,

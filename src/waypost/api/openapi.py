@@ -41,10 +41,8 @@ class Error(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def document(table: Sequence[Operation]) -> dict[str, Any]:
     """Return the document of all operations."""
-    forms = [
-        form for row in table for form in (row.query, row.body, row.result) if form is not None
-    ]
-    unique = list({repr(form): form for form in [*forms, Error]}.values())
+    forms = [form for row in table for form in (row.query, row.body, row.result)]
+    unique = list({repr(form): form for form in [*forms, Error] if form is not None}.values())
     refs, schemas = msgspec.json.schema_components(unique, ref_template=_REF)
     ref_of = {repr(form): ref for form, ref in zip(unique, refs, strict=True)}
     paths: dict[str, dict[str, Any]] = {}

@@ -131,9 +131,9 @@ class Dispatcher:
         """How many lanes are in memory."""
         return len(self._receivers)
 
-    def in_flight(self, delivery_id: Id) -> bool:
-        """Tell whether a try of this delivery is in flight or being settled."""
-        return delivery_id in self._fast or delivery_id in self._slow
+    def sending(self) -> frozenset[Id]:
+        """Return the deliveries of which a try is in flight or being settled."""
+        return frozenset([*self._fast, *self._slow])
 
     # 1. Work enters.
 
@@ -185,7 +185,9 @@ class Dispatcher:
             receiver = self._receivers.get(one.subscription_id)
             if receiver is None:
                 present = self._router.find(one.project_id, one.subscription_id)
-                if present is None:
+                if present is None or present.disabled_by is not None:
+                    # Routed before that change, committed behind it: owed for ever otherwise.
+                    self._upkeep.clear(one.project_id, one.subscription_id, ())
                     continue
                 receiver = self._receiver(present, empty=True)
             work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)

@@ -3,13 +3,14 @@
 1. refuse early where the intake is closed or full;
 2. route: who wants each event, by the compiled subscriptions in memory;
 3. commit: events, idempotency keys and owed deliveries in one transaction. The version of the
-   routing is compared inside it; where it has moved on, route again;
+   routing is compared inside it; where it has moved on, route again. Deliveries that are too many
+   for one commit are owed by a marker in it, which names the subscriptions that matched;
 4. answer the producer;
 5. hand what was committed to the lanes, without reading it again.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -38,6 +39,12 @@ class Accepted(msgspec.Struct, frozen=True):
     payload: bytes
     duplicate: bool
 
+
+GREAT_FAN_OUT: Final = 500
+"""An event that more subscriptions want is expanded behind its acceptance."""
+
+MAX_OWED_ROWS: Final = 5_000
+"""So are the events of a request behind the one that brings its deliveries above this."""
 
 Done = Callable[[list[Accepted] | WaypostError], None]
 
@@ -85,7 +92,7 @@ class Ingest:
         duplicates: how many repetitions of an idempotency key were answered.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with
         self,
         store: Store,
         router: Router,
@@ -93,8 +100,13 @@ class Ingest:
         clock: Clock,
         ids: IdSource,
         config: IngestConfig,
+        fanned_out: Callable[[], None],
     ) -> None:
-        """Take what ingest works with."""
+        """Take what ingest works with.
+
+        `fanned_out` is called when an event was committed whose deliveries are still to be made.
+        """
+        self._fanned_out = fanned_out
         self._store = store
         self._router = router
         self._lanes = lanes
@@ -138,11 +150,19 @@ class Ingest:
         request.matches = []
         keyed = False
         entries = []
+        rows = 0
         for draft in request.drafts:
             matches = _match(routes, draft)
+            rows += len(matches)
+            if len(matches) > GREAT_FAN_OUT or rows > MAX_OWED_ROWS:
+                entry = self._entry(project_id, routes.version, draft, ())
+                entry.fan_out = _fan_out(project_id, entry.event_id, matches)
+                matches = ()
+            else:
+                entry = self._entry(project_id, routes.version, draft, matches)
             request.matches.append(matches)
             keyed = keyed or draft.attributes.idempotency_key is not None
-            entries.append(self._entry(project_id, routes.version, draft, matches))
+            entries.append(entry)
         acceptance = Acceptance(
             project_id,
             request.principal.key_id,
@@ -204,6 +224,8 @@ class Ingest:
                 )
             )
         request.done(accepted)
+        if any(entry.fan_out is not None for entry in acceptance.entries):
+            self._fanned_out()
         for draft, entry, matches in zip(
             request.drafts, acceptance.entries, request.matches, strict=True
         ):
@@ -212,6 +234,13 @@ class Ingest:
                 event = Event(project_id, event_id, kind, payload, draft.attributes, version)
                 for subscription, row in zip(matches, entry.owed, strict=True):
                     self._lanes.committed(subscription, row[1], row[5], event)
+
+
+def _fan_out(
+    project_id: Id, event_id: Id, matches: tuple[Subscription, ...]
+) -> tuple[object, ...]:
+    """Return the durable marker of deliveries that are too many for one commit."""
+    return project_id, event_id, b"".join([s.id for s in matches]), 0
 
 
 def _match(routes: Routes, draft: Draft) -> tuple[Subscription, ...]:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import Connection
 
 from waypost.clock import Clock
 from waypost.engine.receiver import Receiver, ending_of
@@ -15,6 +14,7 @@ from waypost.engine.router import Router
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.storage import projects, queue, subscriptions
+from waypost.storage.connection import Connection
 from waypost.storage.store import Store
 
 _log = structlog.get_logger(__name__)

@@ -41,9 +41,10 @@ class Routes:
         self._cache.clear()
         present = self._by_id.pop(subscription_id, None)
         for key in _keys(present) if present else ():
-            bucket = self._buckets.get(key)
-            if bucket is not None and bucket.pop(subscription_id, None) and not bucket:
-                del self._buckets[key]
+            bucket = self._buckets.get(key, {})
+            bucket.pop(subscription_id, None)
+            if not bucket:
+                self._buckets.pop(key, None)
 
     def find(self, subscription_id: bytes) -> Subscription | None:
         """Return a subscription, enabled or not."""

@@ -25,11 +25,12 @@ class Entry:
     Attributes:
         row: the row for `events`.
         owed: the rows for `queue`: one for each subscription that is owed the event.
+        fan_out: the row for `fan_outs`, in place of `owed` where they are too many.
         key: the idempotency key, where one was given; `fingerprint` is of the request's body.
         duplicate_of: set by the commit: the id of the event that holds the key already.
     """
 
-    __slots__ = ("duplicate_of", "event_id", "fingerprint", "key", "owed", "row")
+    __slots__ = ("duplicate_of", "event_id", "fan_out", "fingerprint", "key", "owed", "row")
 
     def __init__(
         self, event_id: bytes, row: Row, owed: list[Row], key: str | None, fingerprint: bytes
@@ -41,6 +42,7 @@ class Entry:
         self.key = key
         self.fingerprint = fingerprint
         self.duplicate_of: bytes | None = None
+        self.fan_out: Row | None = None
 
 
 class Acceptance:

@@ -44,6 +44,9 @@ INSERT_QUEUE: Final = _Insert(
     "queue",
     ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts"),
 )
+_INSERT_FAN_OUTS: Final = _Insert(
+    "fan_outs", ("project_id", "event_id", "subscriptions", "position")
+)
 _INSERT_KEYS: Final = _Insert(
     "idempotency_keys", ("project_id", "key", "event_id", "fingerprint", "expires_at_us")
 )
@@ -175,6 +178,7 @@ def accept(
     claims = _Claims(cursor)
     events: list[Row] = []
     owed: list[Row] = []
+    fan_outs: list[Row] = []
     for acceptance in acceptances:
         if versions.get(acceptance.project_id) != acceptance.routing_version:
             acceptance.outcome = Outcome.STALE
@@ -186,8 +190,12 @@ def accept(
             if entry.duplicate_of is None:
                 events.append(entry.row)
                 owed += entry.owed
+                if entry.fan_out is not None:
+                    fan_outs.append(entry.fan_out)
     _INSERT_EVENTS.run(cursor, events)
     INSERT_QUEUE.run(cursor, owed)
+    if fan_outs:
+        _INSERT_FAN_OUTS.run(cursor, fan_outs)
     if claims.rows:
         _INSERT_KEYS.run(cursor, claims.rows)
     if claims.receipts:

@@ -51,11 +51,12 @@ class Inspection:
         self._thread.start()
 
     def stop(self) -> None:
-        """Break off, unless it is over; `done` is not called any more."""
+        """Break off, if it was begun and is not over; `done` is not called any more."""
         self._stopped = True
         if self._connection is not None:
             self._connection.interrupt()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         with read_only(self._database) as connection:

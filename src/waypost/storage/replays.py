@@ -5,7 +5,7 @@ moves the job's position and puts into the queue what the transaction still find
 step happens whole or not at all, and what was served meanwhile is not owed again.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,13 +13,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Table,
     case,
+    exists,
     select,
+    text,
     tuple_,
-)
-from sqlalchemy import (
-    delete as delete_from,
 )
 from sqlalchemy import (
     insert as insert_into,
@@ -36,10 +34,21 @@ from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.storage import pages
-from waypost.storage.schema import deliveries, diverted_events, events, queue, replays
+from waypost.storage.schema import deliveries, events, replays
 
 SLICE: Final = 1_000
 """How many rows one step of a job looks at."""
+
+# Both name their index: what SQLite guesses without statistics is a walk through the project.
+_NOT_PENDING = text(
+    "NOT EXISTS (SELECT 1 FROM queue INDEXED BY ix_queue_event"
+    " WHERE queue.project_id = events.project_id AND queue.event_id = events.id"
+    " AND queue.subscription_id = :subscription_id)"
+)
+_TAKE_BACK = text(
+    "DELETE FROM diverted_events INDEXED BY ix_diverted_event WHERE project_id = :project_id"
+    " AND event_id = :event_id AND subscription_id = :subscription_id"
+)
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
@@ -163,15 +172,24 @@ def read_slice(connection: Connection, replay: Replay) -> Slice:
 
 
 def unserved(connection: Connection, replay: Replay, event_ids: Sequence[Id]) -> list[Id]:
-    """Return those of a slice's events that the job has to owe again, in the same order."""
+    """Return those of a slice's events that are still there to be owed, oldest first."""
     if not event_ids:
         return []
-    owed = _served(connection, queue, replay, event_ids)
     if replay.kind is ReplayKind.MISSING:
-        served = owed | _served(connection, deliveries, replay, event_ids)
+        served = _has_delivery(replay)
     else:
-        served = owed | _delivered(connection, replay, event_ids)
-    return [event_id for event_id in event_ids if event_id not in served]
+        served = _has_delivery(
+            replay,
+            deliveries.c.state == DeliveryState.DELIVERED.value,
+            deliveries.c.finished_us >= replay.begin_us,
+        )
+    not_pending = _NOT_PENDING.bindparams(subscription_id=replay.subscription_id)
+    rows = connection.execute(
+        select(events.c.id)
+        .where(*_are(replay, event_ids), not_pending, ~served)
+        .order_by(events.c.id)
+    )
+    return list(rows.scalars())
 
 
 def take_back(
@@ -179,17 +197,18 @@ def take_back(
 ) -> None:
     """Take events that are owed to a subscription again out of its dead-letter box."""
     if event_ids:
-        conditions = _of_events(diverted_events, project_id, subscription_id, event_ids)
-        connection.execute(delete_from(diverted_events).where(*conditions))
+        place = {"project_id": project_id, "subscription_id": subscription_id}
+        connection.execute(_TAKE_BACK, [{**place, "event_id": one} for one in event_ids])
 
 
 def _missing_slice(connection: Connection, replay: Replay) -> Slice:
+    # One lower bound: of two, the database would search by either.
+    behind = max(replay.position, _before(ids.lowest(replay.begin_us)))
     rows = connection.execute(
         select(events.c.id, events.c.type, events.c.attributes)
         .where(
             events.c.project_id == replay.project_id,
-            events.c.id > replay.position,
-            events.c.id >= ids.lowest(replay.begin_us),
+            events.c.id > behind,
             events.c.id < ids.lowest(replay.end_us),
         )
         .order_by(events.c.id)
@@ -198,6 +217,10 @@ def _missing_slice(connection: Connection, replay: Replay) -> Slice:
     found = [_candidate(row) for row in rows]
     fresh = set(unserved(connection, replay, [one.event_id for one in found]))
     return _slice(replay, rows, [one for one in found if one.event_id in fresh])
+
+
+def _before(identifier: Id) -> Id:
+    return (int.from_bytes(identifier, "big") - 1).to_bytes(ids.ID_BYTES, "big")
 
 
 def _recover_slice(connection: Connection, replay: Replay) -> Slice:
@@ -226,7 +249,7 @@ def _recover_slice(connection: Connection, replay: Replay) -> Slice:
     }
     again = _given_up_behind(connection, replay, given_up, rows)
     fresh = unserved(connection, replay, [one for one in given_up if one not in again])
-    return _slice(replay, rows, _candidates(connection, replay.project_id, fresh))
+    return _slice(replay, rows, _candidates(connection, replay, fresh))
 
 
 def _given_up_behind(
@@ -238,60 +261,41 @@ def _given_up_behind(
     """Return the events that were given up in the range once more, behind these rows."""
     if not event_ids:
         return set()
-    found = connection.execute(
-        select(deliveries.c.event_id).where(
-            *_of_job(deliveries, replay, event_ids),
-            deliveries.c.id > rows[-1].id,
-            deliveries.c.state != DeliveryState.DELIVERED.value,
-            deliveries.c.finished_us >= replay.begin_us,
-            deliveries.c.finished_us < replay.end_us,
-        )
+    again = _has_delivery(
+        replay,
+        deliveries.c.id > rows[-1].id,
+        deliveries.c.state != DeliveryState.DELIVERED.value,
+        deliveries.c.finished_us >= replay.begin_us,
+        deliveries.c.finished_us < replay.end_us,
     )
-    return {row.event_id for row in found}
+    found = connection.execute(select(events.c.id).where(*_are(replay, event_ids), again))
+    return set(found.scalars())
 
 
-def _delivered(connection: Connection, replay: Replay, event_ids: Iterable[Id]) -> set[Id]:
-    """Return the events that were delivered to the job's subscription since its range began."""
-    rows = connection.execute(
-        select(deliveries.c.event_id).where(
-            *_of_job(deliveries, replay, event_ids),
-            deliveries.c.state == DeliveryState.DELIVERED.value,
-            deliveries.c.finished_us >= replay.begin_us,
-        )
-    )
-    return {row.event_id for row in rows}
+def _are(replay: Replay, event_ids: Collection[Id]) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of being one of these events."""
+    return events.c.project_id == replay.project_id, events.c.id.in_(event_ids)
 
 
-def _served(
-    connection: Connection, table: Table, replay: Replay, event_ids: Iterable[Id]
-) -> set[Id]:
-    """Return the events that have a row for the job's subscription."""
-    rows = connection.execute(select(table.c.event_id).where(*_of_job(table, replay, event_ids)))
-    return {row.event_id for row in rows}
-
-
-def _of_job(
-    table: Table, replay: Replay, event_ids: Iterable[Id]
-) -> tuple[ColumnElement[bool], ...]:
-    return _of_events(table, replay.project_id, replay.subscription_id, event_ids)
-
-
-def _of_events(
-    table: Table, project_id: Id, subscription_id: Id, event_ids: Iterable[Id]
-) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of a row of these events for a subscription."""
+def _has_delivery(replay: Replay, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition of an event that it has such a final delivery to the subscription."""
     # A plain comparison would offer the index by subscription, which may hold millions of rows.
-    for_it = case((table.c.subscription_id == subscription_id, 1), else_=0)
-    return (table.c.project_id == project_id, table.c.event_id.in_(event_ids), for_it == 1)
+    for_it = case((deliveries.c.subscription_id == replay.subscription_id, 1), else_=0)
+    return exists().where(
+        deliveries.c.project_id == events.c.project_id,
+        deliveries.c.event_id == events.c.id,
+        for_it == 1,
+        *conditions,
+    )
 
 
-def _candidates(connection: Connection, project_id: Id, event_ids: Sequence[Id]) -> list[Candidate]:
-    """Return the events of a project with these ids; retention may have taken some."""
+def _candidates(connection: Connection, replay: Replay, event_ids: Sequence[Id]) -> list[Candidate]:
+    """Return these events as far as filters ask."""
     if not event_ids:
         return []
     rows = connection.execute(
         select(events.c.id, events.c.type, events.c.attributes)
-        .where(events.c.project_id == project_id, events.c.id.in_(event_ids))
+        .where(*_are(replay, event_ids))
         .order_by(events.c.id)
     )
     return [_candidate(row) for row in rows]

@@ -212,6 +212,19 @@ replays = Table(
     sqlite_with_rowid=False,
 )
 
+fan_outs = Table(
+    "fan_outs",
+    metadata,
+    Column("project_id", LargeBinary(16), primary_key=True),
+    Column("event_id", LargeBinary(16), primary_key=True),
+    # The ids of the subscriptions that matched at acceptance, one behind the other; those before
+    # `position` (a count) have their delivery in the queue.
+    Column("subscriptions", LargeBinary, nullable=False),
+    Column("position", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Events whose deliveries are too many for the commit that accepted them."""
+
 audit = Table(
     "audit",
     metadata,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
-from uvicorn._types import ASGIApplication
+from starlette.types import ASGIApp
 
 from waypost.model.errors import ConfigInvalid
 from waypost.web.front import HttpFront
@@ -53,12 +53,12 @@ def bind_local(path: Path) -> socket.socket:
 class Listener:
     """An HTTP server on one bound socket."""
 
-    def __init__(self, app: ASGIApplication, front: HttpFront, listening: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, front: HttpFront, listening: socket.socket) -> None:
         """Take what is served, and the bound socket to serve it on."""
         self._listening = listening
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                app,  # type: ignore[arg-type] # the same thing, in other words
                 http=protocol_class(front),
                 ws="none",
                 lifespan="off",

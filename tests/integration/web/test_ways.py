@@ -1,13 +1,19 @@
 """What holds for a route whichever way it is served: inside the protocol, or by ASGI."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.web.conftest import Start
 from tests.integration.web.server import MAX_BODY, envelope, head, post, until
+from waypost.web.fast import FastRequest
 from waypost.web.limits import BETWEEN, BODY, HEAD
+
+
+def has(requests: list[FastRequest], count: int) -> bool:
+    return len(requests) >= count
 
 
 async def test_a_request_is_answered(start: Start, way: str) -> None:
@@ -105,7 +111,7 @@ async def test_more_is_pipelined_than_may_wait(start: Start) -> None:
     assert connection.flow.read_paused
     client.send(post("/echo", b"last"))
     for number in range(8):
-        await until(lambda number=number: len(server.held) > number)
+        await until(partial(has, server.held, number + 1))
         server.held[number].respond(200, server.held[number].body)
         assert (await client.reply()).body == b"%d" % number
     assert (await client.reply()).body == b"last"

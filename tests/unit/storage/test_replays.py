@@ -61,9 +61,7 @@ def found(records: Records, replay: Replay) -> list[Id]:
         events += [one.event_id for one in part.candidates]
         if part.ended:
             return events
-        assert replays.advance(
-            records.connection, replay, part.position, ReplayState.RUNNING, 0
-        )
+        assert replays.advance(records.connection, replay, part.position, ReplayState.RUNNING, 0)
         replay = replays.get(records.connection, replay.project_id, replay.id)
 
 
@@ -234,9 +232,7 @@ def test_an_event_that_retention_took_is_not_recovered(records: Records) -> None
 
 
 @pytest.mark.parametrize("kind", list(ReplayKind))
-def test_what_was_served_after_it_was_read_is_not_owed(
-    records: Records, kind: ReplayKind
-) -> None:
+def test_what_was_served_after_it_was_read_is_not_owed(records: Records, kind: ReplayKind) -> None:
     one = records.subscription()
     events = [records.event() for _ in range(3)]
     if kind is ReplayKind.RECOVER:
@@ -282,6 +278,7 @@ def plans_of(records: Records, act: Callable[[], object]) -> list[str]:
     cursor = records.connection.connection.cursor()
     plans = []
     for statement, values in seen:
+        values = values[0] if isinstance(values, list) else values
         cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
         plans += [row[3] for row in cursor.fetchall()]
     return plans
@@ -304,7 +301,8 @@ def test_each_look_goes_by_keys(records: Records, kind: ReplayKind) -> None:
         replays.find_running(records.connection, (FIRST, FIRST))
 
     plans = plans_of(records, act)
-    assert [plan for plan in plans if plan.startswith("SCAN") or "TEMP B-TREE" in plan] == []
+    poor = ("(project_id=?)", "SCAN", "TEMP B-TREE")
+    assert [plan for plan in plans if any(word in plan for word in poor)] == []
     # By the subscription, whatever its number of rows, only the walk of recover itself goes.
     by_subscription = [plan for plan in plans if "ix_queue_lane" in plan or "_subscription" in plan]
     walk = "SEARCH deliveries USING INDEX ix_deliveries_subscription"

@@ -36,9 +36,7 @@ def kept(
     material: bytes = MATERIAL,
 ) -> SigningKey:
     key = SigningKey(records.ids.next(), Signing.HMAC, material, expires_at_us)
-    signing_keys.insert(
-        records.connection, vault, subscription.project_id, subscription.id, key
-    )
+    signing_keys.insert(records.connection, vault, subscription.project_id, subscription.id, key)
     return key
 
 
@@ -67,9 +65,7 @@ def test_only_the_present_key_is_let_expire(records: Records, vault: Vault) -> N
     assert [key.expires_at_us for key in found] == [20]
 
 
-def test_the_keys_of_a_deleted_subscription_are_not_loaded(
-    records: Records, vault: Vault
-) -> None:
+def test_the_keys_of_a_deleted_subscription_are_not_loaded(records: Records, vault: Vault) -> None:
     one, other = records.subscription(), records.subscription()
     kept(records, vault, one)
     kept(records, vault, other)
@@ -79,9 +75,7 @@ def test_the_keys_of_a_deleted_subscription_are_not_loaded(
     assert signing_keys.load_all(records.connection, vault) == {}
 
 
-def test_no_secret_can_be_read_in_the_files(
-    records: Records, vault: Vault, tmp_path: Path
-) -> None:
+def test_no_secret_can_be_read_in_the_files(records: Records, vault: Vault, tmp_path: Path) -> None:
     kept(records, vault, records.subscription())
     held = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"signing_keys" in held

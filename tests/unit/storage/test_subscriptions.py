@@ -47,10 +47,7 @@ def test_every_changed_field_comes_back(records: Records) -> None:
         bare.project_id,
         bare.id,
         "https://other.example/",
-        **{
-            name: getattr(full(records), name)
-            for name in Subscription.__struct_fields__[3:]
-        },
+        **{name: getattr(full(records), name) for name in Subscription.__struct_fields__[3:]},
     )
     subscriptions.update(records.connection, changed)
     assert subscriptions.get(records.connection, records.project, bare.id) == changed

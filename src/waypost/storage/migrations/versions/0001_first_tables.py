@@ -110,6 +110,15 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "fan_outs",
+        sa.Column("project_id", sa.LargeBinary(16), nullable=False),
+        sa.Column("event_id", sa.LargeBinary(16), nullable=False),
+        sa.Column("subscriptions", sa.LargeBinary(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("project_id", "event_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "idempotency_keys",
         sa.Column("project_id", sa.LargeBinary(16), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),

@@ -1,0 +1,63 @@
+"""A job: one of the tasks that run by themselves, step by step, whenever there is something to do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+_RETRY_S: Final = 1.0
+
+
+class Job:
+    """Calls a step until there is nothing left to do, then waits to be woken."""
+
+    def __init__(
+        self, name: str, step: Callable[[], Awaitable[bool]], *, every_s: float | None = None
+    ) -> None:
+        """Take the step: it does a bounded part, and tells whether there may be more.
+
+        Args:
+            name: for the log.
+            step: one bounded part of the work; it remembers nothing that a crash may not lose.
+            every_s: look for work this often even if nobody wakes the job, seconds.
+        """
+        self._name = name
+        self._step = step
+        self._every_s = every_s
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start, with what the last stop or crash has left."""
+        self._wanted.set()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._wanted.set()
+
+    async def stop(self) -> None:
+        """Break off; a job that was not started, or is stopped already, stays so."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), self._every_s)
+            self._wanted.clear()
+            try:
+                while await self._step():
+                    pass
+            except Exception:  # noqa: BLE001 - whatever it is, the work goes on
+                # The store may be away or full for a while, and no work is ever forgotten.
+                _log.exception("job_failed", job=self._name)
+                await asyncio.sleep(_RETRY_S)
+                self._wanted.set()

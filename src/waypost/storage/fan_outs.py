@@ -1,0 +1,64 @@
+"""Fan-outs: events whose deliveries were too many for the commit that accepted them."""
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import delete, select, update
+
+from waypost.model.ids import ID_BYTES, Id
+from waypost.storage.connection import Connection
+from waypost.storage.schema import fan_outs
+
+CHUNK: Final = 500
+"""Deliveries made in one transaction."""
+
+
+class FanOut(msgspec.Struct, frozen=True):
+    """The next part of a fan-out.
+
+    Attributes:
+        subscriptions: those whose deliveries are to be made now.
+        position: how many had theirs made before.
+        ended: no part follows.
+    """
+
+    project_id: Id
+    event_id: Id
+    subscriptions: tuple[Id, ...]
+    position: int
+    ended: bool
+
+
+def find_next(connection: Connection) -> FanOut | None:
+    """Return the next part of the oldest fan-out of some project, or None. Sweeps all projects."""
+    row = connection.execute(
+        select(fan_outs).order_by(fan_outs.c.project_id, fan_outs.c.event_id).limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    end = row.position + CHUNK
+    part = row.subscriptions[row.position * ID_BYTES : end * ID_BYTES]
+    return FanOut(
+        row.project_id,
+        row.event_id,
+        tuple(part[at : at + ID_BYTES] for at in range(0, len(part), ID_BYTES)),
+        row.position,
+        ended=end * ID_BYTES >= len(row.subscriptions),
+    )
+
+
+def advance(connection: Connection, part: FanOut) -> bool:
+    """Move a fan-out behind a part whose deliveries are made, or end it.
+
+    Returns:
+        False where it stood elsewhere by now: the part was made by somebody else.
+    """
+    where = (
+        fan_outs.c.project_id == part.project_id,
+        fan_outs.c.event_id == part.event_id,
+        fan_outs.c.position == part.position,
+    )
+    if part.ended:
+        return connection.execute(delete(fan_outs).where(*where)).rowcount == 1
+    moved = update(fan_outs).where(*where).values(position=part.position + CHUNK)
+    return connection.execute(moved).rowcount == 1

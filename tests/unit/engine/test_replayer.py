@@ -1,0 +1,293 @@
+"""Jobs are done step by step, and a step happens whole or not at all."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, select
+
+from tests.support import database
+from tests.support.database import Records
+from waypost.engine.replayer import Replayer
+from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
+from waypost.model.event import Attributes
+from waypost.model.ids import Id
+from waypost.model.replay import Replay, ReplayKind, ReplayState
+from waypost.model.subscription import DisabledBy, Subscription
+from waypost.storage import replays, schema, subscriptions
+from waypost.storage.store import Store
+
+
+class Desk:
+    """A replayer on a store, and what it has told of."""
+
+    def __init__(self, records: Records, store: Store) -> None:
+        self.records = records
+        self.store = store
+        self.told: list[Owed] = []
+        self.done = asyncio.Event()
+        self.replayer = self.another()
+
+    def another(self) -> Replayer:
+        return Replayer(self.store, self.take, self.records.ids)
+
+    def take(self, owed: Sequence[Owed]) -> None:
+        self.told += owed
+        self.done.set()
+
+    async def start(self, kind: ReplayKind, subscription: Subscription) -> Replay:
+        self.records.clock.forward(1)
+        replay_id, now_us = self.records.ids.next_at()
+        place = (subscription.project_id, replay_id)
+        replay = Replay(*place, kind, subscription.id, 0, now_us)
+        await self.store.write(lambda c: replays.insert(c, replay))
+        return replay
+
+    async def look(self, replay: Replay) -> Replay:
+        return await self.store.read(lambda c: replays.get(c, replay.project_id, replay.id))
+
+    async def queued(self) -> list[tuple[Id, Id, int]]:
+        def read(connection: Connection) -> list[tuple[Id, Id, int]]:
+            queue = schema.queue
+            rows = connection.execute(
+                select(queue.c.event_id, queue.c.subscription_id, queue.c["class"]).order_by(
+                    queue.c.id
+                )
+            )
+            return [(row[0], row[1], row[2]) for row in rows]
+
+        return await self.store.read(read)
+
+    async def finish(self) -> int:
+        steps = 0
+        while await self.replayer.run_once():
+            steps += 1
+        return steps
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return database.make(tmp_path / "w.db")
+
+
+def at(tmp_path: Path) -> Path:
+    return tmp_path / "w.db"
+
+
+async def test_without_a_job_there_is_nothing_to_do(records: Records, tmp_path: Path) -> None:
+    async with database.opened(at(tmp_path)) as store:
+        assert not await Desk(records, store).replayer.run_once()
+
+
+@pytest.mark.parametrize("kind", list(ReplayKind))
+async def test_a_job_owes_what_the_present_filter_takes(
+    records: Records, tmp_path: Path, kind: ReplayKind
+) -> None:
+    one = records.subscription(event_types=("card.*",), owner="o")
+    other = records.subscription()
+    mine = Attributes(owner="o")
+    wanted = records.event("card.created", mine)
+    unwanted = [
+        records.event("book.created", mine),
+        records.event("card.created"),
+        records.event("card.created", Attributes(owner="o", targets=(other.id,))),
+    ]
+    aimed = records.event("book.created", Attributes(targets=(one.id,)))
+    if kind is ReplayKind.RECOVER:
+        for event_id in (wanted, *unwanted, aimed):
+            records.ended(event_id, one, DeliveryState.FAILED)
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        replay = await desk.start(kind, one)
+        await desk.finish()
+        expected = [(wanted, one.id), (aimed, one.id)]
+        replayed = DeliveryClass.REPLAY.value
+        assert await desk.queued() == [(*pair, replayed) for pair in expected]
+        assert [(owed.event_id, owed.subscription_id) for owed in desk.told] == expected
+        assert {owed.due_us for owed in desk.told} <= {records.clock.now_us() + n for n in range(9)}
+        after = await desk.look(replay)
+        assert (after.state, after.owed) == (ReplayState.DONE, 2)
+
+
+async def test_a_recovered_event_leaves_the_dead_letter_box(
+    records: Records, tmp_path: Path
+) -> None:
+    one = records.subscription()
+    records.ended(records.event(), one, DeliveryState.FAILED)
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        await desk.start(ReplayKind.RECOVER, one)
+        await desk.finish()
+        box = await store.read(lambda c: c.execute(select(schema.diverted_events)).all())
+        assert (len(desk.told), box) == (1, [])
+
+
+async def test_a_job_goes_on_where_the_last_step_ended(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "SLICE", 3)
+    one = records.subscription()
+    events = [records.event() for _ in range(10)]
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        replay = await desk.start(ReplayKind.MISSING, one)
+        while await desk.replayer.run_once():
+            # As after a crash: nothing but the database knows what was done.
+            desk.replayer = desk.another()
+        assert [owed[0] for owed in await desk.queued()] == events
+        after = await desk.look(replay)
+        assert (after.state, after.owed, after.position) == (ReplayState.DONE, 10, events[-1])
+
+
+async def test_a_step_that_is_broken_off_leaves_nothing(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = records.subscription()
+    events = [records.event() for _ in range(3)]
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        replay = await desk.start(ReplayKind.MISSING, one)
+        with monkeypatch.context() as broken:
+
+            def crash(*_args: object) -> None:
+                raise RuntimeError("crash")
+
+            broken.setattr(replays, "take_back", crash)
+            with pytest.raises(RuntimeError, match="crash"):
+                await desk.replayer.run_once()
+        assert (await desk.queued(), desk.told, await desk.look(replay)) == ([], [], replay)
+        await desk.finish()
+        assert [owed[0] for owed in await desk.queued()] == events
+
+
+async def test_two_replayers_at_once_double_nothing(records: Records, tmp_path: Path) -> None:
+    one = records.subscription()
+    events = [records.event() for _ in range(20)]
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        await desk.start(ReplayKind.MISSING, one)
+        await desk.start(ReplayKind.MISSING, one)
+        rivals = [desk.another() for _ in range(4)]
+        while any(await asyncio.gather(*(rival.run_once() for rival in rivals))):
+            pass
+        assert sorted(owed[0] for owed in await desk.queued()) == events
+
+
+@pytest.mark.parametrize("gone", ["disabled", "deleted"])
+async def test_a_job_of_a_subscription_that_is_no_more_is_cancelled(
+    records: Records, tmp_path: Path, gone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "SLICE", 2)
+    one = records.subscription()
+    for _ in range(6):
+        records.event()
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        replay = await desk.start(ReplayKind.MISSING, one)
+        assert await desk.replayer.run_once()
+
+        def stop(connection: Connection) -> None:
+            place = (one.project_id, one.id)
+            if gone == "disabled":
+                subscriptions.set_disabled(connection, *place, DisabledBy.GONE)
+            else:
+                subscriptions.delete(connection, *place, 1)
+
+        await store.write(stop)
+        await desk.finish()
+        after = await desk.look(replay)
+        assert (after.state, after.owed) == (ReplayState.CANCELLED, 2)
+        assert len(await desk.queued()) == 2
+
+
+async def test_a_filter_that_changes_during_a_step_is_obeyed(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = records.subscription()
+    records.event("a")
+    kept = records.event("b")
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        await desk.start(ReplayKind.MISSING, one)
+        read = replays.read_slice
+        narrowed = Subscription(one.project_id, one.id, one.url, event_types=("b",))
+
+        def narrow(connection: Connection, replay: Replay) -> replays.Slice:
+            part = read(connection, replay)
+            loop.call_soon_threadsafe(changed.set)
+            return part
+
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        monkeypatch.setattr(replays, "read_slice", narrow)
+        step = asyncio.create_task(desk.replayer.run_once())
+        # Handed over before the step's own write, so it is committed before it.
+        await changed.wait()
+        await store.write(lambda c: subscriptions.update(c, narrowed))
+        assert await step
+        await desk.finish()
+        assert [owed[0] for owed in await desk.queued()] == [kept]
+
+
+async def test_jobs_take_turns(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "SLICE", 1)
+    one, other = records.subscription(), records.subscription()
+    for _ in range(3):
+        records.event()
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        await desk.start(ReplayKind.MISSING, one)
+        await desk.start(ReplayKind.MISSING, other)
+        await desk.finish()
+        assert [owed.subscription_id for owed in desk.told] == [one.id, other.id] * 3
+
+
+async def test_started_it_does_what_was_left_and_what_comes(
+    records: Records, tmp_path: Path
+) -> None:
+    one, other = records.subscription(), records.subscription()
+    records.event()
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        await desk.start(ReplayKind.MISSING, one)
+        desk.replayer.start()
+        async with asyncio.timeout(10):
+            await desk.done.wait()
+        desk.done.clear()
+        await desk.start(ReplayKind.MISSING, other)
+        desk.replayer.wake()
+        async with asyncio.timeout(10):
+            while len(desk.told) < 2:
+                await desk.done.wait()
+                desk.done.clear()
+        await desk.replayer.stop()
+        await desk.replayer.stop()
+        assert [owed.subscription_id for owed in desk.told] == [one.id, other.id]
+
+
+async def test_a_failure_is_not_the_end(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = records.subscription()
+    records.event()
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        monkeypatch.setattr("waypost.engine.replayer._RETRY_S", 0)
+        await desk.start(ReplayKind.MISSING, one)
+        read, failures = store.read, iter([OSError("away")])
+
+        async def fail_once(fn: object) -> object:
+            for failure in failures:
+                raise failure
+            return await read(fn)  # type: ignore[arg-type] # passed on as it came
+
+        monkeypatch.setattr(store, "read", fail_once)
+        desk.replayer.start()
+        async with asyncio.timeout(10):
+            while not desk.told:
+                await desk.done.wait()
+                desk.done.clear()
+        await desk.replayer.stop()
+        assert len(desk.told) == 1
