@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.torture.crash_points import patch
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.ingest import Accepted, Ingest
 from waypost.storage import hot, queue, store
@@ -32,7 +33,7 @@ def acknowledge_before_the_commit() -> None:
             ]
         )
 
-    Store.accept = patched  # type: ignore[method-assign]
+    patch(Store, "accept", patched)
 
 
 def owe_in_a_later_transaction() -> None:
@@ -55,8 +56,8 @@ def owe_in_a_later_transaction() -> None:
         rows = [row for e in acceptance.entries if e.duplicate_of is None for row in e.owed]
         _write(self._store, lambda cursor: INSERT_QUEUE.run(cursor, rows))
 
-    hot.accept = without_owed  # type: ignore[assignment]
-    Ingest._answer = patched  # type: ignore[method-assign]
+    patch(hot, "accept", without_owed)
+    patch(Ingest, "_answer", patched)
 
 
 def sync_seldom() -> None:
@@ -68,7 +69,7 @@ def sync_seldom() -> None:
         raw.execute("PRAGMA synchronous = NORMAL")
         return raw
 
-    store._open = patched
+    patch(store, "_open", patched)
 
 
 def drop_on_410() -> None:
@@ -86,8 +87,8 @@ def drop_on_410() -> None:
     ) -> None:
         _forget(cursor, [(project_id, row[0]) for row in owed])
 
-    hot.settle = patched
-    hot.end_untried = forget  # type: ignore[assignment]
+    patch(hot, "settle", patched)
+    patch(hot, "end_untried", forget)
 
 
 def settle_before_the_outcome() -> None:
@@ -103,13 +104,14 @@ def settle_before_the_outcome() -> None:
         settlement.late = False
         INSERT_QUEUE.run(cursor, [_retried(settlement, due_us)])
 
-    Dispatcher._send = patched  # type: ignore[method-assign]
-    hot._reschedule = put_back
+    patch(Dispatcher, "_send", patched)
+    patch(hot, "_reschedule", put_back)
 
 
 def look_for_keys_outside_the_transaction() -> None:
     """Look whether a key was used before, then write whatever was found."""
     accept = Ingest.accept
+    tasks: set[asyncio.Task[None]] = set()
 
     def patched(self: Ingest, principal: Any, drafts: Sequence[Any], done: Any) -> None:
         async def look_first() -> None:
@@ -117,17 +119,20 @@ def look_for_keys_outside_the_transaction() -> None:
             found = await self._store.read(
                 lambda connection: [_find_key(connection, principal.project_id, k) for k in keys]
             )
-            if all(found):
-                done(
-                    [
-                        Accepted(identifier, draft.type, draft.payload, duplicate=True)
-                        for identifier, draft in zip(found, drafts, strict=True)
-                    ]
-                )
-            else:
+            if None in found:
                 accept(self, principal, drafts, done)
+                return
+            both = zip(found, drafts, strict=True)
+            done(
+                [
+                    Accepted(event_id or b"", d.type, d.payload, duplicate=True)
+                    for event_id, d in both
+                ]
+            )
 
-        asyncio.get_running_loop().create_task(look_first())
+        task = asyncio.get_running_loop().create_task(look_first())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def claim(self: Any, acceptance: Acceptance) -> bool:
         for entry in acceptance.entries:
@@ -137,8 +142,8 @@ def look_for_keys_outside_the_transaction() -> None:
                 hot._INSERT_KEYS.run(self._cursor, [(*row, acceptance.keys_expire_us)])
         return True
 
-    Ingest.accept = patched  # type: ignore[method-assign]
-    hot._Claims.claim = claim  # type: ignore[method-assign]
+    patch(Ingest, "accept", patched)
+    patch(hot._Claims, "claim", claim)
 
 
 def remember_retries_in_memory() -> None:
@@ -148,7 +153,7 @@ def remember_retries_in_memory() -> None:
         settlement.late = False
         _forget(cursor, [(settlement.project_id, settlement.delivery_id)])
 
-    hot._reschedule = drop
+    patch(hot, "_reschedule", drop)
 
 
 def move_on_before_owing() -> None:
@@ -156,12 +161,12 @@ def move_on_before_owing() -> None:
     owed_by = Dispatcher.owed
 
     def patched(self: Dispatcher, owed: Sequence[Any]) -> None:
+        owed_by(self, owed)
         rows = [queue.owed_row(one) for one in owed]
         _write(self._store, lambda cursor: INSERT_QUEUE.run(cursor, rows))
-        owed_by(self, owed)
 
-    queue.insert = lambda *_: None
-    Dispatcher.owed = patched  # type: ignore[method-assign]
+    patch(queue, "insert", lambda *_: None)
+    patch(Dispatcher, "owed", patched)
 
 
 def stop_without_waiting() -> None:
@@ -171,7 +176,7 @@ def stop_without_waiting() -> None:
     async def patched(self: Dispatcher, _: float) -> None:
         await drain(self, 0.0)
 
-    Dispatcher.drain = patched  # type: ignore[method-assign]
+    patch(Dispatcher, "drain", patched)
 
 
 def _write(store_: Store, fn: Callable[[sqlite3.Cursor], None]) -> None:

@@ -55,6 +55,12 @@ class Trap:
 Point = Callable[[Trap], None]
 
 
+def patch(owner: Any, name: str, replacement: Any) -> None:
+    """Replace an attribute of a class or module of the product for the life of this process."""
+    getattr(owner, name)
+    setattr(owner, name, replacement)
+
+
 def before(owner: Any, name: str, test: Test | None = None, linger_s: float = 0.0) -> Point:
     """Return the point just before a call that passes the test."""
 
@@ -67,7 +73,7 @@ def before(owner: Any, name: str, test: Test | None = None, linger_s: float = 0.
                 trap.spring(linger_s)
             return inner(*args, **named)
 
-        setattr(owner, name, patched)
+        patch(owner, name, patched)
 
     return install
 
@@ -85,7 +91,7 @@ def after(owner: Any, name: str, test: Test | None = None) -> Point:
                 trap.spring()
             return result
 
-        setattr(owner, name, patched)
+        patch(owner, name, patched)
 
     return install
 
@@ -109,8 +115,8 @@ def commit(kind: Callable[[Any], bool], *, done: bool) -> Point:
             if meant and done:
                 trap.spring()
 
-        Committer._transaction = patched  # type: ignore[method-assign]
-        Committer._end = patched_end  # type: ignore[method-assign]
+        patch(Committer, "_transaction", patched)
+        patch(Committer, "_end", patched_end)
 
     return install
 
@@ -125,14 +131,14 @@ def amid_checkpoint(trap: Trap) -> None:
         inner(self, mode)
         thread.join()
 
-    Committer._checkpoint = patched  # type: ignore[method-assign]
+    patch(Committer, "_checkpoint", patched)
 
 
 def in_slices(point: Point) -> Point:
     """Return a point for replays that take several steps, however few events there are."""
 
     def install(trap: Trap) -> None:
-        replays.SLICE = SMALL_SLICE  # type: ignore[misc]
+        patch(replays, "SLICE", SMALL_SLICE)
         point(trap)
 
     return install

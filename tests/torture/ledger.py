@@ -13,7 +13,7 @@ HANGS = -1
 _HEX = 8
 
 
-class Posted(msgspec.Struct, frozen=True, array_like=True, tag="posted"):
+class Posted(msgspec.Struct, frozen=True, array_like=True, tag_field="what", tag="posted"):
     """A request is about to be sent; it may be sent again under the same key.
 
     Attributes:
@@ -28,7 +28,7 @@ class Posted(msgspec.Struct, frozen=True, array_like=True, tag="posted"):
     at: float
 
 
-class Answered(msgspec.Struct, frozen=True, array_like=True, tag="answered"):
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag_field="what", tag="answered"):
     """A complete answer came. `token` is empty where the status is not 202."""
 
     n: int
@@ -38,7 +38,7 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, tag="answered"):
     duplicate: bool
 
 
-class Received(msgspec.Struct, frozen=True, array_like=True, tag="received"):
+class Received(msgspec.Struct, frozen=True, array_like=True, tag_field="what", tag="received"):
     """A delivery has arrived, whole.
 
     Attributes:
@@ -59,7 +59,7 @@ class Received(msgspec.Struct, frozen=True, array_like=True, tag="received"):
     intact: bool
 
 
-class Replied(msgspec.Struct, frozen=True, array_like=True, tag="replied"):
+class Replied(msgspec.Struct, frozen=True, array_like=True, tag_field="what", tag="replied"):
     """A receipt was answered; status 0: the sender broke off before.
 
     With the status HANGS it will never be, since the receiver plays dead.
@@ -70,7 +70,7 @@ class Replied(msgspec.Struct, frozen=True, array_like=True, tag="replied"):
     status: int
 
 
-class Ended(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
+class Ended(msgspec.Struct, frozen=True, array_like=True, tag_field="what", tag="ended"):
     """A life of the server has ended, and everything that it had sent stands above.
 
     Attributes:

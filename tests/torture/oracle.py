@@ -10,6 +10,7 @@ off, asks for the next one: that is no repeat.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -282,7 +283,7 @@ def _check_delivery(
 def _repeats(story: Story, tries: Mapping[tuple[str, str], Sequence[Receipt]]) -> Iterator[Repeat]:
     """Return each receipt that the one before it did not ask for, with that one."""
     for receipts in tries.values():
-        for before, after in zip(receipts, receipts[1:], strict=False):
+        for before, after in pairwise(receipts):
             if not _asks_for_more(story, before):
                 yield before, after
 

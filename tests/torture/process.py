@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -149,11 +150,9 @@ class Server:
             await self.kill()
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        with suppress(ProcessLookupError):
             # Its own session: a wrapper and what it runs hear of it alike.
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass
 
     def log_tail(self) -> str:
         """Return the end of what it printed."""

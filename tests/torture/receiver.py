@@ -40,17 +40,9 @@ class Books:
         n = ledger.number(body)
         token = headers.get("webhook-id", "")
         intact = n >= 0 and body == ledger.payload(n)
-        self.ledger.write(
-            Received(
-                self._seq,
-                role,
-                token,
-                n,
-                time.monotonic(),
-                self._signed(role, headers, body),
-                intact,
-            )
-        )
+        signed = self._signed(role, headers, body)
+        now = time.monotonic()
+        self.ledger.write(Received(self._seq, role, token, n, now, signed, intact))
         return self._seq, token, n
 
     def _signed(self, role: str, headers: dict[str, str], body: bytes) -> bool:

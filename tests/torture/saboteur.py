@@ -19,11 +19,12 @@ def main() -> None:
     parser.add_argument("--last-words", type=Path, default=Path("last-words"))
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    if arguments.bug:
-        BUGS[arguments.bug]()
     if arguments.crash_at:
         name, _, nth = arguments.crash_at.partition(":")
         POINTS[name](Trap(int(nth), arguments.last_words))
+    if arguments.bug:
+        # Around the crash point: what a bug does too late, it does after the crash.
+        BUGS[arguments.bug]()
     sys.argv = ["waypost", *arguments.command]
     from waypost.cli import main as run
 

@@ -96,9 +96,24 @@ async def stops(folder: Path, count: int, seed: int, bug: str | None = None) -> 
 # One crash point, or one bug.
 
 
-async def crash(folder: Path, point: str, nth: int, bug: str | None = None) -> Verdict:
+# How often a point is passed before it kills: late enough for its work to be under way, and early
+# enough to be reached. Where nothing is said, the first time.
+_NTH = {
+    "accept": 5,
+    "send": 20,
+    "answer": 20,
+    "settle": 10,
+    "retry": 2,
+    "clear.between": 2,
+    "replay": 2,
+}
+
+
+async def crash(folder: Path, point: str, bug: str | None = None) -> Verdict:
     """Have the server die at a crash point amid a fixed amount of posts, and go on."""
-    replays = point.startswith("replay.")
+    group = point.partition(".")[0]
+    nth = _NTH.get(point, _NTH.get(group, 1))
+    replays = group == "replay"
     async with rig(folder, (*CAST, MENDING) if replays else CAST) as run:
         await run.begin(sabotage(crash_at=f"{point}:{nth}", bug=bug))
         posting = asyncio.create_task(run.load.run(_posts(run.load)))

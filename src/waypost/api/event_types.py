@@ -5,7 +5,7 @@ import msgspec
 from waypost.api.operation import Call, Operation
 from waypost.model.event_type import EventType
 from waypost.model.project import Scope
-from waypost.operations.event_types import CatalogueIn, EventTypes
+from waypost.operations.event_types import NO_EXAMPLE, CatalogueIn, EventTypes
 
 TAG = "Event types"
 PATH = "/v1/event_types"
@@ -16,7 +16,7 @@ class EventTypeOut(msgspec.Struct, frozen=True):
 
     name: str
     description: str
-    example: msgspec.Raw | None
+    example: msgspec.Raw
 
 
 class CatalogueOut(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ def shape(catalogue: list[EventType]) -> CatalogueOut:
             EventTypeOut(
                 entry.name,
                 entry.description,
-                None if entry.example is None else msgspec.Raw(entry.example),
+                NO_EXAMPLE if entry.example is None else msgspec.Raw(entry.example),
             )
             for entry in catalogue
         ]

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from waypost import __version__
-from waypost.cli import settings
+from waypost.cli import copies, doctor, event_types, keys, projects, serve, settings
 from waypost.model.errors import WaypostError
 
 
@@ -36,7 +36,15 @@ app = typer.Typer(
     **To run it:** `waypost serve`, then `waypost keys create --name my-app`.
     """,
 )
+app.command("serve")(serve.serve)
+app.command("migrate")(serve.migrate)
+app.add_typer(keys.app, name="keys")
+app.add_typer(projects.app, name="projects")
+app.add_typer(event_types.app, name="event-types")
 app.command("config")(settings.show)
+app.command("doctor")(doctor.doctor)
+app.command("backup")(copies.back_up)
+app.command("restore")(copies.restore)
 
 
 @app.command()

@@ -8,16 +8,14 @@
 Between two steps nothing is remembered, so a job goes on after a crash where its last step ended.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import msgspec
-import structlog
 
 from waypost.clock import IdSource
+from waypost.engine.job import Job
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, Owed
 from waypost.model.ids import Id
@@ -29,10 +27,7 @@ from waypost.storage.connection import Connection
 from waypost.storage.replays import Candidate, Slice
 from waypost.storage.store import Store
 
-_log = structlog.get_logger(__name__)
-
 _START: Final = (ids.FIRST, ids.FIRST)
-_RETRY_S: Final = 1.0
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -54,25 +49,7 @@ class Replayer:
         self._owed = owed
         self._ids = source
         self._last = _START
-        self._wanted = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Do jobs from now on, first those that the last stop or crash left unfinished."""
-        self._wanted.set()
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def stop(self) -> None:
-        """Do nothing more; jobs stay where their last step ended."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    def wake(self) -> None:
-        """Look for jobs: one has been committed."""
-        self._wanted.set()
+        self.job = Job("replayer", self.run_once)
 
     async def run_once(self) -> bool:
         """Do one step of the job whose turn it is; False where there is no job."""
@@ -87,19 +64,6 @@ class Replayer:
         owe = partial(_owe, step=step, event_ids=chosen, delivery_ids=delivery_ids, due_us=due_us)
         await self._store.write(owe, self._owed)
         return True
-
-    async def _run(self) -> None:
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                while await self.run_once():
-                    pass
-            except Exception:  # noqa: BLE001 - whatever it is, the jobs go on
-                # The store may be away or full for a while, and no job is ever forgotten.
-                _log.exception("replay_failed")
-                self._wanted.set()
-                await asyncio.sleep(_RETRY_S)
 
     def _look(self, connection: Connection) -> _Step | None:
         replay = replays.find_running(connection, self._last)

@@ -1,6 +1,7 @@
 """Event types: each project's catalogue, and whether events of other types are refused."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -12,7 +13,9 @@ from waypost.policy import events, rawjson
 from waypost.storage import event_types
 from waypost.storage.store import Store
 
-_NONE: frozenset[str] = frozenset()
+_NONE: Final[frozenset[str]] = frozenset()
+_NULL: Final = b"null"
+NO_EXAMPLE: Final = msgspec.Raw(_NULL)
 
 
 class Catalogue:
@@ -56,11 +59,11 @@ class Catalogue:
 
 
 class EventTypeIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One event type of a catalogue; the example is a payload, an object."""
+    """One event type of a catalogue; the example is a payload, an object, or null for none."""
 
     name: str
     description: events.Note = ""
-    example: msgspec.Raw | None = None
+    example: msgspec.Raw = NO_EXAMPLE
 
 
 class CatalogueIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,7 +135,8 @@ def check(entries: Sequence[EventTypeIn]) -> list[EventType]:
             details.append((f"{path}.name", "is not an event type"))
         elif entry.name in seen:
             details.append((f"{path}.name", "is there twice"))
-        example = None if entry.example is None else rawjson.original(entry.example)
+        text = rawjson.original(entry.example)
+        example = None if text == _NULL else text
         if example is not None and not _is_example(example):
             reason = f"must be a JSON object of at most {EXAMPLE_MAX} bytes"
             details.append((f"{path}.example", reason))

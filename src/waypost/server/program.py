@@ -54,13 +54,14 @@ class Server:
     Attributes:
         failed: has an exception once the server can't go on: the process must end then.
         url: where it listens, once it serves.
+        socket_path: where it is administered.
     """
 
     def __init__(self, config: Config, prepared: Prepared, socket_path: Path) -> None:
         """Make all parts; nothing is opened yet."""
         self._config = config
         self._prepared = prepared
-        self._socket_path = socket_path
+        self.socket_path = socket_path
         self._loop = asyncio.get_running_loop()
         tools = Tools()
         self._store = Store(config.database, on_fatal=self._fail_from_thread)
@@ -95,7 +96,7 @@ class Server:
         await self._listen(
             _AsAdministrator(self._app, self._local_key),
             self._surface.front(FastRoutes()),
-            bind_local(self._socket_path),
+            bind_local(self.socket_path),
         )
 
     async def serve(self, listening: socket.socket) -> None:
@@ -122,7 +123,7 @@ class Server:
         await self._watch.stop()
         self._surface.aside.close()
         await self._store.close()
-        self._socket_path.unlink(missing_ok=True)
+        self.socket_path.unlink(missing_ok=True)
         self._prepared.lock.release()
 
     async def _listen(self, app: ASGIApp, front: HttpFront, listening: socket.socket) -> None:
@@ -196,7 +197,7 @@ async def opened(config: Config) -> AsyncIterator[Server]:
         DatabaseInUse: another process has the database.
         ConfigInvalid: the database can't be used; says why.
     """
-    path = socket_path(config.database)
+    path = place_socket(config.database)
     prepared = prepare(config.database, path, config.secret_key, SystemEntropy())
     server = Server(config, prepared, path)
     try:
@@ -257,7 +258,7 @@ async def stop_requested(server: Server) -> None:
         os._exit(1)
 
 
-def socket_path(database: Path) -> Path:
+def place_socket(database: Path) -> Path:
     """Return where a database is administered: beside it, or where that path is too long."""
     beside = database.absolute().with_name(database.name + ".sock")
     if len(os.fsencode(beside)) <= LONGEST_SOCKET_PATH:

@@ -24,9 +24,7 @@ from waypost.config import Config
 from waypost.egress.transport import Transport
 from waypost.engine.dispatcher import Dispatcher, DispatcherConfig
 from waypost.engine.expander import Expander
-from waypost.engine.expander import Expander
 from waypost.engine.ingest import Ingest, IngestConfig
-from waypost.engine.pruner import Pruner
 from waypost.engine.pruner import Pruner
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
@@ -101,7 +99,6 @@ class Engine:
             ),
         )
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
-        self._expander = Expander(store, self.dispatcher.owed, tools.ids)
         self.ingest = Ingest(
             store,
             self.router,
@@ -128,8 +125,6 @@ class Engine:
         self.expander.job.start()
         self.pruner.job.start()
         self.replayer.start()
-        self._expander.job.start()
-        self._pruner.job.start()
 
     async def stop(self) -> None:
         """Take no more events, settle what is in flight, and send nothing more."""
@@ -137,8 +132,6 @@ class Engine:
         await self.expander.job.stop()
         await self.pruner.job.stop()
         await self.replayer.stop()
-        await self._expander.job.stop()
-        await self._pruner.job.stop()
         await self.dispatcher.drain(self._drain_s)
         await self.transport.close()
 

@@ -4,17 +4,19 @@ The list runs by event and then by delivery, both newest first, which is how bot
 indexed; a position is the two ids joined.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Table, exists, func, select
 
 from waypost.model import ids
 from waypost.model.delivery import Delivery, DeliveryState, Reason
-from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.storage import pages
 from waypost.storage.schema import deliveries, diverted_events, events, queue
+
+FEW: Final = 10_000
+"""So many rows of a subscription are sorted rather than looked for among all others."""
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True):
@@ -31,77 +33,71 @@ def position(delivery: Delivery) -> bytes:
     return delivery.event_id + delivery.id
 
 
-def get(
-    connection: Connection, project_id: ids.Id, event_id: ids.Id, delivery_id: ids.Id
-) -> Delivery:
-    """Return one delivery of an event.
-
-    Raises:
-        NotFound: the project has none with these ids.
-    """
-    of_event = DeliveryFilter(event_id=event_id)
-    for table, query, model in (
-        (queue, _owed(project_id), _pending),
-        (deliveries, _ended(project_id), _final),
-    ):
-        chosen = query.where(*_conditions(table, of_event), table.c.id == delivery_id)
-        row = connection.execute(chosen).one_or_none()
-        if row is not None:
-            return model(row)
-    raise NotFound(ids.KINDS[ids.DELIVERY])
-
-
 def list_page(
     connection: Connection, project_id: ids.Id, request: PageRequest, which: DeliveryFilter
 ) -> Page[Delivery]:
     """Return one page of a project's deliveries; the range of time is that of their events."""
     parts: list[Page[Delivery]] = []
-    if which.state in (None, DeliveryState.PENDING):
-        query = _owed(project_id).where(*_conditions(queue, which))
-        order = (queue.c.event_id, queue.c.id)
+    if which.state in {None, DeliveryState.PENDING}:
+        rows = _rows(connection, queue, project_id, which)
+        query = select(rows, _type_of(rows)).where(*_conditions(rows, which))
+        order = (rows.c.event_id, rows.c.id)
         parts.append(pages.read(connection, query, order, request, _pending))
     if which.state is not DeliveryState.PENDING:
-        query = _ended(project_id).where(*_conditions(deliveries, which))
+        rows = _rows(connection, deliveries, project_id, which)
+        query = select(rows, _type_of(rows), _is_diverted(rows)).where(*_conditions(rows, which))
         if which.state is not None:
-            query = query.where(deliveries.c.state == int(which.state))
-        order = (deliveries.c.event_id, deliveries.c.id)
+            query = query.where(rows.c.state == int(which.state))
+        order = (rows.c.event_id, rows.c.id)
         parts.append(pages.read(connection, query, order, request, _final))
     return pages.merge(parts, request, position)
 
 
-def _owed(project_id: ids.Id) -> Select[Any]:
-    return select(queue, _type_of(queue)).where(queue.c.project_id == project_id)
+def _rows(
+    connection: Connection, table: Table, project_id: ids.Id, which: DeliveryFilter
+) -> FromClause:
+    """Return what to look in: of a project, or of one of its subscriptions.
+
+    The list's order is that of an index in which all subscriptions' rows stand. Where one has only
+    a few of them, it is quicker to find these by the subscription's own index and to sort them;
+    the limit of that inner query keeps the database from reading in the list's order after all.
+    """
+    of_project = select(table).where(table.c.project_id == project_id)
+    if which.subscription_id is None or which.event_id is not None:
+        return of_project.subquery()
+    mine = of_project.where(table.c.subscription_id == which.subscription_id)
+    few = mine.limit(FEW + 1).subquery()
+    count = connection.execute(select(func.count()).select_from(few)).scalar_one()
+    return mine.subquery() if count > FEW else few
 
 
-def _ended(project_id: ids.Id) -> Select[Any]:
-    diverted = exists().where(
-        diverted_events.c.project_id == deliveries.c.project_id,
-        diverted_events.c.id == deliveries.c.id,
-    )
-    return select(deliveries, _type_of(deliveries), diverted.label("diverted")).where(
-        deliveries.c.project_id == project_id
-    )
+def _conditions(rows: FromClause, which: DeliveryFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if which.event_id is not None:
+        conditions.append(rows.c.event_id == which.event_id)
+    if which.subscription_id is not None:
+        conditions.append(rows.c.subscription_id == which.subscription_id)
+    if which.types:
+        conditions.append(_type_of(rows).in_(which.types))
+    return conditions
 
 
-def _type_of(table: Table) -> ColumnElement[str]:
+def _type_of(rows: FromClause) -> ColumnElement[str]:
     """Return the type of a row's event; by a look-up, so that the order of the list is kept."""
     return (
         select(events.c.type)
-        .where(events.c.project_id == table.c.project_id, events.c.id == table.c.event_id)
+        .where(events.c.project_id == rows.c.project_id, events.c.id == rows.c.event_id)
         .scalar_subquery()
         .label("event_type")
     )
 
 
-def _conditions(table: Table, which: DeliveryFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if which.event_id is not None:
-        conditions.append(table.c.event_id == which.event_id)
-    if which.subscription_id is not None:
-        conditions.append(table.c.subscription_id == which.subscription_id)
-    if which.types:
-        conditions.append(_type_of(table).in_(which.types))
-    return conditions
+def _is_diverted(rows: FromClause) -> ColumnElement[bool]:
+    return (
+        exists()
+        .where(diverted_events.c.project_id == rows.c.project_id, diverted_events.c.id == rows.c.id)
+        .label("diverted")
+    )
 
 
 def _pending(row: Row[Any]) -> Delivery:

@@ -47,7 +47,7 @@ def prepare(database: Path, socket: Path, secret_key: bytes | None, entropy: Ent
         DatabaseInUse: another process has it.
         ConfigInvalid: it is not Waypost's, too new, or was written under another key.
     """
-    database.parent.mkdir(parents=True, exist_ok=True)
+    database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = InstanceLock.acquire(database, socket)
     try:
         unclean = _has_log(database)

@@ -15,6 +15,8 @@ from sqlalchemy import (
     Row,
     case,
     exists,
+    func,
+    or_,
     select,
     text,
     tuple_,
@@ -34,7 +36,7 @@ from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.storage import pages
-from waypost.storage.schema import deliveries, events, replays
+from waypost.storage.schema import deliveries, events, fan_outs, replays
 
 SLICE: Final = 1_000
 """How many rows one step of a job looks at."""
@@ -176,7 +178,7 @@ def unserved(connection: Connection, replay: Replay, event_ids: Sequence[Id]) ->
     if not event_ids:
         return []
     if replay.kind is ReplayKind.MISSING:
-        served = _has_delivery(replay)
+        served = or_(_has_delivery(replay), _is_yet_to_be_owed(replay))
     else:
         served = _has_delivery(
             replay,
@@ -286,6 +288,15 @@ def _has_delivery(replay: Replay, *conditions: ColumnElement[bool]) -> ColumnEle
         deliveries.c.event_id == events.c.id,
         for_it == 1,
         *conditions,
+    )
+
+
+def _is_yet_to_be_owed(replay: Replay) -> ColumnElement[bool]:
+    """Return the condition of an event that its fan-out will bring it to the subscription."""
+    return exists().where(
+        fan_outs.c.project_id == events.c.project_id,
+        fan_outs.c.event_id == events.c.id,
+        func.instr(fan_outs.c.subscriptions, replay.subscription_id) > 0,
     )
 
 

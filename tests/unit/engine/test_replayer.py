@@ -252,42 +252,15 @@ async def test_started_it_does_what_was_left_and_what_comes(
     async with database.opened(at(tmp_path)) as store:
         desk = Desk(records, store)
         await desk.start(ReplayKind.MISSING, one)
-        desk.replayer.start()
+        desk.replayer.job.start()
         async with asyncio.timeout(10):
             await desk.done.wait()
         desk.done.clear()
         await desk.start(ReplayKind.MISSING, other)
-        desk.replayer.wake()
+        desk.replayer.job.wake()
         async with asyncio.timeout(10):
             while len(desk.told) < 2:
                 await desk.done.wait()
                 desk.done.clear()
-        await desk.replayer.stop()
-        await desk.replayer.stop()
+        await desk.replayer.job.stop()
         assert [owed.subscription_id for owed in desk.told] == [one.id, other.id]
-
-
-async def test_a_failure_is_not_the_end(
-    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = records.subscription()
-    records.event()
-    async with database.opened(at(tmp_path)) as store:
-        desk = Desk(records, store)
-        monkeypatch.setattr("waypost.engine.replayer._RETRY_S", 0)
-        await desk.start(ReplayKind.MISSING, one)
-        read, failures = store.read, iter([OSError("away")])
-
-        async def fail_once(fn: object) -> object:
-            for failure in failures:
-                raise failure
-            return await read(fn)  # type: ignore[arg-type] # passed on as it came
-
-        monkeypatch.setattr(store, "read", fail_once)
-        desk.replayer.start()
-        async with asyncio.timeout(10):
-            while not desk.told:
-                await desk.done.wait()
-                desk.done.clear()
-        await desk.replayer.stop()
-        assert len(desk.told) == 1

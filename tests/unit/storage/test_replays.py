@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event as hooks, select, text
+from sqlalchemy import event as hooks, insert, select, text
 
 from tests.support import database
 from tests.support.database import MICROS, Records
@@ -17,7 +17,7 @@ from waypost.model.page import PageRequest
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import Subscription
 from waypost.storage import replays
-from waypost.storage.schema import diverted_events
+from waypost.storage.schema import diverted_events, fan_outs
 
 FAILED, CANCELLED, DELIVERED = (
     DeliveryState.FAILED,
@@ -121,6 +121,21 @@ def test_missing_are_events_that_were_never_owed(records: Records) -> None:
     records.pending(others, other)
     assert foreign not in (events := found(records, job(records, ReplayKind.MISSING, one)))
     assert events == [never, others]
+
+
+def test_what_a_fan_out_will_bring_is_not_missing(records: Records) -> None:
+    one, other, third = (records.subscription() for _ in range(3))
+    event_id = records.event()
+    records.connection.execute(
+        insert(fan_outs).values(
+            project_id=records.project,
+            event_id=event_id,
+            subscriptions=other.id + one.id,
+            position=0,
+        )
+    )
+    assert found(records, job(records, ReplayKind.MISSING, one)) == []
+    assert found(records, job(records, ReplayKind.MISSING, third)) == [event_id]
 
 
 def test_missing_are_events_of_the_range_its_end_left_out(records: Records) -> None:

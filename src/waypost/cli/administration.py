@@ -1,0 +1,111 @@
+"""How commands reach the database: by the server that has it, or as that server for a moment.
+
+Either way they speak the HTTP API over the socket beside the database, so a command changes
+exactly what a request would, with the same checks and the same record of who did what.
+"""
+
+import asyncio
+import http.client
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from waypost import telemetry
+from waypost.config import Config
+from waypost.model.errors import Unavailable, WaypostError
+from waypost.server.program import opened
+from waypost.storage.instance import DatabaseInUse
+
+T = TypeVar("T")
+
+TIMEOUT_S: Final = 30.0
+_PAGE: Final = 100
+
+
+class Client:
+    """A caller of the API by the local socket; it may do everything."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the socket's path."""
+        self._path = path
+
+    def send(self, method: str, path: str, body: Any = None, *, project: str | None = None) -> Any:
+        """Send one request and return what the answer holds.
+
+        Args:
+            method: of HTTP.
+            path: with its query.
+            body: what is sent as JSON; bytes are JSON already.
+            project: the token of the project that it is about; else the default one.
+
+        Raises:
+            WaypostError: it was refused; in the server's words.
+            Unavailable: nobody answers.
+        """
+        connection = _LocalConnection(self._path)
+        headers = {"content-type": "application/json"} if body is not None else {}
+        if project is not None:
+            headers["waypost-project"] = project
+        content = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
+        try:
+            connection.request(method, path, content, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except OSError as error:
+            raise Unavailable(
+                f"the process that has the database does not answer at {self._path}: it may be"
+                " starting, stopping, or busy with a restore"
+            ) from error
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise WaypostError(msgspec.json.decode(text)["message"])
+        return msgspec.json.decode(text) if text else None
+
+    def list(self, path: str, *, project: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield all items of a list, newest first, page by page."""
+        after: dict[str, str] = {}
+        while True:
+            query = urlencode({"page_size": _PAGE, **after})
+            page = self.send("GET", f"{path}?{query}", project=project)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            after = {"starting_after": page["data"][-1]["token"]}
+
+
+class _LocalConnection(http.client.HTTPConnection):
+    """HTTP over a socket in the file system."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(str(self._path))
+
+
+def administer(config: Config, task: Callable[[Client], T]) -> T:
+    """Do a task with the database that `config` names, whether a server runs or not.
+
+    Raises:
+        WaypostError: whatever the task is refused, or the database can't be used.
+    """
+    telemetry.configure_log(config.log_format, "warning")
+    try:
+        return asyncio.run(_alone(config, task))
+    except DatabaseInUse as error:
+        if error.holder is None:
+            raise
+        return task(Client(Path(error.holder.socket)))
+
+
+async def _alone(config: Config, task: Callable[[Client], T]) -> T:
+    async with opened(config) as server:
+        return await asyncio.to_thread(task, Client(server.socket_path))

@@ -1,0 +1,52 @@
+"""`waypost event-types`: a project's catalogue."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from waypost.cli.administration import administer
+from waypost.cli.options import with_settings
+from waypost.cli.tables import show_table
+from waypost.config import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Load and list the event types of a project.")
+
+EVENT_TYPES: Final = "/v1/event_types"
+
+Project = Annotated[
+    str | None,
+    typer.Option("--project", help="By token; else the default project.", metavar="PRJ"),
+]
+
+
+@app.command()
+@with_settings("database_url", "secret_key")
+def load(
+    file: Annotated[Path, typer.Argument(help="A JSON file.", exists=True, dir_okay=False)],
+    *,
+    settings: Settings,
+    project: Project = None,
+) -> None:
+    """Replace a project's catalogue by the one in a file.
+
+    The file holds `{"event_types": [{"name": "card.created", "description": "…", "example": {}}]}`.
+    A project made with --strict-types refuses events of types that are not in it.
+
+    **Example:** `waypost event-types load event-types.json`
+    """
+    content = file.read_bytes()
+    loaded = administer(
+        settings.config, lambda client: client.send("PUT", EVENT_TYPES, content, project=project)
+    )
+    typer.echo(f"{len(loaded['event_types'])} event types")
+
+
+@app.command("list")
+@with_settings("database_url", "secret_key")
+def list_types(*, settings: Settings, project: Project = None) -> None:
+    """List a project's catalogue."""
+    catalogue = administer(
+        settings.config, lambda client: client.send("GET", EVENT_TYPES, project=project)
+    )
+    show_table(catalogue["event_types"], ("name", "description"))

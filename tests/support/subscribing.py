@@ -1,0 +1,97 @@
+"""The operations on subscriptions over a real store, with what they tell the lanes noted."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support import database
+from tests.support.database import Records
+from waypost.clock import SystemEntropy
+from waypost.engine.ingest import Ingest, IngestConfig
+from waypost.engine.router import Router
+from waypost.model.delivery import Owed
+from waypost.model.event import Event
+from waypost.model.ids import Id
+from waypost.model.subscription import SigningKey, Subscription
+from waypost.operations.event_types import Catalogue, EventTypes
+from waypost.operations.replays import Examples, Replays
+from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.subscriptions import Subscriptions
+from waypost.policy.egress import EgressRules
+from waypost.policy.format import NATIVE_FORMATS
+from waypost.policy.settings import SubscriptionRules
+from waypost.storage.store import Store
+from waypost.storage.vault import Vault
+
+RULES = SubscriptionRules(EgressRules(), frozenset(NATIVE_FORMATS))
+SECRET_KEY = bytes(range(32))
+
+
+class Office:
+    """Everything that is asked of subscriptions.
+
+    Attributes:
+        told: what the dispatcher was told, in order.
+        owed: the deliveries among it.
+        woken: how often the replayer was.
+    """
+
+    def __init__(self, store: Store, records: Records) -> None:
+        """Wire the operations as the server does."""
+        self.store = store
+        self.records = records
+        self.told: list[object] = []
+        self.owed: list[Owed] = []
+        self.committed_events: list[tuple[Id, Event]] = []
+        self.woken = 0
+        self.router = Router()
+        self.router.load({records.project: 1, records.other: 1}, ())
+        self.catalogue = Catalogue()
+        ids, clock = records.ids, records.clock
+        vault = Vault(SECRET_KEY, SystemEntropy())
+        self.keys = SigningKeys(store, vault, self.changed, clock, SystemEntropy(), ids)
+        self.subscriptions = Subscriptions(
+            store, self.router, self.keys, self.catalogue, RULES, self.deleted, ids
+        )
+        self.event_types = EventTypes(store, self.catalogue)
+        self.replays = Replays(store, self.take, self.wake, ids)
+        ingest = Ingest(store, self.router, self, clock, ids, IngestConfig(), self.wake)
+        self.examples = Examples(store, ingest, self.catalogue)
+
+    def changed(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> None:
+        """Note what the dispatcher is told of a changed subscription."""
+        self.told.append((subscription, keys))
+
+    def deleted(self, project_id: Id, subscription_id: Id) -> None:
+        """Note what the dispatcher is told of a deleted one."""
+        self.told.append((project_id, subscription_id))
+
+    def take(self, owed: Sequence[Owed]) -> None:
+        """Note deliveries that the dispatcher is told of."""
+        self.owed += owed
+
+    def committed(
+        self, subscription: Subscription, delivery_id: Id, due_us: int, event: Event
+    ) -> None:
+        """Note a delivery that ingest hands to the dispatcher."""
+        assert delivery_id > event.id
+        assert due_us <= self.records.clock.now_us() + 1000
+        self.committed_events.append((subscription.id, event))
+
+    def wake(self) -> None:
+        """Note that the replayer is woken."""
+        self.woken += 1
+
+    @property
+    def last_keys(self) -> tuple[SigningKey, ...]:
+        """The signing keys that the dispatcher was told of last."""
+        _, keys = self.told[-1]  # type: ignore[misc] # of a changed subscription
+        return tuple(keys)
+
+
+@asynccontextmanager
+async def office(folder: Path) -> AsyncIterator[Office]:
+    """Open an office on a new database."""
+    records = database.make(folder / "w.db")
+    async with database.opened(folder / "w.db") as store:
+        yield Office(store, records)

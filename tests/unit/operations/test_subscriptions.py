@@ -1,0 +1,169 @@
+"""Changes of subscriptions: kept, versioned, and followed by what is in memory."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from tests.support.database import URL
+from tests.support.subscribing import Office, office
+from waypost.model.errors import InvalidInput, NotFound
+from waypost.model.event_type import EventType
+from waypost.model.ids import Id
+from waypost.model.page import PageRequest
+from waypost.model.subscription import DisabledBy, Signing
+from waypost.operations.event_types import EventTypeIn
+from waypost.policy.settings import Settings
+from waypost.storage import schema
+
+NAMED = Settings(url=URL, event_types=("a.b",))
+
+
+@pytest.fixture
+async def at(tmp_path: Path) -> AsyncIterator[Office]:
+    async with office(tmp_path) as opened:
+        yield opened
+
+
+async def version(at: Office) -> int:
+    """Return the routing version that database, committer and router agree on."""
+    project_id = at.records.project
+    query = select(schema.projects.c.routing_version).where(schema.projects.c.id == project_id)
+    kept = await at.store.read(lambda c: c.execute(query).scalar_one())
+    assert at.store.committer.versions[project_id] == kept
+    assert at.router.routes(project_id).version == kept
+    return int(kept)
+
+
+async def test_a_new_one_is_kept_routed_and_told_of_with_its_secret(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    assert await at.subscriptions.get(caller, made.id) == made
+    assert at.router.routes(caller.project_id).match("a.b", None) == (made,)
+    assert await version(at) == 2
+    [(told, keys)] = at.told  # type: ignore[misc] # of a changed subscription
+    assert told == made
+    assert [(key.scheme, len(key.material), key.expires_at_us) for key in keys] == [
+        (Signing.HMAC, 32, None)
+    ]
+
+
+async def test_no_two_have_the_same_secret(at: Office) -> None:
+    caller = at.records.principal()
+    for _ in range(20):
+        await at.subscriptions.create(caller, NAMED)
+    assert len({keys[0].material for _, keys in at.told}) == 20  # type: ignore[misc,index]
+
+
+async def test_one_without_a_url_is_refused(at: Office) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        await at.subscriptions.create(at.records.principal(), Settings(description="x"))
+    assert refusal.value.details == (("url", "is required"),)
+    assert (at.told, await version(at)) == ([], 1)
+
+
+async def test_what_is_refused_changes_nothing(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    with pytest.raises(InvalidInput):
+        await at.subscriptions.update(caller, made.id, Settings(url="ftp://x", description="x"))
+    assert await at.subscriptions.get(caller, made.id) == made
+    assert (len(at.told), await version(at)) == (1, 2)
+
+
+async def test_a_change_holds_in_memory_when_it_is_answered(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    changed = await at.subscriptions.update(caller, made.id, Settings(event_types=("c",)))
+    routes = at.router.routes(caller.project_id)
+    assert (routes.match("a.b", None), routes.match("c", None)) == ((), (changed,))
+    assert await version(at) == 3
+    assert at.told[1] == (changed, at.told[0][1])  # type: ignore[index] # the keys as before
+
+
+async def test_pause_and_resume(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    for act, paused in ((at.subscriptions.pause, True), (at.subscriptions.resume, False)):
+        for _ in range(2):
+            assert (await act(caller, made.id)).paused is paused
+            found = at.router.find(caller.project_id, made.id)
+            assert found is not None
+            assert found.paused is paused
+    assert await at.subscriptions.get(caller, made.id) == made
+
+
+async def test_a_person_disables_and_enables(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    disabled = await at.subscriptions.update(caller, made.id, Settings(disabled=True))
+    assert disabled.disabled_by is DisabledBy.PERSON
+    assert at.router.routes(caller.project_id).match("a.b", None) == ()
+    enabled = await at.subscriptions.update(caller, made.id, Settings(disabled=False))
+    assert at.router.routes(caller.project_id).match("a.b", None) == (enabled,)
+
+
+async def test_another_scheme_signs_beside_the_old_one_for_a_day(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    [old] = at.last_keys
+    changed = await at.subscriptions.update(caller, made.id, Settings(signing=Signing.ED25519))
+    new, expiring = at.last_keys
+    assert (changed.signing, new.scheme, new.expires_at_us) == (
+        Signing.ED25519,
+        Signing.ED25519,
+        None,
+    )
+    assert expiring.material == old.material
+    assert expiring.expires_at_us is not None
+    assert abs(expiring.expires_at_us - at.records.clock.now_us() - 86_400_000_000) < 1000
+    await at.subscriptions.update(caller, made.id, Settings(signing=Signing.ED25519))
+    assert at.last_keys == (new, expiring)
+
+
+async def test_a_deleted_one_is_gone_with_its_secrets(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, Settings(url=URL, signing=Signing.ED25519))
+    assert len(at.keys.published()) == 1
+    await at.subscriptions.delete(caller, made.id)
+    assert at.told[-1] == (caller.project_id, made.id)
+    assert at.router.find(caller.project_id, made.id) is None
+    assert (at.keys.published(), await at.keys.load()) == ([], {})
+    assert await version(at) == 3
+    kept = await at.store.read(lambda c: c.execute(select(schema.signing_keys)).all())
+    assert kept == []
+    trail = await at.store.read(lambda c: c.execute(select(schema.audit.c.action)).scalars().all())
+    assert trail == ["subscription.delete"]
+
+
+@pytest.mark.parametrize("act", ["get", "update", "pause", "resume", "delete", "secret", "rotate"])
+async def test_to_another_project_it_is_not_there(at: Office, act: str) -> None:
+    made = await at.subscriptions.create(at.records.principal(), NAMED)
+    stranger = at.records.principal(project_id=at.records.other)
+    missing: Id = at.records.ids.next()
+    for caller, subscription_id in ((stranger, made.id), (at.records.principal(), missing)):
+        with pytest.raises(NotFound, match="event subscription not found"):
+            match act:
+                case "update":
+                    await at.subscriptions.update(caller, subscription_id, NAMED)
+                case "secret" | "rotate":
+                    await getattr(at.keys, act)(caller, subscription_id)
+                case _:
+                    await getattr(at.subscriptions, act)(caller, subscription_id)
+    page = await at.subscriptions.list_page(stranger, PageRequest())
+    assert page.items == []
+    assert (len(at.told), await version(at)) == (1, 2)
+
+
+async def test_a_strict_project_takes_types_of_its_catalogue_and_patterns(at: Office) -> None:
+    caller = at.records.principal()
+    [known] = await at.event_types.replace(caller, [EventTypeIn("card.created")])
+    assert known == EventType("card.created")
+    at.catalogue.set_strict(caller.project_id, True)
+    good = Settings(url=URL, event_types=("card.created", "book.*", "*"))
+    await at.subscriptions.create(caller, good)
+    with pytest.raises(InvalidInput) as refusal:
+        bad = Settings(url=URL, event_types=("card.created", "card.crated"))
+        await at.subscriptions.create(caller, bad)
+    assert refusal.value.details[0][0] == "event_types[1]"

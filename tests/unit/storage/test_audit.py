@@ -1,0 +1,23 @@
+"""What cannot be undone leaves a trace of who did it."""
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from tests.support import database
+from waypost.storage import audit
+from waypost.storage.schema import audit as table
+
+
+def test_who_did_what_to_what_is_kept(tmp_path: Path) -> None:
+    records = database.make(tmp_path / "w.db")
+    principal, record_id = records.principal(), records.ids.next()
+    audit.record(records.connection, principal, record_id, "thing.delete", "thing_1")
+    row = records.connection.execute(select(table)).one()
+    assert tuple(row) == (
+        records.project,
+        record_id,
+        principal.key_id,
+        "thing.delete",
+        "thing_1",
+    )

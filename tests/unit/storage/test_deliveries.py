@@ -1,0 +1,170 @@
+"""Deliveries of the queue and final ones are one list, and every filter of it is right."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tests.support import database
+from tests.support.database import Records
+from waypost.model import ids
+from waypost.model.delivery import Delivery, DeliveryState, Reason
+from waypost.model.page import PageRequest
+from waypost.storage import deliveries
+from waypost.storage.deliveries import DeliveryFilter
+
+STATES = list(DeliveryState)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return database.make(tmp_path / "w.db")
+
+
+def get(records: Records, event_id: ids.Id, delivery_id: ids.Id) -> Delivery:
+    """Find one delivery in the list of its event."""
+    of_event = listed(records, DeliveryFilter(event_id=event_id))
+    return next(one for one in of_event if one.id == delivery_id)
+
+
+def made(records: Records) -> list[Delivery]:
+    """Keep deliveries of every state for two subscriptions, and one of an older event again."""
+    first, second = records.subscription(), records.subscription()
+    found = []
+    older = records.event("old")
+    for kind, to, state in [
+        ("a", first, DeliveryState.PENDING),
+        ("a", second, DeliveryState.DELIVERED),
+        ("b", first, DeliveryState.FAILED),
+        ("b", second, DeliveryState.CANCELLED),
+        ("old", second, DeliveryState.PENDING),
+        ("old", first, DeliveryState.DELIVERED),
+    ]:
+        records.clock.forward(1)
+        event_id = older if kind == "old" else records.event(kind)
+        if state is DeliveryState.PENDING:
+            delivery_id = records.pending(event_id, to)
+        else:
+            delivery_id = records.ended(event_id, to, state)
+        found.append(get(records, event_id, delivery_id))
+    return found
+
+
+def listed(
+    records: Records, which: DeliveryFilter, request: PageRequest = PageRequest()
+) -> list[Delivery]:
+    return deliveries.list_page(records.connection, records.project, request, which).items
+
+
+def test_a_pending_one_tells_when_it_is_due(records: Records) -> None:
+    subscription, event_id = records.subscription(), records.event("a.b")
+    delivery_id = records.pending(event_id, subscription)
+    found = get(records, event_id, delivery_id)
+    assert found == Delivery(
+        records.project,
+        delivery_id,
+        event_id,
+        subscription.id,
+        "a.b",
+        DeliveryState.PENDING,
+        0,
+        due_us=ids.moment(delivery_id),
+    )
+
+
+def test_a_final_one_tells_what_became_of_it(records: Records) -> None:
+    subscription, event_id = records.subscription(), records.event("a.b")
+    delivery_id = records.ended(event_id, subscription, DeliveryState.FAILED, 77)
+    records.connection.execute(text("UPDATE deliveries SET reason = 'receiver_gone'"))
+    found = get(records, event_id, delivery_id)
+    assert found == Delivery(
+        records.project,
+        delivery_id,
+        event_id,
+        subscription.id,
+        "a.b",
+        DeliveryState.FAILED,
+        1,
+        finished_us=77,
+        reason=Reason.GONE,
+        diverted=True,
+    )
+
+
+def test_another_project_has_none_of_them(records: Records) -> None:
+    made(records)
+    page = deliveries.list_page(records.connection, records.other, PageRequest(), DeliveryFilter())
+    assert page.items == []
+
+
+@pytest.mark.parametrize("state", [None, *STATES])
+@pytest.mark.parametrize("types", [(), ("a", "old")])
+@pytest.mark.parametrize("narrow", ["", "subscription_id", "event_id"])
+def test_each_filter_chooses_what_it_says(
+    records: Records, state: DeliveryState | None, types: tuple[str, ...], narrow: str
+) -> None:
+    every = made(records)
+    of = {narrow: getattr(every[-1], narrow)} if narrow else {}
+    chosen = [
+        one
+        for one in sorted(every, key=deliveries.position, reverse=True)
+        if state in (None, one.state)
+        and one.event_type in (types or (one.event_type,))
+        and all(getattr(one, name) == value for name, value in of.items())
+    ]
+    assert listed(records, DeliveryFilter(state=state, types=types, **of)) == chosen
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 6])
+def test_pages_in_both_directions_show_everything_once(records: Records, size: int) -> None:
+    every = sorted(made(records), key=deliveries.position, reverse=True)
+    seen: list[Delivery] = []
+    position = None
+    while page := listed(records, DeliveryFilter(), PageRequest(size, older_than=position)):
+        seen += page
+        position = deliveries.position(page[-1])
+    assert seen == every
+    back: list[Delivery] = []
+    position = deliveries.position(every[-1])
+    while page := listed(records, DeliveryFilter(), PageRequest(size, newer_than=position)):
+        back = page + back
+        position = deliveries.position(page[0])
+    assert back == every[:-1]
+
+
+@pytest.mark.parametrize("few", [0, 2, 100])
+def test_a_subscription_of_few_rows_and_one_of_many_are_listed_alike(
+    records: Records, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(deliveries, "FEW", few)
+    every = sorted(made(records), key=deliveries.position, reverse=True)
+    for subscription_id in {one.subscription_id for one in every}:
+        which = DeliveryFilter(subscription_id=subscription_id)
+        mine = [one for one in every if one.subscription_id == subscription_id]
+        assert listed(records, which) == mine
+        assert listed(records, which, PageRequest(size=2)) == mine[:2]
+
+
+def test_the_range_of_time_is_that_of_the_events(records: Records) -> None:
+    every = made(records)
+    at_us = ids.moment(every[1].event_id)
+    request = PageRequest(begin_us=at_us, end_us=at_us + 1)
+    assert listed(records, DeliveryFilter(), request) == [every[1]]
+
+
+def test_lists_are_read_by_an_index(records: Records) -> None:
+    made(records)
+    plans = []
+    connection = records.connection
+    for which in (DeliveryFilter(), DeliveryFilter(event_id=records.event())):
+        statements: list[str] = []
+        raw = connection.connection.driver_connection
+        raw.set_trace_callback(statements.append)  # type: ignore[union-attr]
+        listed(records, which)
+        raw.set_trace_callback(None)  # type: ignore[union-attr]
+        for statement in statements:
+            plans += [
+                row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
+            ]
+    assert plans
+    assert not [plan for plan in plans if plan.startswith(("SCAN", "USE TEMP B-TREE"))]
