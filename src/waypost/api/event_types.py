@@ -1,5 +1,7 @@
 """Event types over HTTP: a project's catalogue."""
 
+from typing import Final
+
 import msgspec
 
 from waypost.api.operation import Call, Operation
@@ -7,8 +9,8 @@ from waypost.model.event_type import EventType
 from waypost.model.project import Scope
 from waypost.operations.event_types import NO_EXAMPLE, CatalogueIn, EventTypes
 
-TAG = "Event types"
-PATH = "/v1/event_types"
+TAG: Final = "Event types"
+PATH: Final = "/v1/event_types"
 
 
 class EventTypeOut(msgspec.Struct, frozen=True):

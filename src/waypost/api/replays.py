@@ -24,7 +24,7 @@ from waypost.model.replay import Replay, ReplayKind
 from waypost.operations.replays import Examples, Replays
 from waypost.policy import timestamp
 
-TAG = "Replays"
+TAG: Final = "Replays"
 
 _BEGIN: Final = Meta(description="The start of the range; as far back as there is, unless told.")
 _END: Final = Meta(description="The end of the range, itself not in it; now, unless told.")
@@ -54,11 +54,11 @@ class ReplayOut(msgspec.Struct, frozen=True):
     """A job on the wire; `owed`: how many deliveries it has brought about so far."""
 
     token: str
-    created: datetime
+    created: Moment
     kind: str
     event_subscription_token: str
-    begin: datetime | None
-    end: datetime
+    begin: Moment | None
+    end: Moment
     state: str
     owed: int
 

@@ -1,13 +1,14 @@
 """Event subscriptions over HTTP: themselves, and their secrets."""
 
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from waypost.api.deliveries import AttemptOut, AttemptsQuery, attempt_out
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import (
     Listing,
+    Moment,
     PageOf,
     moment,
     page_of,
@@ -16,15 +17,16 @@ from waypost.api.shapes import (
 from waypost.model import ids
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import Subscription
+from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.policy.settings import Settings, schedule_name
 
-TAG = "Event subscriptions"
-PATH = "/v1/event_subscriptions"
-ONE = f"{PATH}/{{event_subscription_token}}"
+TAG: Final = "Event subscriptions"
+PATH: Final = "/v1/event_subscriptions"
+ONE: Final = f"{PATH}/{{event_subscription_token}}"
 
-_MASKED = "***"
+_MASKED: Final = "***"
 
 
 class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +42,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     """
 
     token: str
-    created: datetime
+    created: Moment
     description: str
     url: str
     disabled: bool
@@ -54,7 +56,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     timeout_s: float
     concurrency: int
     retry_schedule: str | tuple[float, ...]
-    failing_since: datetime | None
+    failing_since: Moment | None
 
 
 class SecretOut(msgspec.Struct, frozen=True):
@@ -66,14 +68,17 @@ class SecretOut(msgspec.Struct, frozen=True):
 class SubscriptionRoutes:
     """The handlers of the operations on subscriptions."""
 
-    def __init__(self, subscriptions: Subscriptions, keys: SigningKeys) -> None:
+    def __init__(
+        self, subscriptions: Subscriptions, keys: SigningKeys, deliveries: Deliveries
+    ) -> None:
         """Take what they call."""
         self._subscriptions = subscriptions
         self._keys = keys
+        self._deliveries = deliveries
 
     def operations(self) -> list[Operation]:
         """Return the rows of the API's table."""
-        return [*self._settings(), *self._states(), *self._secrets()]
+        return [*self._settings(), *self._states(), *self._secrets(), self._attempts()]
 
     def _settings(self) -> list[Operation]:
         return [
@@ -190,6 +195,29 @@ class SubscriptionRoutes:
                 errors=(404,),
             ),
         ]
+
+    def _attempts(self) -> Operation:
+        return Operation(
+            method="GET",
+            path=f"{ONE}/attempts",
+            name="list_attempts_of_event_subscription",
+            summary="List the attempts to deliver to an event subscription",
+            tag=TAG,
+            scope=Scope.EVENTS_READ,
+            handler=self._list_attempts,
+            query=AttemptsQuery,
+            result=PageOf[AttemptOut],
+            errors=(404,),
+        )
+
+    async def _list_attempts(self, call: Call[AttemptsQuery, None]) -> PageOf[AttemptOut]:
+        page = await self._deliveries.attempts_of_subscription(
+            call.principal,
+            subscription_id(call),
+            page_request(call.query, ids.ATTEMPT),
+            call.query.status,
+        )
+        return page_of(page, attempt_out)
 
     async def _list(self, call: Call[Listing, None]) -> PageOf[SubscriptionOut]:
         request = page_request(call.query, ids.SUBSCRIPTION)

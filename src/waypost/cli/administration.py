@@ -9,7 +9,7 @@ import http.client
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -27,11 +27,19 @@ _PAGE: Final = 100
 
 
 class Client:
-    """A caller of the API by the local socket; it may do everything."""
+    """A caller of the HTTP API."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the socket's path."""
-        self._path = path
+    def __init__(
+        self, connect: Callable[[], http.client.HTTPConnection], key: str | None = None
+    ) -> None:
+        """Take how the server is reached, and the key to call with; a local socket needs none."""
+        self._connect = connect
+        self._key = key
+
+    @classmethod
+    def local(cls, path: Path) -> Self:
+        """Return a caller by the socket at `path`, who may do everything."""
+        return cls(lambda: _LocalConnection(path))
 
     def send(self, method: str, path: str, body: Any = None, *, project: str | None = None) -> Any:
         """Send one request and return what the answer holds.
@@ -46,8 +54,10 @@ class Client:
             WaypostError: it was refused; in the server's words.
             Unavailable: nobody answers.
         """
-        connection = _LocalConnection(self._path)
+        connection = self._connect()
         headers = {"content-type": "application/json"} if body is not None else {}
+        if self._key is not None:
+            headers["authorization"] = self._key
         if project is not None:
             headers["waypost-project"] = project
         content = body if isinstance(body, bytes | None) else msgspec.json.encode(body)
@@ -57,8 +67,8 @@ class Client:
             text = answer.read()
         except OSError as error:
             raise Unavailable(
-                f"the process that has the database does not answer at {self._path}: it may be"
-                " starting, stopping, or busy with a restore"
+                "the process that has the database does not answer: it may be starting, stopping,"
+                " or busy with a restore"
             ) from error
         finally:
             connection.close()
@@ -103,9 +113,9 @@ def administer(config: Config, task: Callable[[Client], T]) -> T:
     except DatabaseInUse as error:
         if error.holder is None:
             raise
-        return task(Client(Path(error.holder.socket)))
+        return task(Client.local(Path(error.holder.socket)))
 
 
 async def _alone(config: Config, task: Callable[[Client], T]) -> T:
     async with opened(config) as server:
-        return await asyncio.to_thread(task, Client(server.socket_path))
+        return await asyncio.to_thread(task, Client.local(server.socket_path))

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from waypost import __version__
-from waypost.cli import copies, doctor, event_types, keys, projects, serve, settings
+from waypost.cli import copies, dev, doctor, event_types, keys, projects, serve, settings
 from waypost.model.errors import WaypostError
 
 
@@ -37,6 +37,7 @@ app = typer.Typer(
     """,
 )
 app.command("serve")(serve.serve)
+app.command("dev")(dev.dev)
 app.command("migrate")(serve.migrate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(projects.app, name="projects")

@@ -25,6 +25,8 @@ def show_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Non
 def _text(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ",".join(map(str, value))
     return str(value)

@@ -31,7 +31,6 @@ from waypost.storage.inspection import Inspection
 from waypost.storage.preparation import Prepared, prepare
 from waypost.storage.store import Store
 from waypost.telemetry import Exporter, Reading
-from waypost.web.fast import FastRoutes
 from waypost.web.front import HttpFront
 from waypost.web.listener import LONGEST_SOCKET_PATH, Listener, bind, bind_local
 
@@ -94,16 +93,14 @@ class Server:
     async def administer(self) -> None:
         """Let the owner of the database administer it by the socket beside it."""
         await self._listen(
-            _AsAdministrator(self._app, self._local_key),
-            self._surface.front(FastRoutes()),
-            bind_local(self.socket_path),
+            _AsAdministrator(self._app, self._local_key), bind_local(self.socket_path), None
         )
 
     async def serve(self, listening: socket.socket) -> None:
         """Send what is owed, and take requests on a bound socket."""
         self._watch.start()
         await self._engine.start(self._keys)
-        await self._listen(self._app, self._front, listening)
+        await self._listen(self._app, listening, self._front)
         self.url = f"http://{self._config.listen.at(listening.getsockname()[1])}"
         self._state = None
         if self._prepared.unclean:
@@ -126,8 +123,10 @@ class Server:
         self.socket_path.unlink(missing_ok=True)
         self._prepared.lock.release()
 
-    async def _listen(self, app: ASGIApp, front: HttpFront, listening: socket.socket) -> None:
-        listener = Listener(app, front, listening)
+    async def _listen(
+        self, app: ASGIApp, listening: socket.socket, front: HttpFront | None
+    ) -> None:
+        listener = Listener(app, listening, front)
         await listener.start()
         self._listeners.append(listener)
 
@@ -209,27 +208,32 @@ async def opened(config: Config) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[Server]:
-    """Have a server that serves; at the end it drains.
+async def serving(config: Config, listening: socket.socket) -> AsyncIterator[Server]:
+    """Have a server that serves on a bound socket; at the end it drains.
 
     Raises:
         DatabaseInUse: another process has the database.
-        ConfigInvalid: the database or the address can't be used; says why.
+        ConfigInvalid: the database can't be used; says why.
     """
-    listening = bind(config.listen.host, config.listen.port)
     async with opened(config) as server:
         await server.serve(listening)
         yield server
 
 
 def run(config: Config) -> int:
-    """Serve until a signal asks to stop; return the exit status."""
+    """Serve until a signal asks to stop; return the exit status.
+
+    Raises:
+        DatabaseInUse: another process has the database.
+        ConfigInvalid: the database or the address can't be used; says why.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(config))
 
 
 async def _run(config: Config) -> int:
-    async with serving(config) as server:
+    listening = bind(config.listen.host, config.listen.port)
+    async with serving(config, listening) as server:
         await stop_requested(server)
         _log.info("server_draining")
     _log.info("server_stopped")

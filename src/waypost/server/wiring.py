@@ -112,6 +112,7 @@ class Engine:
         )
         self.pruner = Pruner(store, tools.clock)
         self.replayer = Replayer(store, self.dispatcher.owed, tools.ids)
+        self._jobs = (self.expander.job, self.pruner.job, self.replayer.job)
 
     async def load(self) -> None:
         """Bring the routing in memory to what the database holds."""
@@ -122,16 +123,14 @@ class Engine:
     async def start(self, keys: SigningKeysOfAll) -> None:
         """Send what is owed; `keys` are those of all subscriptions."""
         await self.dispatcher.start(keys, await self._store.read(queue.list_lanes))
-        self.expander.job.start()
-        self.pruner.job.start()
-        self.replayer.start()
+        for job in self._jobs:
+            job.start()
 
     async def stop(self) -> None:
         """Take no more events, settle what is in flight, and send nothing more."""
         self.ingest.close(full=False)
-        await self.expander.job.stop()
-        await self.pruner.job.stop()
-        await self.replayer.stop()
+        for job in self._jobs:
+            await job.stop()
         await self.dispatcher.drain(self._drain_s)
         await self.transport.close()
 
@@ -161,11 +160,12 @@ class Surface:
             store, vault, dispatcher.subscription_changed, clock, entropy, ids
         )
         events = Events(store, engine.ingest, router, self.catalogue, limits)
-        replays = Replays(store, dispatcher.owed, engine.replayer.wake, ids)
+        deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
+        replays = Replays(store, dispatcher.owed, engine.replayer.job.wake, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
-            *DeliveryRoutes(Deliveries(store, dispatcher.sending, NATIVE_FORMATS)).operations(),
+            *DeliveryRoutes(deliveries).operations(),
             *SubscriptionRoutes(
                 Subscriptions(
                     store,
@@ -177,6 +177,7 @@ class Surface:
                     ids,
                 ),
                 self.signing_keys,
+                deliveries,
             ).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, clock, ids)).operations(),

@@ -18,6 +18,12 @@ from waypost.storage.schema import deliveries, diverted_events, events, queue
 FEW: Final = 10_000
 """So many rows of a subscription are sorted rather than looked for among all others."""
 
+_BY_SUBSCRIPTION: Final = {
+    queue.name: (queue.c["class"], queue.c.due_us, queue.c.id),
+    deliveries.name: (deliveries.c.id,),
+}
+"""In which order each table's index of subscriptions holds the rows of one."""
+
 
 class DeliveryFilter(msgspec.Struct, frozen=True):
     """Which deliveries of a project are asked for; what is None or empty does not narrow."""
@@ -59,14 +65,14 @@ def _rows(
     """Return what to look in: of a project, or of one of its subscriptions.
 
     The list's order is that of an index in which all subscriptions' rows stand. Where one has only
-    a few of them, it is quicker to find these by the subscription's own index and to sort them;
-    the limit of that inner query keeps the database from reading in the list's order after all.
+    a few of them, it is quicker to find these by the index of subscriptions and to sort them: the
+    inner query's own order chooses that index, and its limit keeps it apart from the outer one.
     """
     of_project = select(table).where(table.c.project_id == project_id)
     if which.subscription_id is None or which.event_id is not None:
         return of_project.subquery()
     mine = of_project.where(table.c.subscription_id == which.subscription_id)
-    few = mine.limit(FEW + 1).subquery()
+    few = mine.order_by(*_BY_SUBSCRIPTION[table.name]).limit(FEW + 1).subquery()
     count = connection.execute(select(func.count()).select_from(few)).scalar_one()
     return mine.subquery() if count > FEW else few
 

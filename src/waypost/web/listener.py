@@ -53,13 +53,18 @@ def bind_local(path: Path) -> socket.socket:
 class Listener:
     """An HTTP server on one bound socket."""
 
-    def __init__(self, app: ASGIApp, front: HttpFront, listening: socket.socket) -> None:
-        """Take what is served, and the bound socket to serve it on."""
+    def __init__(
+        self, app: ASGIApp, listening: socket.socket, front: HttpFront | None = None
+    ) -> None:
+        """Take what is served, and the bound socket to serve it on.
+
+        Without a `front` there are neither fast routes nor limits: for callers that are trusted.
+        """
         self._listening = listening
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,  # type: ignore[arg-type] # the same thing, in other words
-                http=protocol_class(front),
+                http=protocol_class(front) if front else "httptools",
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -161,7 +161,7 @@ async def test_errors_of_the_router_have_the_envelope() -> None:
     assert (reply.status_code, reply.json()["message"]) == (418, "tea")
     assert reply.headers["x-tea"] == "green"
     assert (await client.get("/nowhere")).json()["message"] == "Not Found"
-    assert (await client.post("/fail")).headers["allow"] == "GET, HEAD"
+    assert "GET" in (await client.post("/fail")).headers["allow"]
 
 
 async def test_what_is_unexpected_is_logged_with_its_cause_and_counted() -> None:
