@@ -63,7 +63,7 @@ class EventTypeIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     name: str
     description: events.Note = ""
-    example: msgspec.Raw = NO_EXAMPLE
+    example: msgspec.Raw = msgspec.field(default_factory=lambda: NO_EXAMPLE)
 
 
 class CatalogueIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -196,6 +196,24 @@ def test_thin_tells_what_it_is_about_and_no_more(
     }
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        Attributes(content_type="text/plain\r\nx: y"),
+        Attributes(content_type="text/plain\n"),
+        Attributes(content_type="text/\x00"),
+        Attributes(content_type="text/é"),
+        Attributes(cloudevent={"a\r\nx": 1}),
+        Attributes(cloudevent={"a\n": 1}),
+        Attributes(cloudevent={"a: b": 1}),
+        Attributes(cloudevent={"": 1}),
+    ],
+)
+def test_what_intake_lets_by_no_format_sends(attributes: Attributes) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        render("payload", outgoing(b"1", attributes))
+
+
 hostile = st.text(st.characters(codec="utf-8") | st.sampled_from('\r\n\x00 :%"é'))
 names = st.from_regex(r"[a-z0-9]{1,9}", fullmatch=True) | hostile
 contexts = st.none() | st.dictionaries(names, hostile | st.integers() | st.booleans(), min_size=1)

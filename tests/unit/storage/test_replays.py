@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event as hooks, insert, select, text
+from sqlalchemy import event as hooks
+from sqlalchemy import insert, select, text
 
 from tests.support import database
 from tests.support.database import MICROS, Records
