@@ -253,7 +253,7 @@ class Config:
     )
     disk_reserve: int = _setting(
         "256MiB",
-        _size(0, 1024 * 1024 * _MIB),
+        _size(0, 2**60),
         "Free disk space below which no event is accepted (507), so that what is owed can still"
         " be settled.",
         unit="bytes",

@@ -31,8 +31,9 @@ class Office:
     """Everything that is asked of subscriptions.
 
     Attributes:
-        told: what the dispatcher was told, in order.
-        owed: the deliveries among it.
+        changes: what the dispatcher was told of changed subscriptions, with their keys.
+        deletions: what it was told of deleted ones: project and id.
+        owed: the deliveries that it was told of.
         woken: how often the replayer was.
     """
 
@@ -40,7 +41,8 @@ class Office:
         """Wire the operations as the server does."""
         self.store = store
         self.records = records
-        self.told: list[object] = []
+        self.changes: list[tuple[Subscription, tuple[SigningKey, ...]]] = []
+        self.deletions: list[tuple[Id, Id]] = []
         self.owed: list[Owed] = []
         self.committed_events: list[tuple[Id, Event]] = []
         self.woken = 0
@@ -60,11 +62,11 @@ class Office:
 
     def changed(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> None:
         """Note what the dispatcher is told of a changed subscription."""
-        self.told.append((subscription, keys))
+        self.changes.append((subscription, keys))
 
     def deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Note what the dispatcher is told of a deleted one."""
-        self.told.append((project_id, subscription_id))
+        self.deletions.append((project_id, subscription_id))
 
     def take(self, owed: Sequence[Owed]) -> None:
         """Note deliveries that the dispatcher is told of."""
@@ -85,8 +87,7 @@ class Office:
     @property
     def last_keys(self) -> tuple[SigningKey, ...]:
         """The signing keys that the dispatcher was told of last."""
-        _, keys = self.told[-1]  # type: ignore[misc] # of a changed subscription
-        return tuple(keys)
+        return self.changes[-1][1]
 
 
 @asynccontextmanager

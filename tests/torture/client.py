@@ -12,6 +12,10 @@ class Unanswered(Exception):
     """The connection ended, or never began, before a complete answer: nobody knows the outcome."""
 
 
+class Unsent(Unanswered):
+    """There is no connection: nothing was sent."""
+
+
 class Connection:
     """One connection to the server, opened anew when it is gone."""
 
@@ -25,7 +29,7 @@ class Connection:
         """Send a request; return status and body of the answer.
 
         Raises:
-            Unanswered: no complete answer came.
+            Unanswered: no complete answer came; `Unsent` where nothing was sent.
         """
         head = (
             f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\n"
@@ -53,7 +57,10 @@ class Connection:
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            try:
+                self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            except OSError as error:
+                raise Unsent from error
         reader, writer = self._streams
         writer.write(request)
         await writer.drain()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tests.torture.cast import TYPES
-from tests.torture.client import Connection, Unanswered
+from tests.torture.client import Connection, Unanswered, Unsent
 from tests.torture.ledger import Answered, Ledger, Posted, payload
 from tests.torture.process import Server
 
@@ -145,8 +145,8 @@ class Load:
             path, body = "/v1/events/batch", b'{"events":[%b]}' % b",".join(items)
         try:
             status, answer = await connection.request("POST", path, body)
-        except Unanswered:
-            if post.keyed:
+        except Unanswered as error:
+            if post.keyed or isinstance(error, Unsent):
                 self._owed.append(post)
             return False
         self._write_answered(post, status, answer)

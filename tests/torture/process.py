@@ -41,9 +41,9 @@ def free_port() -> int:
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Return a child's environment: ours without the caller's own settings."""
+    """Return a child's environment: ours without the caller's own settings; our sources first."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")}
-    return {**ours, "PYTHONPATH": str(ROOT), **more}
+    return {**ours, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", **more}
 
 
 class Server:

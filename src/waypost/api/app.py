@@ -15,7 +15,7 @@ from waypost.api.operation import Call, Operation
 from waypost.api.queries import Queries
 from waypost.model import ids
 from waypost.model.errors import WaypostError
-from waypost.model.project import Principal, Scope
+from waypost.model.project import Principal
 from waypost.operations.access import Access
 from waypost.web.asgi import SecurityHeaders, asgi_endpoint
 from waypost.web.errors import ErrorCounts, ErrorMiddleware, Surfaces, exception_handlers
@@ -99,9 +99,12 @@ def _endpoint(operation: Operation, access: Access, surfaces: Surfaces) -> Endpo
     async def serve(request: Request) -> Response:
         remaining = None
         try:
-            principal = _authenticate(request, access, operation.scope)
+            principal = NOBODY
             if operation.scope is not None:
-                remaining = access.spend(principal, reads=operation.reads)
+                caller = access.authenticate(_header(request, "authorization"))
+                remaining = access.spend(caller, reads=operation.reads)
+                named = _header(request, "waypost-project")
+                principal = access.authorize(caller, operation.scope, named)
             call = Call(
                 principal, request.path_params, queries.read(request), await read_body(request)
             )
@@ -121,12 +124,9 @@ def _endpoint(operation: Operation, access: Access, surfaces: Surfaces) -> Endpo
     return serve
 
 
-def _authenticate(request: Request, access: Access, scope: Scope | None) -> Principal:
-    if scope is None:
-        return NOBODY
-    named = {b"authorization": None, b"waypost-project": None}
-    named |= {name: value for name, value in request.scope["headers"] if name in named}
-    return access.authenticate(named[b"authorization"], named[b"waypost-project"], scope)
+def _header(request: Request, name: str) -> bytes | None:
+    value = request.headers.get(name)
+    return None if value is None else value.encode("latin-1")
 
 
 def _body_reader(operation: Operation) -> Callable[[Request], Awaitable[Any]]:

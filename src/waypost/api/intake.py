@@ -115,10 +115,9 @@ class Intake:
         remaining = None
         try:
             head = _Head(request.headers)
-            principal = self._access.authenticate(
-                head.authorization, head.project, Scope.EVENTS_WRITE
-            )
-            remaining = self._access.spend(principal, reads=False)
+            caller = self._access.authenticate(head.authorization)
+            remaining = self._access.spend(caller, reads=False)
+            principal = self._access.authorize(caller, Scope.EVENTS_WRITE, head.project)
             if needs_scan(request.body) or self._aside.holds(principal.key_id):
                 self._aside.run(
                     principal.key_id,

@@ -5,12 +5,14 @@ import http.client
 import os
 import socket
 import statistics
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import uvloop
 from rich.console import Console
 from rich.text import Text
@@ -22,7 +24,7 @@ from waypost.cli.receiver import Received, SampleReceiver
 from waypost.clock import SystemClock
 from waypost.config import Config, Settings
 from waypost.model import ids
-from waypost.model.errors import ConfigInvalid
+from waypost.model.errors import ConfigInvalid, WaypostError
 from waypost.policy import timestamp
 from waypost.policy.egress import EgressRules
 from waypost.server.program import Server, serving, stop_requested
@@ -104,7 +106,7 @@ def _set_up(client: Client, receiver: SampleReceiver) -> str:
     subscription = client.send(
         "POST",
         "/v1/event_subscriptions",
-        {"url": receiver.url, "description": "The sample receiver of `waypost dev`"},
+        {"url": receiver.url, "format": "envelope", "description": "The sample receiver"},
     )
     path = f"/v1/event_subscriptions/{subscription['token']}/secret"
     receiver.secret = client.send("GET", path)["secret"]
@@ -121,9 +123,11 @@ async def _watch(client: Client, screen: "Screen") -> None:
         path = "/v1/events?page_size=100"
         if screen.newest:
             path += f"&ending_before={screen.newest}"
-        page = await asyncio.to_thread(client.send, "GET", path)
-        for event in reversed(page["data"]):
-            screen.accepted(event)
+        # A server that is busy is asked again.
+        with suppress(WaypostError):
+            page = await asyncio.to_thread(client.send, "GET", path)
+            for event in reversed(page["data"]):
+                screen.accepted(event)
         await asyncio.sleep(POLL_S)
 
 
@@ -177,7 +181,7 @@ class Screen:
             self._line(received.at_us, "REFUSED", "red", received.webhook_id, str(received.wrong))
             return
         delay_ms = (received.at_us - ids.moment(identifier)) / 1_000
-        self._accept(received.webhook_id, "")
+        self._accept(received.webhook_id, msgspec.json.decode(received.body)["type"])
         self._delays_ms.append(delay_ms)
         told = f"{delay_ms:.1f} ms after it came in; signature verified"
         self._line(received.at_us, "delivered", "green", received.webhook_id, told)

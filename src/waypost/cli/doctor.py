@@ -16,7 +16,7 @@ from waypost.clock import SystemClock
 from waypost.config import Config, Settings
 from waypost.model.errors import WaypostError
 from waypost.storage import disk, key_file, migrations
-from waypost.storage.store import connect
+from waypost.storage.preparation import open_apart
 
 FIXED_SQLITE: Final = (3, 51, 3)
 """The first SQLite whose write-ahead log can't lose a commit when it is reset.
@@ -93,12 +93,8 @@ def _database(config: Config) -> Finding:
     file = config.database
     if not file.exists():
         return Finding(None, "database", f"{file} will be made at the first start")
-    connection = connect(file, read_only=True)
-    try:
+    with open_apart(file, read_only=True) as connection:
         revision = migrations.current_revision(connection)
-    finally:
-        connection.close()
-        connection.engine.dispose()
     if revision == migrations.HEAD:
         return Finding(True, "database", f"{file}, schema {revision}")
     return Finding(None, "database", f"{file}, schema {revision}: the next start migrates it")

@@ -14,7 +14,7 @@ from waypost.server import program
 from waypost.storage import migrations
 from waypost.storage.instance import InstanceLock
 from waypost.storage.migrations.upgrade import statements, upgrade
-from waypost.storage.preparation import open_writer
+from waypost.storage.preparation import open_apart
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ def migrate(
     database.parent.mkdir(parents=True, exist_ok=True)
     lock = InstanceLock.acquire(database, Path(os.devnull))
     try:
-        with open_writer(database) as connection:
+        with open_apart(database) as connection:
             before = migrations.current_revision(connection)
             if before == migrations.HEAD:
                 typer.echo(f"{database} is up to date: {before}")

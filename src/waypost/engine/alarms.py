@@ -61,7 +61,6 @@ class Alarms:
             if receiver.armed_us == at_us:
                 receiver.armed_us = None
                 due.append(receiver)
+        self._schedule()
         for receiver in due:
             self._ring(receiver)
-        if self._handle is None:
-            self._schedule()

@@ -13,8 +13,10 @@ there are others: receivers that hang do not hold the slots of those that answer
 """
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -23,13 +25,15 @@ import structlog
 from waypost.clock import Clock, Entropy
 from waypost.engine import recorder
 from waypost.engine.alarms import Alarms
-from waypost.engine.receiver import Receiver, Waiting
+from waypost.engine.receiver import Receiver
 from waypost.engine.recorder import Try
 from waypost.engine.refiller import Refiller
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
+from waypost.engine.slots import Slots
 from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryState, Owed, Timings
+from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, Reply
 from waypost.model.ids import Id
@@ -46,6 +50,8 @@ _log = structlog.get_logger(__name__)
 
 SLOW_AFTER_US: Final = 1_000_000
 _SWEEP_S: Final = 0.25
+_SWEPT_LANES: Final = 500
+_RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
 
@@ -60,6 +66,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True):
         max_in_flight: tries in flight or being settled, slow ones aside.
         max_slow: tries in flight that have taken more than a second.
         window: deliveries that one lane holds at most.
+        lanes: lanes in memory above which those that are idle are forgotten.
         payload_bytes: memory for the payloads of waiting work, bytes; about.
         disable_after_us: nothing but failures for so long disables a subscription.
     """
@@ -67,6 +74,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True):
     max_in_flight: int = 1_000
     max_slow: int = 2_000
     window: int = 1_000
+    lanes: int = 10_000
     payload_bytes: int = 32 * 1024 * 1024
     disable_after_us: int = 5 * 24 * 3600 * 1_000_000
 
@@ -101,9 +109,8 @@ class Dispatcher:
         self._config = config
         self._keys: dict[Id, tuple[SigningKey, ...]] = {}
         self._receivers: dict[Id, Receiver] = {}
-        self._waiting = Waiting()
-        self._fast: dict[Id, Work] = {}
-        self._slow: dict[Id, Work] = {}
+        self._fast = Slots(config.max_in_flight)
+        self._slow = Slots(config.max_slow)
         self._alarms = Alarms(loop, clock, self._pump)
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._upkeep = Upkeep(store, router, clock, self.subscription_changed)
@@ -119,12 +126,12 @@ class Dispatcher:
     @property
     def in_flight_count(self) -> int:
         """How many tries are in flight or being settled."""
-        return len(self._fast) + len(self._slow)
+        return len(self._fast.held) + len(self._slow.held)
 
     @property
     def slow_count(self) -> int:
         """How many of them have taken more than a second."""
-        return len(self._slow)
+        return len(self._slow.held)
 
     @property
     def lane_count(self) -> int:
@@ -133,7 +140,7 @@ class Dispatcher:
 
     def sending(self) -> frozenset[Id]:
         """Return the deliveries of which a try is in flight or being settled."""
-        return frozenset([*self._fast, *self._slow])
+        return frozenset([*self._fast.held, *self._slow.held])
 
     # 1. Work enters.
 
@@ -163,17 +170,16 @@ class Dispatcher:
     ) -> None:
         """Take a delivery that was just committed with its event."""
         receiver = self._receivers.get(subscription.id)
-        if receiver is None:
-            present = self._router.find(subscription.project_id, subscription.id)
-            if present is None:
-                return  # deleted since; what is owed was cleared or will be
-            receiver = self._receiver(present, empty=True)
+        if receiver is None or receiver.ending is not None:
+            receiver = self._open(subscription.project_id, subscription.id)
+            if receiver is None:
+                return
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
-        if not self.stopping and self._has_slot(receiver) and receiver.lane.take(work):
+        if not self.stopping and self._slots(receiver).free and receiver.lane.take(work):
             self.held_bytes += size if keep else 0
-            self._begin(receiver, work, due_us)
+            self._begin(receiver, work, self._clock.now_us())
             return
         if receiver.lane.push(work, due_us) and keep:
             self.held_bytes += size
@@ -182,17 +188,29 @@ class Dispatcher:
     def owed(self, owed: Sequence[Owed]) -> None:
         """Take deliveries that were just committed by something other than ingest."""
         for one in owed:
-            receiver = self._receivers.get(one.subscription_id)
+            receiver = self._open(one.project_id, one.subscription_id)
             if receiver is None:
-                present = self._router.find(one.project_id, one.subscription_id)
-                if present is None or present.disabled_by is not None:
-                    # Routed before that change, committed behind it: owed for ever otherwise.
-                    self._upkeep.clear(one.project_id, one.subscription_id, ())
-                    continue
-                receiver = self._receiver(present, empty=True)
+                continue
             work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
             receiver.lane.push(work, self._clock.now_us())
             self._pump(receiver)
+
+    def _open(self, project_id: Id, subscription_id: Id) -> Receiver | None:
+        """Return the receiver of what was just committed; None where it is ended instead.
+
+        It may have been matched before its subscription was disabled or deleted and committed
+        behind that, or it came while a receiver is gone: it must not be owed for ever.
+        """
+        receiver = self._receivers.get(subscription_id)
+        if receiver is None:
+            present = self._router.find(project_id, subscription_id)
+            if present is not None and present.disabled_by is None:
+                return self._receiver(present, empty=True)
+            self._upkeep.clear(project_id, subscription_id, ())
+        elif receiver.ending is not None:
+            self._upkeep.clear(project_id, subscription_id, receiver.lane.known)
+            return None
+        return receiver
 
     def _receiver(self, subscription: Subscription, *, empty: bool) -> Receiver:
         address = self._sender.address(subscription, self._keys.get(subscription.id, ()))
@@ -212,35 +230,44 @@ class Dispatcher:
 
     # 2. Work starts.
 
-    def _pump(self, receiver: Receiver) -> None:
+    def _pump(self, receiver: Receiver, at_most: int = sys.maxsize) -> None:
         """Start what may start now, and see to it that the rest starts later."""
         if self.stopping:
             return
         lane = receiver.lane
         now_us = self._clock.now_us()
-        while self._has_slot(receiver):
+        slots = self._slots(receiver)
+        while at_most and slots.free:
             work = lane.pop(now_us)
             if work is None:
                 break
+            at_most -= 1
             self._begin(receiver, work, now_us)
         else:
-            if lane.has_ready():
-                self._waiting.add(receiver)
+            if lane.has_ready(now_us):
+                slots.waiting.add(receiver)
         if not lane.complete and lane.needs_refill():
             self._refiller.refill(receiver)
         wake_us = lane.wake_at(now_us)
         if wake_us is not None:
             self._alarms.set(receiver, wake_us)
 
-    def _has_slot(self, receiver: Receiver) -> bool:
-        if receiver.suspect:
-            return len(self._slow) < self._config.max_slow
-        return len(self._fast) < self._config.max_in_flight
+    def _serve(self, slots: Slots) -> None:
+        """Give free slots to those who wait for one: in turn, one each."""
+        while slots.free and slots.waiting and not self.stopping:
+            receiver = slots.waiting.next()
+            if self._slots(receiver) is slots:
+                self._pump(receiver, at_most=1)
+            else:  # which kind it needs has changed since
+                self._pump(receiver)
+
+    def _slots(self, receiver: Receiver) -> Slots:
+        return self._slow if receiver.suspect else self._fast
 
     def _begin(self, receiver: Receiver, work: Work, now_us: int) -> None:
         work.started_us = now_us
         work.slow = receiver.suspect
-        (self._slow if work.slow else self._fast)[work.id] = work
+        (self._slow if work.slow else self._fast).held[work.id] = work
         if work.event is None:
             self._spawn(self._load(receiver, work))
         else:
@@ -250,13 +277,27 @@ class Dispatcher:
         project_id = receiver.subscription.project_id
         try:
             event = await self._refiller.load(project_id, work.event_id)
+        except Unavailable:
+            await asyncio.sleep(_RELOAD_S)
+            self._put_back(receiver, work)
+            return
         except Exception:
             _log.exception("load_failed")
             event = None
         if event is None:
             self._conclude_fault(receiver, work)
+        elif self.stopping or receiver.lane.paused:
+            self._put_back(receiver, work)
         else:
             self._send(receiver, work, event, self._clock.now_us())
+
+    def _put_back(self, receiver: Receiver, work: Work) -> None:
+        receiver.lane.put_back(work)
+        slots = self._free(work)
+        if receiver.ending is not None:
+            self._end(receiver)
+        self._pump(receiver)
+        self._serve(slots)
 
     # 3. Send.
 
@@ -267,7 +308,8 @@ class Dispatcher:
             )
         except Exception:
             _log.exception("send_failed")
-            self._conclude_fault(receiver, work)
+            # Later, as any other end of a try: concluding it starts the next one.
+            self._loop.call_soon(self._conclude_fault, receiver, work)
 
     # 4. Decide.
 
@@ -293,9 +335,7 @@ class Dispatcher:
         )
         self._settle(receiver, tried, transition)
 
-    def _decide(
-        self, receiver: Receiver, work: Work, outcome: Outcome, now_us: int
-    ) -> Transition:
+    def _decide(self, receiver: Receiver, work: Work, outcome: Outcome, now_us: int) -> Transition:
         schedule = receiver.subscription.retry_schedule_s
         return settle(
             work.attempts,
@@ -368,7 +408,7 @@ class Dispatcher:
                 )
         settlement.context = (receiver, tried.work)
         self._store.settle(settlement)
-        if receiver.lane.has_ready():
+        if receiver.lane.has_ready(tried.ended_us):
             self._pump(receiver)
 
     # 6. After the commit.
@@ -376,7 +416,7 @@ class Dispatcher:
     def _settled(self, settlement: Settlement) -> None:
         receiver, work = settlement.context
         lane: Lane = receiver.lane
-        self._free(work)
+        slots = self._free(work)
         if settlement.late or settlement.retry_at_us is None:
             lane.leave(work.id)
             self._unload(work)
@@ -387,8 +427,10 @@ class Dispatcher:
             due_us = settlement.retry_at_us
             if not lane.retry(work, due_us, now_us) or due_us > now_us + _KEEP_EVENT_US:
                 self._unload(work)
-        if self._waiting:
-            self._pump(self._waiting.next())
+        if receiver.ending is not None:
+            self._end(receiver)
+        if slots.waiting:
+            self._serve(slots)
         if not lane.is_quiet():
             self._pump(receiver)
 
@@ -400,10 +442,12 @@ class Dispatcher:
         else:
             self.given_up += 1
 
-    def _free(self, work: Work) -> None:
-        (self._slow if work.slow else self._fast).pop(work.id, None)
+    def _free(self, work: Work) -> Slots:
+        slots = self._slow if work.slow else self._fast
+        del slots.held[work.id]
         if self._landed is not None and not self.in_flight_count:
             self._landed.set()
+        return slots
 
     def _unload(self, work: Work) -> None:
         if work.event is not None:
@@ -427,9 +471,14 @@ class Dispatcher:
         if receiver is None:
             if subscription.disabled_by is not None:
                 self._upkeep.clear(subscription.project_id, subscription.id, ())
+            elif self._upkeep.is_clearing(subscription.id):
+                # Enabled again before all of what it was owed was ended: the rest is owed.
+                self._pump(self._receiver(subscription, empty=False))
             return
         address = self._sender.address(subscription, self._keys.get(subscription.id, ()))
         receiver.take(subscription, address)
+        if receiver.failing_since_us != subscription.failing_since_us:
+            self._upkeep.unsaved(receiver)
         if receiver.ending is not None:
             self._end(receiver)
         self._pump(receiver)
@@ -437,7 +486,7 @@ class Dispatcher:
     def subscription_deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Stop sending to a subscription, and cancel what it is owed."""
         self._keys.pop(subscription_id, None)
-        receiver = self._receivers.pop(subscription_id, None)
+        receiver = self._receivers.get(subscription_id)
         if receiver is None:
             self._upkeep.clear(project_id, subscription_id, ())
             return
@@ -445,10 +494,13 @@ class Dispatcher:
         self._end(receiver)
 
     def _end(self, receiver: Receiver) -> None:
+        """End what a disabled or deleted subscription is owed but for what is in flight."""
         for work in receiver.lane.forget():
             self._unload(work)
         subscription = receiver.subscription
         self._upkeep.clear(subscription.project_id, subscription.id, receiver.lane.known)
+        if not receiver.lane.known:
+            self._receivers.pop(subscription.id, None)
 
     # Once in a while.
 
@@ -457,19 +509,28 @@ class Dispatcher:
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
         before_us = self._clock.now_us() - SLOW_AFTER_US
         moved: list[Work] = []
-        for work in self._fast.values():  # by the time of their start
-            if work.started_us > before_us or len(self._slow) + len(moved) >= self._config.max_slow:
+        for work in self._fast.held.values():  # by the time of their start
+            if work.started_us > before_us or len(moved) >= self._slow.free:
                 break
             if work.call is not None:
                 moved.append(work)
         for work in moved:
-            del self._fast[work.id]
+            del self._fast.held[work.id]
             work.slow = True
-            self._slow[work.id] = work
-        for _ in moved:
-            if self._waiting:
-                self._pump(self._waiting.next())
+            self._slow.held[work.id] = work
+        self._serve(self._fast)
         self._upkeep.run_once()
+        if len(self._receivers) > self._config.lanes:
+            self._forget_idle()
+
+    def _forget_idle(self) -> None:
+        """Look at some of the lanes, those that were not looked at for the longest."""
+        for subscription_id, receiver in tuple(islice(self._receivers.items(), _SWEPT_LANES)):
+            del self._receivers[subscription_id]
+            known = self._router.find(receiver.subscription.project_id, subscription_id)
+            saved = known is not None and known.failing_since_us == receiver.failing_since_us
+            if not (saved and receiver.is_idle()):
+                self._receivers[subscription_id] = receiver
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)
@@ -491,11 +552,12 @@ class Dispatcher:
                 await asyncio.wait_for(self._landed.wait(), timeout_s)
             except TimeoutError:
                 await self._break_off()
+        await asyncio.gather(*self._tasks)
         await self._refiller.stop()
         await self._upkeep.stop()
 
     async def _break_off(self) -> None:
-        works = [*self._fast.values(), *self._slow.values()]
+        works = [*self._fast.held.values(), *self._slow.held.values()]
         _log.warning("drain_timed_out", broken_off=len(works))
         for work in works:
             if work.call is not None:

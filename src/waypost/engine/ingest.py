@@ -46,6 +46,9 @@ GREAT_FAN_OUT: Final = 500
 MAX_OWED_ROWS: Final = 5_000
 """So are the events of a request behind the one that brings its deliveries above this."""
 
+_ROUNDS_MAX: Final = 20
+"""A request whose routing is out of date so often in a row is refused."""
+
 Done = Callable[[list[Accepted] | WaypostError], None]
 
 
@@ -74,13 +77,14 @@ class IngestConfig(msgspec.Struct, frozen=True):
 class _Request:
     """One request on its way through the commit."""
 
-    __slots__ = ("done", "drafts", "matches", "principal")
+    __slots__ = ("done", "drafts", "matches", "principal", "rounds")
 
     def __init__(self, principal: Principal, drafts: Sequence[Draft], done: Done) -> None:
         self.principal = principal
         self.drafts = drafts
         self.done = done
         self.matches: list[tuple[Subscription, ...]] = []
+        self.rounds = 0
 
 
 class Ingest:
@@ -148,6 +152,7 @@ class Ingest:
         routes = self._router.routes(project_id)
         now_us = self._clock.now_us()
         request.matches = []
+        request.rounds += 1
         keyed = False
         entries = []
         rows = 0
@@ -197,7 +202,7 @@ class Ingest:
         outcome = acceptance.outcome
         if outcome is Outcome.COMMITTED:
             self._answer(request, acceptance)
-        elif outcome is Outcome.STALE:
+        elif outcome is Outcome.STALE and request.rounds < _ROUNDS_MAX:
             self._submit(request)
         elif outcome is Outcome.MISMATCH:
             error = IdempotencyMismatch()
@@ -206,7 +211,7 @@ class Ingest:
         elif isinstance(acceptance.error, WaypostError):
             request.done(acceptance.error)
         else:
-            _log.error("accept_failed", error=str(acceptance.error))
+            _log.error("accept_failed", outcome=outcome, error=str(acceptance.error))
             request.done(Unavailable())
 
     def _answer(self, request: _Request, acceptance: Acceptance) -> None:
@@ -223,7 +228,13 @@ class Ingest:
                     duplicate_of is not None,
                 )
             )
-        request.done(accepted)
+        try:
+            request.done(accepted)
+        finally:
+            # It is committed, whether or not the answer could be given.
+            self._hand_over(request, acceptance)
+
+    def _hand_over(self, request: _Request, acceptance: Acceptance) -> None:
         if any(entry.fan_out is not None for entry in acceptance.entries):
             self._fanned_out()
         for draft, entry, matches in zip(
@@ -236,9 +247,7 @@ class Ingest:
                     self._lanes.committed(subscription, row[1], row[5], event)
 
 
-def _fan_out(
-    project_id: Id, event_id: Id, matches: tuple[Subscription, ...]
-) -> tuple[object, ...]:
+def _fan_out(project_id: Id, event_id: Id, matches: tuple[Subscription, ...]) -> tuple[object, ...]:
     """Return the durable marker of deliveries that are too many for one commit."""
     return project_id, event_id, b"".join([s.id for s in matches]), 0
 

@@ -1,12 +1,9 @@
 """A receiver: what this process holds of one subscription that it sends for."""
 
-from collections import OrderedDict, deque
-
 import msgspec
 
 from waypost.engine.sender import Address
 from waypost.model.delivery import DeliveryState, Reason
-from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
 
@@ -22,9 +19,7 @@ class Ending(msgspec.Struct, frozen=True):
 DELETED = Ending(DeliveryState.CANCELLED, Reason.SUBSCRIPTION_DELETED, divert=False)
 
 _ENDINGS = {
-    DisabledBy.PERSON: Ending(
-        DeliveryState.CANCELLED, Reason.SUBSCRIPTION_DISABLED, divert=False
-    ),
+    DisabledBy.PERSON: Ending(DeliveryState.CANCELLED, Reason.SUBSCRIPTION_DISABLED, divert=False),
     DisabledBy.GONE: Ending(DeliveryState.FAILED, Reason.GONE, divert=True),
     DisabledBy.FAILING: Ending(DeliveryState.FAILED, Reason.SUBSCRIPTION_FAILING, divert=True),
 }
@@ -44,7 +39,7 @@ class Receiver:
         ending: set while the subscription is disabled or deleted: nothing is tried.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
         suspect: its last try ran into its deadline: it uses slow slots only.
-        queued: it waits for a free slot.
+        queued: it waits for a free slot, in the line of one of the two kinds.
         armed_us: when its timer goes off, UTC microseconds; None where none is set.
     """
 
@@ -65,14 +60,19 @@ class Receiver:
         self.queued = False
         self.suspect = False
         self.armed_us: int | None = None
+        self.ending: Ending | None = None
+        self.failing_since_us = subscription.failing_since_us
         self.take(subscription, address)
 
     def take(self, subscription: Subscription, address: Address) -> None:
         """Take the subscription's present settings."""
+        ending = ending_of(subscription)
+        if self.ending is not None and ending is None:
+            # Else what is known here is newer than what was saved of it.
+            self.failing_since_us = subscription.failing_since_us
         self.subscription = subscription
         self.address = address
-        self.ending = ending_of(subscription)
-        self.failing_since_us = subscription.failing_since_us
+        self.ending = ending
         self.lane.resize(subscription.concurrency)
         self.lane.paused = subscription.paused or self.ending is not None
 
@@ -81,29 +81,6 @@ class Receiver:
         self.ending = DELETED
         self.lane.paused = True
 
-
-class Waiting:
-    """Receivers that wait for a free slot: served in turn, projects first, then lanes."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._projects: OrderedDict[Id, deque[Receiver]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        """Tell whether anybody waits."""
-        return bool(self._projects)
-
-    def add(self, receiver: Receiver) -> None:
-        """Put a receiver at the end of its project's line; it may wait already."""
-        if not receiver.queued:
-            receiver.queued = True
-            self._projects.setdefault(receiver.subscription.project_id, deque()).append(receiver)
-
-    def next(self) -> Receiver:
-        """Take the receiver whose turn it is."""
-        project_id, line = self._projects.popitem(last=False)
-        receiver = line.popleft()
-        receiver.queued = False
-        if line:
-            self._projects[project_id] = line
-        return receiver
+    def is_idle(self) -> bool:
+        """Tell whether nothing would be lost by forgetting it, but for `failing_since_us`."""
+        return not self.suspect and not self.queued and self.lane.is_idle()

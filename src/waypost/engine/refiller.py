@@ -21,8 +21,8 @@ _log = structlog.get_logger(__name__)
 _AT_ONCE: Final = 3
 """Reads under way at once: one reader of the store's stays free for people."""
 
-_INLINE_MAX: Final = 64 * 1024
-"""Larger payloads are read when they are sent."""
+_INLINE_MAX: Final = 8 * 1024
+"""Larger payloads are read when they are sent: a refill reads a window of them at once."""
 
 _RETRY_S: Final = 1.0
 
@@ -92,9 +92,7 @@ class Refiller:
             for row in head.rows
         ]
         reached_end = head.cut_us is None or head.cut_us > now_us
-        entered = lane.end_refill(
-            works, now_us, reached_end=reached_end, next_due_us=head.cut_us
-        )
+        entered = lane.end_refill(works, now_us, reached_end=reached_end, next_due_us=head.cut_us)
         self._refilled(receiver, entered)
 
     async def _read(self, receiver: Receiver, limit: int) -> tuple[LaneHead, int]:

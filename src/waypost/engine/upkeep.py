@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
-from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -41,6 +40,7 @@ class Upkeep:
         self._unsaved: dict[Id, Receiver] = {}
         self._saved_us = 0
         self._clearing: dict[Id, Collection[Id]] = {}
+        self._once_more: set[Id] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def unsaved(self, receiver: Receiver) -> None:
@@ -105,35 +105,49 @@ class Upkeep:
             subscription_id: the subscription.
             sparing: deliveries in flight, which settle by themselves; looked at anew each time.
         """
-        running = subscription_id in self._clearing
-        self._clearing[subscription_id] = sparing
-        if not running:
+        if subscription_id in self._clearing:
+            # What is to be ended now may have come behind the part that is being read.
+            self._once_more.add(subscription_id)
+        else:
             self._spawn(self._clear(project_id, subscription_id))
+        self._clearing[subscription_id] = sparing
+
+    def is_clearing(self, subscription_id: Id) -> bool:
+        """Tell whether something that a subscription is owed may still have to be ended."""
+        return subscription_id in self._clearing
 
     async def _clear(self, project_id: Id, subscription_id: Id) -> None:
         try:
-            while await self._clear_chunk(project_id, subscription_id):
-                pass
+            while (
+                await self._clear_chunk(project_id, subscription_id)
+                or subscription_id in self._once_more
+            ):
+                self._once_more.discard(subscription_id)
         finally:
             del self._clearing[subscription_id]
 
     async def _clear_chunk(self, project_id: Id, subscription_id: Id) -> int:
-        ending = ending_of(self._router.find(project_id, subscription_id))
-        if ending is None:
-            return 0  # enabled again meanwhile: what is left stays owed
-        try:
-            return await self._store.write(
-                partial(
-                    queue.clear,
-                    project_id=project_id,
-                    subscription_id=subscription_id,
-                    state=ending.state,
-                    reason=ending.reason,
-                    divert=ending.divert,
-                    now_us=self._clock.now_us(),
-                    sparing=frozenset(self._clearing[subscription_id]),
-                )
+        now_us = self._clock.now_us()
+        sparing = frozenset(self._clearing[subscription_id])
+
+        def write(connection: Connection) -> int:
+            # As the transaction finds it: enabled again, what comes from now on is owed to it.
+            ending = ending_of(subscriptions.find(connection, project_id, subscription_id))
+            if ending is None:
+                return 0
+            return queue.clear(
+                connection,
+                project_id,
+                subscription_id,
+                state=ending.state,
+                reason=ending.reason,
+                divert=ending.divert,
+                now_us=now_us,
+                sparing=sparing,
             )
+
+        try:
+            return await self._store.write(write)
         except Exception:
             _log.exception("upkeep_clear_failed")
             await asyncio.sleep(_RETRY_S)

@@ -6,6 +6,7 @@ and sorts by it. Nothing else needs to store when a thing was made.
 """
 
 import re
+import struct
 from typing import Final
 
 from waypost.model.errors import NotFound
@@ -32,8 +33,9 @@ KINDS: Final = {
 }
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
-_VERSION_7: Final = 0x7000 << 64
+_VERSION_7: Final = 0x7000
 _VARIANT: Final = 0x2 << 62
+_PACK: Final = struct.Struct(">QQ").pack
 _CHANCE_BITS: Final = 62
 MAX_CHANCE: Final = (1 << _CHANCE_BITS) - 1
 FIRST: Final = b"\x00" * ID_BYTES
@@ -45,8 +47,7 @@ def make(at_us: int, chance: int) -> Id:
     millis, micros = divmod(at_us, 1000)
     # Rounded up, so that moment() gives back exactly the microsecond that went in.
     fraction = (micros * 4096 + 999) // 1000
-    value = (millis << 80) | _VERSION_7 | (fraction << 64) | _VARIANT | chance
-    return value.to_bytes(ID_BYTES, "big")
+    return _PACK((millis << 16) | _VERSION_7 | fraction, _VARIANT | chance)
 
 
 def moment(identifier: Id) -> int:
@@ -92,6 +93,9 @@ def attempt_of(delivery_id: Id, number: int, due_us: int) -> Id:
     """Return the id of try `number` (from 1) of a delivery that is due at `due_us`.
 
     It is a function of what the queue holds, so a try can be shown under its id before it starts.
+    The first try has the delivery's own.
     """
-    chance = (int.from_bytes(delivery_id, "big") + number) & MAX_CHANCE
+    if number == 1:
+        return delivery_id
+    chance = (int.from_bytes(delivery_id[8:], "big") + number) & MAX_CHANCE
     return make(due_us, chance)

@@ -97,29 +97,29 @@ class Access:
             if holder.principal.project_id == project_id:
                 holder.revoked = True
 
-    def authenticate(
-        self, authorization: bytes | None, project: bytes | None, scope: Scope
-    ) -> Principal:
-        """Tell who calls, once it is sure that they may.
+    def authenticate(self, authorization: bytes | None) -> Principal:
+        """Tell who calls, in the key's own project.
 
         Args:
             authorization: the value of the header of that name: `<key>` or `Bearer <key>`.
-            project: the value of the header `waypost-project`: an admin key may name any project,
-                another key only its own.
-            scope: what the call needs.
 
         Raises:
             NotAuthenticated: no key, or not a good one; in the words of lithic's API.
-            NotPermitted: the key lacks the scope.
-            NotFound: the project that is named is not there, or not the key's.
         """
-        holder = self._holder(authorization)
-        principal = holder.principal
-        if scope not in principal.scopes:
-            raise NotPermitted(f"The API key lacks the scope {scope.value}.")
-        if project is None:
-            return principal
-        return self._in_project(principal, project)
+        if not authorization:
+            raise NotAuthenticated(NO_KEY)
+        key = authorization
+        if key[:7].lower() == b"bearer ":
+            key = key[7:].strip()
+        if not key or b" " in key:
+            raise NotAuthenticated(BAD_FORM)
+        holder = self._by_digest.get(digest(key))
+        if holder is None:
+            raise NotAuthenticated(UNKNOWN_KEY)
+        expires = holder.expires_at_us
+        if holder.revoked or (expires is not None and expires <= self._clock.now_us()):
+            raise NotAuthenticated(INACTIVE_KEY)
+        return holder.principal
 
     def spend(self, principal: Principal, *, reads: bool) -> int:
         """Count one request against the key's allowance; return how many are left.
@@ -139,23 +139,23 @@ class Access:
             raise TooManyRequests(retry_after_s=spent.wait_s)
         return spent.remaining
 
-    def _holder(self, authorization: bytes | None) -> _Holder:
-        if not authorization:
-            raise NotAuthenticated(NO_KEY)
-        key = authorization
-        if key[:7].lower() == b"bearer ":
-            key = key[7:].strip()
-        if not key or b" " in key:
-            raise NotAuthenticated(BAD_FORM)
-        holder = self._by_digest.get(digest(key))
-        if holder is None:
-            raise NotAuthenticated(UNKNOWN_KEY)
-        expires = holder.expires_at_us
-        if holder.revoked or (expires is not None and expires <= self._clock.now_us()):
-            raise NotAuthenticated(INACTIVE_KEY)
-        return holder
+    def authorize(self, principal: Principal, scope: Scope, project: bytes | None) -> Principal:
+        """Make sure that a caller may do what it asks for; return it in the project it names.
 
-    def _in_project(self, principal: Principal, project: bytes) -> Principal:
+        Args:
+            principal: who calls.
+            scope: what the call needs.
+            project: the value of the header `waypost-project`: an admin key may name any project,
+                another key only its own.
+
+        Raises:
+            NotPermitted: the key lacks the scope.
+            NotFound: the project that is named is not there, or not the key's.
+        """
+        if scope not in principal.scopes:
+            raise NotPermitted(f"The API key lacks the scope {scope.value}.")
+        if project is None:
+            return principal
         named = ids.read(ids.PROJECT, project.decode("latin-1"))
         if named == principal.project_id:
             return principal

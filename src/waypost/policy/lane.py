@@ -11,6 +11,9 @@ delivery from entering twice or not at all:
 * what was committed meanwhile and could not be taken marks the lane `dirty`: the database holds
   more than the refill can have seen, so another refill follows.
 
+A refill that began before the lane was told to forget is dropped: what it read may have been
+cancelled since.
+
 Work that is due later may fill half of the window: however much fails, there is room for what can
 be tried now.
 
@@ -117,6 +120,7 @@ class Lane:
         "_next_due_us",
         "_ready",
         "_settled",
+        "_stale",
         "_turn",
         "_window",
         "complete",
@@ -149,6 +153,7 @@ class Lane:
         self._ready: tuple[deque[Work], deque[Work], deque[Work]] = (deque(), deque(), deque())
         self._later: list[tuple[int, bytes, Work]] = []
         self._settled: set[bytes] = set()
+        self._stale = False
         self._next_due_us: int | None = None
         self._turn = 0
         self._failures = 0
@@ -164,7 +169,7 @@ class Lane:
         """
         if work.id in self.known:
             # A refill saw the commit before the news of it came here.
-            return True
+            return False
         if not self.complete or self.refilling or len(self.known) >= self._window:
             self.complete = False
             self.dirty = True
@@ -224,6 +229,7 @@ class Lane:
         """
         self.refilling = True
         self.dirty = False
+        self._stale = False
         self._settled.clear()
         self._next_due_us = None
         return self._window + len(self.known)
@@ -248,6 +254,9 @@ class Lane:
             Those of `found` that entered.
         """
         self.refilling = False
+        if self._stale:
+            self.complete = False
+            return []
         if next_due_us is not None:
             self._soonest(next_due_us)
         entered: list[Work] = []
@@ -276,17 +285,15 @@ class Lane:
 
     def pop(self, now_us: int) -> Work | None:
         """Start the next delivery that may start now; None where none may."""
-        if self.paused or self.in_flight >= self.limit:
+        if self.paused:
             return None
         if self._held_until_us:
             if now_us < self._held_until_us:
                 return None
             self._held_until_us = 0
-        if self._later or self._next_due_us is not None:
-            self._ripen(now_us)
-        ready = self._ready
-        if not (ready[0] or ready[1] or ready[2]):
+        if not self.has_ready(now_us):
             return None
+        ready = self._ready
         self._turn = (self._turn + 1) & 7
         for kind in TURNS[self._turn]:
             if ready[kind]:
@@ -301,6 +308,12 @@ class Lane:
         if self._next_due_us is not None and self._next_due_us <= now_us:
             self._next_due_us = None
             self.complete = False
+
+    def put_back(self, work: Work) -> None:
+        """A start came to nothing: the work waits again, before all others of its class."""
+        self.in_flight -= 1
+        work.started_us = 0
+        self._ready[work.kind].appendleft(work)
 
     def landed(self) -> None:
         """A try has ended; it is being settled. Its place may be taken."""
@@ -351,6 +364,7 @@ class Lane:
             ready.clear()
         self._later.clear()
         self._next_due_us = None
+        self._stale = self.refilling
         self.complete = False
         return dropped
 
@@ -379,13 +393,18 @@ class Lane:
 
     # When to look again.
 
-    def has_ready(self) -> bool:
-        """Tell whether something could start now but for the limits of the process."""
+    def has_ready(self, now_us: int) -> bool:
+        """Tell whether something could start now but for a pause and the process's limits."""
+        if self._later or self._next_due_us is not None:
+            self._ripen(now_us)
         ready = self._ready
         return bool(ready[0] or ready[1] or ready[2]) and self.in_flight < self.limit
 
     def wake_at(self, now_us: int) -> int | None:
-        """Return when something may become startable by time alone; None where nothing will."""
+        """Return when something may become startable by time alone; None where nothing will.
+
+        Call it after `pop` or `has_ready` of the same moment: then the answer is later than that.
+        """
         if self.paused:
             return None
         if self._held_until_us > now_us:

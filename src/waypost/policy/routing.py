@@ -1,9 +1,8 @@
 """Routing: which subscriptions of a project want an event. Compiled once, matched many times."""
 
-from collections.abc import Iterator
 from typing import Final
 
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import DisabledBy, Subscription
 
 _CACHE_MAX: Final = 10_000
 ALL: Final = "*"
@@ -24,15 +23,11 @@ class Routes:
         self._buckets: dict[str, dict[bytes, Subscription]] = {}
         self._cache: dict[str, tuple[Subscription, ...]] = {}
 
-    def __iter__(self) -> Iterator[Subscription]:
-        """Return every subscription, enabled or not."""
-        return iter(self._by_id.values())
-
     def put(self, subscription: Subscription) -> None:
         """Add a subscription, or take its new settings."""
         self.drop(subscription.id)
         self._by_id[subscription.id] = subscription
-        if subscription.disabled_by is None:
+        if _is_owed(subscription):
             for key in _keys(subscription):
                 self._buckets.setdefault(key, {})[subscription.id] = subscription
 
@@ -51,7 +46,7 @@ class Routes:
         return self._by_id.get(subscription_id)
 
     def match(self, event_type: str, owner: str | None) -> tuple[Subscription, ...]:
-        """Return the enabled subscriptions that want an event of this type and owner."""
+        """Return the subscriptions that are owed an event of this type and owner."""
         matched = self._cache.get(event_type)
         if matched is None:
             matched = self._look_up(event_type)
@@ -63,9 +58,9 @@ class Routes:
         return matched
 
     def aimed(self, targets: tuple[bytes, ...]) -> tuple[Subscription, ...]:
-        """Return the enabled ones of the subscriptions that an event names as its targets."""
+        """Return those of the subscriptions that an event names as its targets that are owed it."""
         found = (self._by_id.get(target) for target in dict.fromkeys(targets))
-        return tuple(s for s in found if s is not None and s.disabled_by is None)
+        return tuple(s for s in found if s is not None and _is_owed(s))
 
     def _look_up(self, event_type: str) -> tuple[Subscription, ...]:
         matched: dict[bytes, Subscription] = {}
@@ -82,6 +77,11 @@ def wants(subscription: Subscription, event_type: str, owner: str | None) -> boo
     if subscription.owner is not None and subscription.owner != owner:
         return False
     return not set(_keys(subscription)).isdisjoint(_keys_of_type(event_type))
+
+
+def _is_owed(subscription: Subscription) -> bool:
+    """Tell whether what comes is owed: what comes while it is disabled by itself is diverted."""
+    return subscription.disabled_by is not DisabledBy.PERSON
 
 
 def _keys(subscription: Subscription) -> tuple[str, ...]:

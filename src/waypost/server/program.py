@@ -103,13 +103,13 @@ class Server:
         await self._listen(self._app, listening, self._front)
         self.url = f"http://{self._config.listen.at(listening.getsockname()[1])}"
         self._state = None
-        if self._prepared.unclean:
-            self._inspection.start()
         # What was made so far lives as long as the process: the collector need not look at it.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         _log.info("server_started", url=self.url, version=__version__, pid=os.getpid())
+        if self._prepared.unclean:
+            self._inspection.start()
 
     async def stop(self) -> None:
         """Answer what has come, settle what is in flight, and close the database."""

@@ -74,7 +74,7 @@ class Committer:
         self._sleeping = False
         self._wake = threading.Semaphore(0)
         self._stopping = False
-        self._failed: Exception | None = None
+        self._ended: Unavailable | None = None
         self._thread = threading.Thread(target=self._run, name="waypost-writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pages = 0
@@ -91,7 +91,10 @@ class Committer:
         self._thread.start()
 
     def submit(self, change: Change) -> None:
-        """Hand a change over; its `done` is called on the loop after the commit."""
+        """Hand a change over; its `done` is called on the loop after the commit.
+
+        Once the committer has ended it is refused; a settlement has no answer then.
+        """
         if type(change) is Acceptance:
             self.waiting += len(change.entries)
         self._inbox.append(change)
@@ -100,6 +103,8 @@ class Committer:
             self._flush_due = True
             assert self._loop is not None  # noqa: S101 - started
             self._loop.call_soon(self._flush)
+        if self._ended is not None:
+            self._refuse_all(self._ended)
 
     async def stop(self) -> None:
         """Commit everything that was handed over, then end the thread and close the connection."""
@@ -117,6 +122,7 @@ class Committer:
     # Below: the writer's thread.
 
     def _run(self) -> None:
+        batch: list[Change] = []
         try:
             while not (self._stopping and not self._inbox):
                 batch = self._take()
@@ -125,11 +131,27 @@ class Committer:
                     self._maybe_checkpoint()
         except Exception as error:
             _log.exception("committer_failed")
-            self._failed = error
+            self._end_with(Unavailable("the database failed"), batch)
             self._on_fatal(error)
-        finally:
+        else:
             self._checkpoint("TRUNCATE")
-            self._connection.close()
+            self._end_with(Unavailable("the database is closed"), [])
+        self._connection.close()
+        self._connection.engine.dispose()
+
+    def _end_with(self, error: Unavailable, unanswered: list[Change]) -> None:
+        """Commit nothing any more: whoever waits, or comes later, is told so."""
+        self._fail(unanswered, error)
+        self._ended = error
+        self._refuse_all(error)
+
+    def _refuse_all(self, error: Unavailable) -> None:
+        while self._inbox:
+            try:
+                change = self._inbox.popleft()
+            except IndexError:  # the other thread was faster
+                return
+            self._fail([change], error)
 
     def _take(self) -> list[Change]:
         """Return everything that waits, up to the row limit; sleep where nothing does."""
@@ -154,28 +176,32 @@ class Committer:
     def _commit(self, batch: list[Change]) -> None:
         try:
             self._transaction(batch)
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is: a value may be refused before it is written
             self._roll_back()
             if _is_fatal(error):
-                self._fail(batch, Unavailable("the database failed"))
                 raise
             _log.warning("commit_failed", changes=len(batch), error=str(error))
             self._commit_one_by_one(batch)
-            return
-        self._answer(batch)
+        else:
+            self._answer(batch)
 
     def _commit_one_by_one(self, batch: list[Change]) -> None:
-        """After a failure: each change in its own transaction, so that a bad one fails alone."""
-        for change in batch:
+        """After a failure: each change in its own transaction, so that a bad one fails alone.
+
+        What is answered is taken out of the batch.
+        """
+        while batch:
+            change = batch[0]
             try:
                 self._transaction([change])
-            except sqlite3.Error as error:
+            except Exception as error:
                 self._roll_back()
                 if _is_fatal(error):
                     raise
                 self._refuse(change, error)
             else:
                 self._answer([change])
+            del batch[0]
 
     def _transaction(self, batch: list[Change]) -> None:
         cursor = self._cursor
@@ -202,10 +228,14 @@ class Committer:
         cursor = self._cursor
         routing = self._connection.info.setdefault("routing", {})
         routing.clear()
+        write.error = None
         cursor.execute("SAVEPOINT change")
         try:
             write.result = write.fn(self._connection)
         except Exception as error:  # noqa: BLE001 - raised again to whoever asked for the change
+            cause = getattr(error, "orig", None) or error
+            if _is_full(cause) or _is_fatal(cause):
+                raise cause from error
             cursor.execute("ROLLBACK TO change")
             write.error = error
         else:
@@ -226,14 +256,14 @@ class Committer:
             # The loop is closed: nobody is left to be told. What was committed stays so.
             _log.info("answers_dropped", changes=len(batch))
 
-    def _refuse(self, change: Change, error: sqlite3.Error) -> None:
+    def _refuse(self, change: Change, error: Exception) -> None:
         _log.error("change_refused", error=str(error), change=type(change).__name__)
         if type(change) is Settlement:
             # Owed until it is settled: tried again, however long it takes.
             assert self._loop is not None  # noqa: S101 - started
             self._loop.call_soon_threadsafe(self._loop.call_later, _RETRY_S, self.submit, change)
             return
-        self._fail([change], StorageFull() if _is_full(error) else Unavailable(str(error)))
+        self._fail([change], StorageFull() if _is_full(error) else Unavailable())
 
     def _fail(self, batch: list[Change], error: Exception) -> None:
         answered: list[Change] = []
@@ -279,11 +309,11 @@ def _bytes_of(acceptances: list[Acceptance]) -> int:
     return sum(len(e.row[3]) + 600 for a in acceptances for e in a.entries)
 
 
-def _is_full(error: sqlite3.Error) -> bool:
+def _is_full(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
-def _is_fatal(error: sqlite3.Error) -> bool:
+def _is_fatal(error: BaseException) -> bool:
     """After a failed write or sync nobody knows what the disk holds: only a restart can tell."""
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

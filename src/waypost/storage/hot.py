@@ -140,7 +140,8 @@ class _Claims:
             if not same:
                 acceptance.outcome = Outcome.MISMATCH
                 acceptance.at_index = index
-                self.receipts.append(receipt)
+                if name not in fresh:  # else it repeats an event that is refused along with it
+                    self.receipts.append(receipt)
                 return False
             entry.duplicate_of = held[0]
             receipts.append(receipt)

@@ -51,7 +51,7 @@ def prepare(database: Path, socket: Path, secret_key: bytes | None, entropy: Ent
     lock = InstanceLock.acquire(database, socket)
     try:
         unclean = _has_log(database)
-        with open_writer(database) as connection:
+        with open_apart(database) as connection:
             migrate(connection)
             key = secret_key or key_file.read(database) or _make_key(connection, database, entropy)
             key_file.confirm(connection, key)
@@ -62,16 +62,17 @@ def prepare(database: Path, socket: Path, secret_key: bytes | None, entropy: Ent
 
 
 @contextmanager
-def open_writer(database: Path) -> Iterator[Connection]:
-    """Have a database open for changes outside the store.
+def open_apart(database: Path, *, read_only: bool = False) -> Iterator[Connection]:
+    """Have a database open outside the store.
 
     Raises:
         ConfigInvalid: it can't be opened, or is no database.
     """
-    # Others may read the database only through Waypost: it holds what customers sent.
-    os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    if not read_only:
+        # It holds what customers sent: others are to read it through Waypost alone.
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
     try:
-        connection = connect(database)
+        connection = connect(database, read_only=read_only)
     except DBAPIError as error:
         raise ConfigInvalid(f"the database {database} can't be opened: {error.orig}") from error
     try:

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    case,
     exists,
     func,
     or_,
@@ -281,12 +280,10 @@ def _are(replay: Replay, event_ids: Collection[Id]) -> tuple[ColumnElement[bool]
 
 def _has_delivery(replay: Replay, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition of an event that it has such a final delivery to the subscription."""
-    # A plain comparison would offer the index by subscription, which may hold millions of rows.
-    for_it = case((deliveries.c.subscription_id == replay.subscription_id, 1), else_=0)
     return exists().where(
         deliveries.c.project_id == events.c.project_id,
         deliveries.c.event_id == events.c.id,
-        for_it == 1,
+        deliveries.c.subscription_id == replay.subscription_id,
         *conditions,
     )
 

@@ -71,6 +71,7 @@ class Store:
         self._on_fatal = on_fatal
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="waypost-reader")
         self._local = threading.local()
+        self._opened: list[Connection] = []
         self._reading = 0
         self._committer: Committer | None = None
 
@@ -90,10 +91,13 @@ class Store:
 
     async def close(self) -> None:
         """Commit what was handed over, move the log into the database and close."""
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in self._opened:
+            connection.close()
+            connection.engine.dispose()
         if self._committer is not None:
             await self._committer.stop()
             self._committer = None
-        self._readers.shutdown(wait=True)
 
     def accept(self, acceptance: Acceptance) -> None:
         """Hand over the events of one request."""
@@ -113,13 +117,16 @@ class Store:
 
         Raises:
             Unavailable: the transaction could not be committed; nothing of it holds.
-            Exception: what `fn` raised; nothing of it holds.
+            Exception: what `fn` raised; nothing of it holds. What `after` raised; it holds.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def done(write: Write) -> None:
             if write.error is None and after is not None:
-                after(write.result)
+                try:
+                    after(write.result)
+                except Exception as error:  # noqa: BLE001 - raised again to whoever waits
+                    write.error = error
             if future.cancelled():
                 return
             if write.error is None:
@@ -148,6 +155,7 @@ class Store:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = connect(self.path, read_only=True)
+            self._opened.append(connection)
         raw: Any = connection.connection.driver_connection
         raw.execute("BEGIN")
         try:

@@ -71,7 +71,7 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         """Take what uvicorn hands to every connection."""
         super().__init__(config, server_state, app_state, _loop)
-        self.access_log = False
+        self.url = b""
         self.limits = self.front.limits
         self.peer: str | None = None
         self.unanswered: deque[FastTurn | AsgiTurn] = deque()
@@ -302,8 +302,6 @@ class HttpProtocol(HttpToolsProtocol):
         """The application has answered the first turn."""
         self.server_state.total_requests += 1
         self.unanswered.popleft()
-        if self.phase == BETWEEN:
-            self.since = self.front.connections.now
         self.advance()
 
     def advance(self) -> None:
@@ -319,7 +317,8 @@ class HttpProtocol(HttpToolsProtocol):
             # An idle connection holds no body.
             if type(self.turn) is FastTurn:
                 self.turn = None
-            self.since = self.front.connections.now
+            if self.phase == BETWEEN:
+                self.since = self.front.connections.now
         self._resume_reading()
 
     def _answer(self, first: FastTurn | AsgiTurn) -> bool:
@@ -364,7 +363,6 @@ class HttpProtocol(HttpToolsProtocol):
             flow.read_paused
             and not flow.write_paused
             and len(self.unanswered) < self.limits.pipelined
-            and not self.transport.is_closing()
         ):
             flow.resume_reading()
 
@@ -380,13 +378,12 @@ class HttpProtocol(HttpToolsProtocol):
         if turn is not None:
             self.unanswered.pop()
             turn.abandon()
-        target = self.url if self.phase in {HEAD, BODY} else b""
         refusal = FastTurn(self, None, [], self.front.budget, 0, keep_alive=False, may_start=True)
         refusal.handed_over = True
         self.phase = BETWEEN
         self.turn = refusal
         self.unanswered.append(refusal)
-        body = self.front.refusal(target, refused.status, refused.message)
+        body = self.front.refusal(self.url, refused.status, refused.message)
         refusal.respond(refused.status, body, refused.headers)
 
     def part(self) -> None:
@@ -435,7 +432,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if not is_overdue(phase, now - self.since, self.received, limits):
             return
-        if phase == BODY or (phase == HEAD and self.url):
+        if phase in {HEAD, BODY}:
             self.refuse(Refused(408, "The request did not arrive in time"))
         elif phase == PARTING:
             self.transport.abort()

@@ -219,7 +219,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
     made = await at.made(**settings)
     assert {name: made[name] for name in settings} == settings
     bare = await at.made()
-    expected = {
+    expected: dict[str, Any] = {
         "description": "",
         "event_types": None,
         "disabled": False,

@@ -113,7 +113,7 @@ class Server:
 
     ``/echo`` answers with the body and two headers, ``/hold`` when the test says so (`held`),
     ``/fail`` fails, ``/fail-late`` fails after it has answered; ``/plain``, ``/read``, ``/stream``,
-    ``/flood`` and ``/broken`` are ordinary ASGI endpoints.
+    ``/flood``, ``/breaks`` and ``/broken`` are ordinary ASGI endpoints.
     """
 
     def __init__(self, way: str, limits: HttpLimits) -> None:
@@ -146,6 +146,7 @@ class Server:
                 Route("/read", self.read, methods=["POST"]),
                 Route("/stream", self.stream),
                 Route("/flood", self.flood),
+                Route("/breaks", self.breaks),
                 Route("/broken", self.broken),
             ],
             exception_handlers=exception_handlers(surfaces),
@@ -197,6 +198,14 @@ class Server:
         async def parts() -> AsyncIterator[bytes]:
             yield b"begun"
             await self.gate.wait()
+
+        return StreamingResponse(parts())
+
+    async def breaks(self, request: Request) -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"begun"
+            await self.gate.wait()
+            await self.broken(request)
 
         return StreamingResponse(parts())
 

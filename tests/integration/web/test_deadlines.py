@@ -106,17 +106,48 @@ async def test_a_request_may_be_served_for_long(start: Start, way: str) -> None:
     server.pass_time(3_600)
     server.held[0].respond(200, b"{}")
     assert (await client.reply()).status == 200
+    server.pass_time(76.0)
+    assert (await client.ask(post("/echo"))).status == 202
 
 
 async def test_the_server_does_not_blame_others_for_its_own_slowness(start: Start) -> None:
     server = await start()
     client = await server.connect()
     size = 2_000_000
-    client.send(head("/read", f"Content-Length: {size}"), b"x" * size)
+    client.send(head("/read", f"Content-Length: {size}"), b"x" * (size - 1))
     await until(lambda: server.connections and server.connection.flow.read_paused)
     server.pass_time(3_600)
     server.gate.set()
+    await until(
+        lambda: server.connection.received == size - 1 and not server.connection.flow.read_paused
+    )
+    server.pass_time(1)
+    client.send(b"x")
     assert (await client.reply()).body == b"%d" % size
+
+
+async def test_an_answer_may_come_before_the_body(start: Start) -> None:
+    server = await start()
+    client = await server.connect()
+    reply = await client.ask(head("/plain", "Transfer-Encoding: chunked"), b"1\r\nx\r\n")
+    assert reply.status == 405
+    server.pass_time(4)
+    client.send(b"1\r\ny\r\n0\r\n\r\n")
+    await until(lambda: server.connection.phase == BETWEEN)
+    server.pass_time(74)
+    assert (await client.ask(post("/echo", b"next"))).body == b"next"
+
+
+async def test_a_body_that_comes_too_slowly_after_its_answer_is_cut_off(start: Start) -> None:
+    server = await start()
+    client = await server.connect()
+    client.send(head("/plain", "Content-Length: 2", method="GET"), b"x")
+    await until(lambda: server.connections and server.connection.phase == BODY)
+    server.pass_time(4)
+    server.gate.set()
+    assert (await client.reply()).body == b"plain"
+    server.pass_time(2.1)
+    assert await client.rest() == b""
 
 
 async def test_who_does_not_read_is_cut_off(start: Start) -> None:
@@ -220,6 +251,19 @@ async def test_the_memory_for_bodies_is_bounded(start: Start, way: str, chunked:
     server.held[0].respond(200, b"{}")
     await first.reply()
     assert (await third.ask(post("/echo", b"x" * 50_000))).status == 202
+
+
+async def test_any_body_is_bounded(start: Start) -> None:
+    server = await start(body_bytes=100_000)
+    server.gate.set()
+    client = await server.connect()
+    chunk = b"c350\r\n%b\r\n" % (b"x" * 50_000)
+    client.send(head("/read", "Transfer-Encoding: chunked"), chunk, chunk, b"0\r\n\r\n")
+    assert (await client.reply()).body == b"100000"
+    client.send(head("/read", "Transfer-Encoding: chunked"), chunk, chunk, b"1\r\n")
+    reply = await client.ask(b"x\r\n")
+    assert (reply.status, reply.headers["connection"]) == (413, "close")
+    assert await client.rest() == b""
 
 
 async def test_requests_that_wait_are_not_free(start: Start) -> None:

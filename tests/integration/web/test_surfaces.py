@@ -1,5 +1,6 @@
 """What ordinary endpoints answer through the whole stack."""
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.web.conftest import Start
@@ -31,7 +32,7 @@ async def test_an_unexpected_error_is_logged_under_its_id(start: Start) -> None:
     assert entry["exc_info"] is True
 
 
-async def test_an_application_that_breaks_off_ends_the_connection(start: Start) -> None:
+async def test_draining_waits_for_a_stream(start: Start) -> None:
     server = await start()
     client = await server.connect()
     client.send(head("/stream", method="GET"))
@@ -39,6 +40,25 @@ async def test_an_application_that_breaks_off_ends_the_connection(start: Start) 
     server.drain()
     server.gate.set()
     assert await client.rest() == b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_an_application_that_breaks_off_ends_the_connection(start: Start, gone: bool) -> None:
+    server = await start()
+    client = await server.connect()
+    # The body never comes, so that the connection is one that would linger.
+    client.send(head("/breaks", "Content-Length: 1", method="GET"))
+    await client.reader.readuntil(b"begun\r\n")
+    with capture_logs() as log:
+        if gone:
+            client.reset()
+            await until(lambda: not server.connections)
+        server.gate.set()
+        if not gone:
+            assert await client.rest() == b""
+        await until(lambda: not server.uvicorn.server_state.tasks)
+    # Who has gone may be noticed first, and then nothing fails.
+    assert log or gone
 
 
 async def test_a_client_that_leaves_ends_the_request(start: Start) -> None:

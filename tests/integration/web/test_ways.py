@@ -140,6 +140,16 @@ async def test_fast_and_ordinary_requests_take_turns(start: Start) -> None:
     assert (await client.reply()).body == b"plain"
 
 
+async def test_a_turn_may_come_before_the_body(start: Start) -> None:
+    server = await start("fast")
+    client = await server.connect()
+    client.send(head("/plain", method="GET"), post("/echo", b"late")[:-2])
+    await until(lambda: server.connections and server.connection.received == 2)
+    server.gate.set()
+    assert (await client.reply()).body == b"plain"
+    assert (await client.ask(b"te")).body == b"late"
+
+
 async def test_a_failing_handler_is_a_500(start: Start, way: str) -> None:
     server = await start(way)
     client = await server.connect()
@@ -309,9 +319,13 @@ async def test_who_asks_for_a_close_gets_it(start: Start, way: str, version: str
 async def test_an_old_client_is_not_kept(start: Start, way: str) -> None:
     server = await start(way)
     client = await server.connect()
-    client.send(b"POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx")
+    request = b"POST /hold HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx"
+    client.send(request, request)
+    await until(lambda: server.held)
+    server.held[0].respond(200, b"{}")
     assert (await client.reply()).headers["connection"] == "close"
     assert await client.rest() == b""
+    assert len(server.held) == 1
 
 
 async def test_a_client_that_resets_is_forgotten(start: Start, way: str) -> None:
@@ -349,6 +363,29 @@ async def test_a_client_may_close_its_half_first(start: Start) -> None:
     server.held[0].respond(200, b"1")
     assert (await client.reply()).body == b"1"
     assert (await client.reply()).headers["connection"] == "close"
+    assert await client.rest() == b""
+
+
+async def test_a_client_may_close_its_half_before_a_refusal(start: Start) -> None:
+    server = await start("fast")
+    client = await server.connect()
+    client.send(post("/hold"), b"hello?\r\n\r\n")
+    client.writer.write_eof()
+    await until(lambda: server.held and server.connection.half_closed)
+    server.held[0].respond(200, b"1")
+    assert (await client.reply()).body == b"1"
+    assert (await client.reply()).status == 400
+    assert await client.rest() == b""
+    await until(lambda: not server.connections)
+
+
+async def test_a_paused_connection_is_closed(start: Start) -> None:
+    server = await start("fast", pipelined=1)
+    client = await server.connect()
+    client.send(post("/hold", b"", "Connection: close"))
+    await until(lambda: server.held and server.connection.flow.read_paused)
+    server.held[0].respond(200, b"1")
+    assert (await client.reply()).body == b"1"
     assert await client.rest() == b""
 
 

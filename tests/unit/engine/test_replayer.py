@@ -1,7 +1,7 @@
 """Jobs are done step by step, and a step happens whole or not at all."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from waypost.model.event import Attributes
 from waypost.model.ids import Id
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.storage import replays, schema, subscriptions
+from waypost.storage import queue, replays, schema, subscriptions
 from waypost.storage.store import Store
 
 
@@ -49,10 +49,10 @@ class Desk:
 
     async def queued(self) -> list[tuple[Id, Id, int]]:
         def read(connection: Connection) -> list[tuple[Id, Id, int]]:
-            queue = schema.queue
+            table = schema.queue
             rows = connection.execute(
-                select(queue.c.event_id, queue.c.subscription_id, queue.c["class"]).order_by(
-                    queue.c.id
+                select(table.c.event_id, table.c.subscription_id, table.c["class"]).order_by(
+                    table.c.id
                 )
             )
             return [(row[0], row[1], row[2]) for row in rows]
@@ -201,32 +201,61 @@ async def test_a_job_of_a_subscription_that_is_no_more_is_cancelled(
         assert len(await desk.queued()) == 2
 
 
+async def between(
+    desk: Desk, patch: pytest.MonkeyPatch, change: Callable[[Connection], object]
+) -> None:
+    """Do a step, and have a change committed between what it reads and what it writes."""
+    read = replays.read_slice
+    loop, looked = asyncio.get_running_loop(), asyncio.Event()
+
+    def look(connection: Connection, replay: Replay) -> replays.Slice:
+        part = read(connection, replay)
+        loop.call_soon_threadsafe(looked.set)
+        return part
+
+    with patch.context() as patched:
+        patched.setattr(replays, "read_slice", look)
+        step = asyncio.create_task(desk.replayer.run_once())
+        # Woken before the step is, so the change is handed over before the step's own write.
+        await looked.wait()
+        await desk.store.write(change)
+        assert await step
+
+
 async def test_a_filter_that_changes_during_a_step_is_obeyed(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = records.subscription()
     records.event("a")
     kept = records.event("b")
+    narrowed = Subscription(one.project_id, one.id, one.url, event_types=("b",))
     async with database.opened(at(tmp_path)) as store:
         desk = Desk(records, store)
         await desk.start(ReplayKind.MISSING, one)
-        read = replays.read_slice
-        narrowed = Subscription(one.project_id, one.id, one.url, event_types=("b",))
-
-        def narrow(connection: Connection, replay: Replay) -> replays.Slice:
-            part = read(connection, replay)
-            loop.call_soon_threadsafe(changed.set)
-            return part
-
-        loop, changed = asyncio.get_running_loop(), asyncio.Event()
-        monkeypatch.setattr(replays, "read_slice", narrow)
-        step = asyncio.create_task(desk.replayer.run_once())
-        # Handed over before the step's own write, so it is committed before it.
-        await changed.wait()
-        await store.write(lambda c: subscriptions.update(c, narrowed))
-        assert await step
+        await between(desk, monkeypatch, lambda c: subscriptions.update(c, narrowed))
         await desk.finish()
         assert [owed[0] for owed in await desk.queued()] == [kept]
+
+
+@pytest.mark.parametrize("kind", list(ReplayKind))
+async def test_what_is_owed_during_a_step_is_not_owed_twice(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ReplayKind
+) -> None:
+    one = records.subscription()
+    events = [records.event() for _ in range(2)]
+    if kind is ReplayKind.RECOVER:
+        for event_id in events:
+            records.ended(event_id, one, DeliveryState.FAILED)
+    delivery_id, now_us = records.ids.next_at()
+    place = (one.project_id, delivery_id, events[0], one.id)
+    resent = Owed(*place, DeliveryClass.REPLAY, now_us)
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        replay = await desk.start(kind, one)
+        await between(desk, monkeypatch, lambda c: queue.insert(c, [resent]))
+        await desk.finish()
+        assert [owed[0] for owed in await desk.queued()] == events
+        assert (await desk.look(replay)).owed == 1
 
 
 async def test_jobs_take_turns(

@@ -50,6 +50,7 @@ def test_what_could_break_a_header_is_none(text: str) -> None:
         ("application/cloudevents+json ; a=b", True),
         ("application/xml", False),
         ("application/jsonl", False),
+        ("application/notjson", False),
         ("text/plain; format=x/json", False),
     ],
 )

@@ -201,7 +201,7 @@ def test_only_what_is_too_deep_is_refused() -> None:
     assert refusal.value.details == (("payload", "must not be nested deeper than 64"),)
 
 
-@pytest.mark.parametrize("text", [b"[" * 200_000, b'{"a":' * 100_000, b"[" * 9000 + b"]" * 9000])
+@pytest.mark.parametrize("text", [b"[" * 200_000, b'{"a":' * 100_000])
 def test_no_depth_exhausts_the_stack(text: bytes) -> None:
     with pytest.raises(InvalidInput, match=re.escape("nested deeper")):
         read(text)

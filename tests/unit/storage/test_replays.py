@@ -294,9 +294,9 @@ def plans_of(records: Records, act: Callable[[], object]) -> list[str]:
     cursor = records.connection.connection.cursor()
     plans = []
     for statement, values in seen:
-        values = values[0] if isinstance(values, list) else values
-        cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
-        plans += [row[3] for row in cursor.fetchall()]
+        row = values[0] if isinstance(values, list) else values
+        cursor.execute(f"EXPLAIN QUERY PLAN {statement}", row)
+        plans += [step[3] for step in cursor.fetchall()]
     return plans
 
 

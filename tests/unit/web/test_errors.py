@@ -1,3 +1,5 @@
+from typing import Any
+
 import httpx
 import msgspec
 import pytest
@@ -182,3 +184,22 @@ async def test_a_client_that_left_is_no_error() -> None:
         # The client of the tests insists on a response.
         await raiser(ClientDisconnect()).get("/fail")
     assert not log
+
+
+async def test_a_response_that_has_begun_is_broken_off() -> None:
+    sent: list[Any] = []
+
+    async def begin(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise LookupError
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    async def keep(message: Any) -> None:
+        sent.append(message["type"])
+
+    scope = {"type": "http", "method": "GET", "path": "/"}
+    with capture_logs(), pytest.raises(LookupError):
+        await ErrorMiddleware(begin, surfaces(), ErrorCounts())(scope, receive, keep)
+    assert sent == ["http.response.start"]

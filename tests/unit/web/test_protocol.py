@@ -130,6 +130,13 @@ def test_thousands_at_once_do_not_pile_up(loop: asyncio.AbstractEventLoop) -> No
     assert len(replies(connection)) == 3_000
 
 
+def test_who_has_gone_is_not_parted_from(loop: asyncio.AbstractEventLoop) -> None:
+    connection = connect(lambda request: request.respond(200, b""), loop)
+    connection.connection_lost(ConnectionResetError())
+    connection.part()
+    assert not connection.transport.is_closing()
+
+
 @given(data=st.data())
 def test_any_pieces_and_any_order_give_the_same_answers(data: st.DataObject) -> None:
     bodies = data.draw(st.lists(st.binary(max_size=30), min_size=1, max_size=8))

@@ -1,0 +1,57 @@
+"""Slots: the places of this process for tries in flight, and who waits for one."""
+
+from collections import OrderedDict, deque
+
+from waypost.engine.receiver import Receiver
+from waypost.model.ids import Id
+from waypost.policy.lane import Work
+
+
+class Waiting:
+    """Receivers that wait for a free slot: served in turn, projects first, then lanes."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._projects: OrderedDict[Id, deque[Receiver]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        """Tell whether anybody waits."""
+        return bool(self._projects)
+
+    def add(self, receiver: Receiver) -> None:
+        """Put a receiver at the end of its project's line; it may wait already."""
+        if not receiver.queued:
+            receiver.queued = True
+            self._projects.setdefault(receiver.subscription.project_id, deque()).append(receiver)
+
+    def next(self) -> Receiver:
+        """Take the receiver whose turn it is."""
+        project_id, line = self._projects.popitem(last=False)
+        receiver = line.popleft()
+        receiver.queued = False
+        if line:
+            self._projects[project_id] = line
+        return receiver
+
+
+class Slots:
+    """A number of slots of one kind. Somebody waits only while none is free.
+
+    Attributes:
+        limit: how many there are.
+        held: the work in each slot that is taken, by delivery, in the order of the start.
+        waiting: who waits for one.
+    """
+
+    __slots__ = ("held", "limit", "waiting")
+
+    def __init__(self, limit: int) -> None:
+        """Make them, all free."""
+        self.limit = limit
+        self.held: dict[Id, Work] = {}
+        self.waiting = Waiting()
+
+    @property
+    def free(self) -> int:
+        """How many are free."""
+        return self.limit - len(self.held)

@@ -1,0 +1,78 @@
+"""A receiver of webhooks on the loopback, in a thread of its own."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+
+PATIENCE_S = 60.0
+
+
+class Request(NamedTuple):
+    """What came: headers in lower case."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+class Receiver:
+    """Remembers what came, and answers by `status`; a closed `gate` holds answers back."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.status = 204
+        self.gate = threading.Event()
+        self.gate.set()
+        self.url = ""
+        self._came = threading.Condition()
+
+    def take(self, request: Request) -> int:
+        """Remember a request, and return the status to answer with once the gate is open."""
+        with self._came:
+            self.requests.append(request)
+            self._came.notify_all()
+        self.gate.wait(PATIENCE_S)
+        return self.status
+
+    def wait_for(self, count: int) -> list[Request]:
+        """Wait until so many requests have come."""
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.requests) >= count, PATIENCE_S), (
+                f"{len(self.requests)} of {count} came"
+            )
+            return list(self.requests)
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    """Have a receiver that listens."""
+    found = Receiver()
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), _handler(found.take))
+    listening.daemon_threads = True
+    threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
+    found.url = f"http://127.0.0.1:{listening.server_address[1]}/hook"
+    try:
+        yield found
+    finally:
+        found.gate.set()
+        listening.shutdown()
+        listening.server_close()
+
+
+def _handler(take: Callable[[Request], int]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status = take(Request(headers, body))
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler

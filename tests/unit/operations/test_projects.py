@@ -1,0 +1,140 @@
+"""Projects: made, changed, deleted, and followed in memory."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from tests.support import database
+from tests.support.database import Records
+from waypost.model import ids
+from waypost.model.errors import Conflict, NotAuthenticated, NotFound
+from waypost.model.page import PageRequest
+from waypost.model.project import PROJECT_SCOPES, ApiKey, Environment
+from waypost.model.subscription import Subscription
+from waypost.operations.access import Access, AccessConfig
+from waypost.operations.projects import Projects
+from waypost.policy.credentials import digest
+from waypost.storage import keys, subscriptions
+from waypost.storage.schema import audit
+from waypost.storage.store import Store
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return database.make(tmp_path / "w.db")
+
+
+@pytest.fixture
+async def store(records: Records, tmp_path: Path) -> AsyncIterator[Store]:
+    async with database.opened(tmp_path / "w.db") as opened:
+        yield opened
+
+
+class Memory:
+    """What follows projects in memory."""
+
+    def __init__(self, records: Records) -> None:
+        self.access = Access(records.clock, AccessConfig())
+        self.strict: dict[ids.Id, bool] = {}
+
+    def knows(self, project_id: ids.Id) -> bool:
+        return project_id in self.access._projects
+
+
+@pytest.fixture
+def memory(records: Records) -> Memory:
+    return Memory(records)
+
+
+@pytest.fixture
+def projects(records: Records, store: Store, memory: Memory) -> Projects:
+    return Projects(store, memory.access, memory.strict.__setitem__, records.clock, records.ids)
+
+
+async def test_the_default_project_is_made_once(projects: Projects, memory: Memory) -> None:
+    made = await projects.ensure_default()
+    assert (made.environment, made.name) == (Environment.TEST, "Default")
+    assert memory.knows(made.id)
+    assert await projects.ensure_default() == made
+
+
+async def test_a_new_project_is_in_the_account_of_who_made_it(
+    projects: Projects, records: Records, memory: Memory
+) -> None:
+    default = await projects.ensure_default()
+    principal = records.principal(project_id=default.id)
+    made = await projects.create(principal, "Shop", Environment.PRODUCTION, strict_types=True)
+    assert made.account_id == default.account_id
+    assert await projects.get(made.id) == made
+    assert memory.knows(made.id)
+    assert memory.strict[made.id] is True
+
+
+async def test_a_change_leaves_what_is_not_named(projects: Projects, memory: Memory) -> None:
+    default = await projects.ensure_default()
+    changed = await projects.update(default.id, name=None, strict_types=True)
+    assert (changed.name, changed.strict_types) == ("Default", True)
+    assert memory.strict[default.id] is True
+    changed = await projects.update(default.id, name="Main", strict_types=None)
+    assert (changed.name, changed.strict_types) == ("Main", True)
+    assert await projects.get(default.id) == changed
+
+
+async def test_the_memory_is_loaded_from_the_database(
+    projects: Projects, records: Records, store: Store, memory: Memory
+) -> None:
+    key = ApiKey(records.ids.next(), records.other, "app", PROJECT_SCOPES)
+    await store.write(lambda c: keys.insert(c, key, digest(b"secret")))
+    await projects.update(records.other, name=None, strict_types=True)
+    await projects.load()
+    assert memory.access.authenticate(b"secret").project_id == records.other
+    assert memory.strict == {records.project: False, records.other: True}
+    assert memory.knows(records.project)
+
+
+async def test_a_deleted_project_takes_its_keys_with_it(
+    projects: Projects, records: Records, store: Store, memory: Memory
+) -> None:
+    await projects.ensure_default()
+    key = ApiKey(records.ids.next(), records.other, "app", PROJECT_SCOPES)
+    await store.write(lambda c: keys.insert(c, key, digest(b"secret")))
+    await projects.load()
+    principal = records.principal()
+    await projects.delete(principal, records.other)
+    with pytest.raises(NotAuthenticated):
+        memory.access.authenticate(b"secret")
+    found = await store.read(lambda c: keys.get(c, records.other, key.id))
+    assert found.revoked_at_us == records.clock.now_us()
+    with pytest.raises(NotFound):
+        await projects.get(records.other)
+    listed = await projects.list_page(PageRequest())
+    assert records.other not in [project.id for project in listed.items]
+    row = await store.read(lambda c: c.execute(select(audit)).one())
+    token = ids.spell(ids.PROJECT, records.other)
+    assert (row.key_id, row.action, row.subject) == (principal.key_id, "project.delete", token)
+
+
+async def test_a_project_with_subscriptions_stays(
+    projects: Projects, records: Records, store: Store
+) -> None:
+    subscription = Subscription(records.other, records.ids.next(), database.URL)
+    await store.write(lambda c: subscriptions.insert(c, subscription))
+    with pytest.raises(Conflict, match="subscriptions"):
+        await projects.delete(records.principal(), records.other)
+    assert await projects.get(records.other)
+
+
+async def test_the_default_project_stays(projects: Projects, records: Records) -> None:
+    default = await projects.ensure_default()
+    with pytest.raises(Conflict, match="default"):
+        await projects.delete(records.principal(), default.id)
+
+
+async def test_what_is_not_there_is_not_found(projects: Projects, records: Records) -> None:
+    unknown = records.ids.next()
+    with pytest.raises(NotFound):
+        await projects.update(unknown, name="x", strict_types=None)
+    with pytest.raises(NotFound):
+        await projects.delete(records.principal(), unknown)
