@@ -13,7 +13,7 @@ from tests.torture.bugs import BUGS
 
 CRASHES = {
     "ack-before-commit": ("accept.before-commit", "lost"),
-    "fan-out-later": ("accept.answered", "lost"),
+    "fan-out-later": ("accept.after-commit", "lost"),
     "drop-on-410": ("clear.between", "lost"),
     "settle-early": ("answer.decided", "lost"),
     "retry-in-memory": ("retry.after-commit", "lost"),

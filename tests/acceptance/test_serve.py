@@ -232,8 +232,13 @@ def test_a_path_too_long_for_a_socket_is_no_hindrance(tmp_path: Path) -> None:
         assert program.stop() == 0
 
 
-def test_it_is_ready_for_an_interrupt_from_the_keyboard(tmp_path: Path) -> None:
-    with server(tmp_path) as (program, _):
+def test_a_signal_while_it_starts_is_not_lost(tmp_path: Path) -> None:
+    program = Program(tmp_path, "serve", WAYPOST_LISTEN="127.0.0.1:0", WAYPOST_LOG_FORMAT="json")
+    try:
+        # The first line of the log: the network is not yet listened to.
+        program.event("database_migrated")
         program.signal(signal.SIGINT)
         assert program.end() == 0
-    assert isinstance(program, Program)
+        assert "server_stopped" in program.lines[-1]
+    finally:
+        program.kill()

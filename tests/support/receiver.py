@@ -1,7 +1,7 @@
 """A receiver of webhooks on the loopback, in a thread of its own."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -17,11 +17,12 @@ class Request(NamedTuple):
 
 
 class Receiver:
-    """Remembers what came, and answers by `status`; a closed `gate` holds answers back."""
+    """Remembers what came, and answers `status` and `body`; a closed `gate` holds answers back."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.status = 204
+        self.body = b""
         self.gate = threading.Event()
         self.gate.set()
         self.url = ""
@@ -44,12 +45,17 @@ class Receiver:
             return list(self.requests)
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    # Five, the library's own, would let connections wait to be made for seconds.
+    request_queue_size = 1024
+
+
 @contextmanager
 def receiver() -> Iterator[Receiver]:
     """Have a receiver that listens."""
     found = Receiver()
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), _handler(found.take))
-    listening.daemon_threads = True
+    listening = _Listener(("127.0.0.1", 0), _handler(found))
     threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
     found.url = f"http://127.0.0.1:{listening.server_address[1]}/hook"
     try:
@@ -60,17 +66,18 @@ def receiver() -> Iterator[Receiver]:
         listening.server_close()
 
 
-def _handler(take: Callable[[Request], int]) -> type[BaseHTTPRequestHandler]:
+def _handler(found: Receiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status = take(Request(headers, body))
+            status = found.take(Request(headers, body))
             self.send_response(status)
-            self.send_header("content-length", "0")
+            self.send_header("content-length", str(len(found.body)))
             self.end_headers()
+            self.wfile.write(found.body)
 
         def log_message(self, *_: object) -> None:
             pass

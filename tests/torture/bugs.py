@@ -37,7 +37,7 @@ def acknowledge_before_the_commit() -> None:
 
 
 def owe_in_a_later_transaction() -> None:
-    """Commit an event alone; what it is owed follows when it has been answered."""
+    """Commit an event alone; what it is owed follows in a transaction of its own."""
     accept, answer = hot.accept, Ingest._answer
 
     def without_owed(
@@ -52,9 +52,12 @@ def owe_in_a_later_transaction() -> None:
         return written
 
     def patched(self: Ingest, request: Any, acceptance: Acceptance) -> None:
-        answer(self, request, acceptance)
         rows = [row for e in acceptance.entries if e.duplicate_of is None for row in e.owed]
-        _write(self._store, lambda cursor: INSERT_QUEUE.run(cursor, rows))
+        _write(
+            self._store,
+            lambda cursor: INSERT_QUEUE.run(cursor, rows),
+            then=lambda: answer(self, request, acceptance),
+        )
 
     patch(hot, "accept", without_owed)
     patch(Ingest, "_answer", patched)
@@ -161,9 +164,12 @@ def move_on_before_owing() -> None:
     owed_by = Dispatcher.owed
 
     def patched(self: Dispatcher, owed: Sequence[Any]) -> None:
-        owed_by(self, owed)
         rows = [queue.owed_row(one) for one in owed]
-        _write(self._store, lambda cursor: INSERT_QUEUE.run(cursor, rows))
+        _write(
+            self._store,
+            lambda cursor: INSERT_QUEUE.run(cursor, rows),
+            then=lambda: owed_by(self, owed),
+        )
 
     patch(queue, "insert", lambda *_: None)
     patch(Dispatcher, "owed", patched)
@@ -179,14 +185,16 @@ def stop_without_waiting() -> None:
     patch(Dispatcher, "drain", patched)
 
 
-def _write(store_: Store, fn: Callable[[sqlite3.Cursor], None]) -> None:
+def _write(
+    store_: Store, fn: Callable[[sqlite3.Cursor], None], then: Callable[[], None] = lambda: None
+) -> None:
     """Have something written in a transaction of its own."""
     committer: Committer = store_.committer
 
     def run(connection: Any) -> None:
         fn(connection.connection.driver_connection.cursor())
 
-    committer.submit(Write(run, lambda _: None))
+    committer.submit(Write(run, lambda _: then()))
 
 
 def _forget(cursor: sqlite3.Cursor, keys: Sequence[tuple[bytes, bytes]]) -> None:

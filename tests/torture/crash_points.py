@@ -21,7 +21,7 @@ from waypost.engine.sender import Sender
 from waypost.engine.upkeep import Upkeep
 from waypost.storage import hot, queue, replays, subscriptions
 from waypost.storage.changes import Acceptance, Settlement
-from waypost.storage.committer import Committer
+from waypost.storage.committer import Committer, Write
 from waypost.storage.store import Store
 
 LINGER_S = 0.3
@@ -164,6 +164,11 @@ def diverts(change: Any) -> bool:
     return isinstance(change, Settlement) and change.diverted is not None
 
 
+def replays_some(change: Any) -> bool:
+    """Tell whether a change is one step of a replay."""
+    return isinstance(change, Write) and getattr(change.fn, "func", None) is replayer._owe
+
+
 def _disabled(_: Dispatcher, subscription: Any, *_rest: Any) -> bool:
     return subscription.disabled_by is not None
 
@@ -198,7 +203,8 @@ POINTS: dict[str, Point] = {
     # replay
     "replay.started": in_slices(before(replayer.Replayer, "run_once")),
     "replay.before-commit": in_slices(after(replayer, "_owe")),
-    "replay.after-commit": in_slices(before(Dispatcher, "owed")),
+    "replay.after-commit": in_slices(commit(replays_some, done=True)),
+    "replay.committed": in_slices(before(Dispatcher, "owed")),
     # checkpoint
     "checkpoint.before": before(Committer, "_checkpoint"),
     "checkpoint.amid": amid_checkpoint,

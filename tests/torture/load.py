@@ -63,6 +63,12 @@ class Load:
         await asyncio.gather(*self._tasks)
         await self.run([])
 
+    async def cancel(self) -> None:
+        """Break everything off; after `finish` there is nothing left to break off."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def _stream(self, pause_s: float) -> None:
         connection = self._connect()
         while not self._stop.is_set():

@@ -177,7 +177,8 @@ class Rig:
         self.roles[token] = role
 
     async def end(self) -> None:
-        """End every process."""
+        """End the load and every process."""
+        await self.load.cancel()
         await self.server.end()
         await self.receivers.end()
         self._sent.close()

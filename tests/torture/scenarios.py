@@ -101,6 +101,7 @@ async def stops(folder: Path, count: int, seed: int, bug: str | None = None) -> 
 # enough to be reached. Where nothing is said, the first time.
 _NTH = {
     "accept": 5,
+    "accept.before-commit": 2,
     "send": 20,
     "answer": 20,
     "settle": 10,

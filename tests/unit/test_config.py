@@ -1,6 +1,7 @@
 """Settings: where they come from, what is refused, what is shown."""
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 def load(
-    flags: dict[str, str | None] | None = None, file: Path | None = None, **environment: str
+    flags: Mapping[str, str | None] | None = None, file: Path | None = None, **environment: str
 ) -> Settings:
     return config.load(flags, file=file, environment=environment)
 
@@ -123,7 +124,7 @@ def test_a_wrong_value_is_refused_with_its_place_and_reason(
 ) -> None:
     variable = row(name).variable
     with pytest.raises(ConfigInvalid) as refused:
-        load(**{variable: value})
+        config.load(environment={variable: value})
     assert refused.value.message.startswith(f"{variable} ")
     assert reason in refused.value.message
     assert "hidden" not in refused.value.message

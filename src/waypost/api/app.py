@@ -14,7 +14,7 @@ from waypost.api.docs import Documentation
 from waypost.api.operation import Call, Operation
 from waypost.api.queries import Queries
 from waypost.model import ids
-from waypost.model.errors import WaypostError
+from waypost.model.errors import TooManyRequests, WaypostError
 from waypost.model.project import Principal
 from waypost.operations.access import Access
 from waypost.web.asgi import SecurityHeaders, asgi_endpoint
@@ -116,6 +116,8 @@ def _endpoint(operation: Operation, access: Access, surfaces: Surfaces) -> Endpo
                     _encode(result), operation.status, media_type="application/json"
                 )
         except WaypostError as error:
+            if isinstance(error, TooManyRequests):
+                remaining = 0
             response = surfaces.response(request.url.path, surfaces.problem(error))
         if remaining is not None:
             response.headers[REMAINING] = str(remaining)

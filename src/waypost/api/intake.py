@@ -8,6 +8,7 @@
 """
 
 import base64
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -17,7 +18,7 @@ import structlog
 
 from waypost.api.aside import Aside
 from waypost.model import ids
-from waypost.model.errors import IdempotencyMismatch, InvalidInput, WaypostError
+from waypost.model.errors import IdempotencyMismatch, InvalidInput, TooManyRequests, WaypostError
 from waypost.model.project import Principal, Scope
 from waypost.operations.access import Access
 from waypost.operations.events import Accepted, Events, Places
@@ -240,6 +241,8 @@ class Intake:
         places: Places = _MANY,
     ) -> None:
         problem = self._surfaces.problem(error)
+        if isinstance(error, TooManyRequests):
+            remaining = 0
         if many and isinstance(error, IdempotencyMismatch):
             path = places.at.format(error.at_index) + "idempotency_key"
             problem = msgspec.structs.replace(problem, details=((path, error.message),))
@@ -254,7 +257,7 @@ class Intake:
         if remaining is not None:
             headers.append((REMAINING, b"%d" % remaining))
         if problem.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % max(1, round(problem.retry_after_s + 0.5))))
+            headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after_s))))
         request.respond(rendered.status, rendered.body, headers, rendered.content_type.encode())
 
 

@@ -134,6 +134,9 @@ def _query_parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:
     for name, field in schema["properties"].items():
         bare = _without_null(field)
         description = bare.pop("description", None)
+        if bare.get("format") == "date-time":
+            # Read as microseconds, so to msgspec it is a number; on the wire it is text.
+            bare["type"] = "string"
         parameter = {"name": name, "in": "query", "required": False, "schema": bare}
         if bare.get("type") == "array":
             parameter |= {"style": "form", "explode": False}

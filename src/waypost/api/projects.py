@@ -50,6 +50,9 @@ class ProjectRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the rows of the table that are about projects."""
+        return [*self._of_all(), *self._of_one()]
+
+    def _of_all(self) -> list[Operation]:
         return [
             Operation(
                 method="GET",
@@ -74,6 +77,10 @@ class ProjectRoutes:
                 status=201,
                 handler=self.create,
             ),
+        ]
+
+    def _of_one(self) -> list[Operation]:
+        return [
             Operation(
                 method="GET",
                 path=ONE_PATH,

@@ -78,9 +78,14 @@ class SubscriptionRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the rows of the API's table."""
-        return [*self._settings(), *self._states(), *self._secrets(), self._attempts()]
+        return [
+            *self._reading(),
+            *self._writing(),
+            *self._states(),
+            *self._secrets(),
+        ]
 
-    def _settings(self) -> list[Operation]:
+    def _reading(self) -> list[Operation]:
         return [
             Operation(
                 method="GET",
@@ -94,6 +99,33 @@ class SubscriptionRoutes:
                 result=PageOf[SubscriptionOut],
             ),
             Operation(
+                method="GET",
+                path=ONE,
+                name="get_event_subscription",
+                summary="Get an event subscription",
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_READ,
+                handler=self._get,
+                result=SubscriptionOut,
+                errors=(404,),
+            ),
+            Operation(
+                method="GET",
+                path=f"{ONE}/attempts",
+                name="list_attempts_of_event_subscription",
+                summary="List the attempts to deliver to an event subscription",
+                tag=TAG,
+                scope=Scope.EVENTS_READ,
+                handler=self._list_attempts,
+                query=AttemptsQuery,
+                result=PageOf[AttemptOut],
+                errors=(404,),
+            ),
+        ]
+
+    def _writing(self) -> list[Operation]:
+        return [
+            Operation(
                 method="POST",
                 path=PATH,
                 name="create_event_subscription",
@@ -104,17 +136,6 @@ class SubscriptionRoutes:
                 body=SubscriptionIn,
                 result=SubscriptionOut,
                 status=201,
-            ),
-            Operation(
-                method="GET",
-                path=ONE,
-                name="get_event_subscription",
-                summary="Get an event subscription",
-                tag=TAG,
-                scope=Scope.SUBSCRIPTIONS_READ,
-                handler=self._get,
-                result=SubscriptionOut,
-                errors=(404,),
             ),
             Operation(
                 method="PATCH",
@@ -195,20 +216,6 @@ class SubscriptionRoutes:
                 errors=(404,),
             ),
         ]
-
-    def _attempts(self) -> Operation:
-        return Operation(
-            method="GET",
-            path=f"{ONE}/attempts",
-            name="list_attempts_of_event_subscription",
-            summary="List the attempts to deliver to an event subscription",
-            tag=TAG,
-            scope=Scope.EVENTS_READ,
-            handler=self._list_attempts,
-            query=AttemptsQuery,
-            result=PageOf[AttemptOut],
-            errors=(404,),
-        )
 
     async def _list_attempts(self, call: Call[AttemptsQuery, None]) -> PageOf[AttemptOut]:
         page = await self._deliveries.attempts_of_subscription(

@@ -27,7 +27,7 @@ from waypost.model import ids
 from waypost.model.errors import ConfigInvalid, WaypostError
 from waypost.policy import timestamp
 from waypost.policy.egress import EgressRules
-from waypost.server.program import Server, serving, stop_requested
+from waypost.server.program import Server, StopRequest, serving
 from waypost.storage.instance import InstanceLock
 from waypost.web.listener import bind
 
@@ -75,6 +75,7 @@ def _throw_away(database: Path) -> None:
 
 
 async def _run(config: Config) -> None:
+    request = StopRequest()
     screen = Screen(Console(soft_wrap=True, highlight=False))
     receiver = SampleReceiver(SystemClock(), screen.received)
     await receiver.start()
@@ -85,7 +86,7 @@ async def _run(config: Config) -> None:
         send = partial(_client(server.url, key).send, "POST", "/v1/events", FIRST_EVENT)
         await asyncio.to_thread(send)
         watching = asyncio.create_task(_watch(project, screen))
-        await stop_requested(server)
+        await request.wait(server)
         watching.cancel()
     await receiver.stop()
     screen.conclude()

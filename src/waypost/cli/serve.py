@@ -13,7 +13,6 @@ from waypost.config import Settings
 from waypost.server import program
 from waypost.storage import migrations
 from waypost.storage.instance import InstanceLock
-from waypost.storage.migrations.upgrade import statements, upgrade
 from waypost.storage.preparation import open_apart
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +53,9 @@ def migrate(
 
     **Example:** `waypost migrate --dry-run` before an upgrade, to see what it would do.
     """
+    # Alembic takes a while to import, and no other command needs it.
+    from waypost.storage.migrations.upgrade import statements, upgrade  # noqa: PLC0415
+
     database = settings.config.database
     database.parent.mkdir(parents=True, exist_ok=True)
     lock = InstanceLock.acquire(database, Path(os.devnull))

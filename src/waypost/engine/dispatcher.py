@@ -14,18 +14,18 @@ there are others: receivers that hang do not hold the slots of those that answer
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
 import structlog
 
 from waypost.clock import Clock, Entropy
-from waypost.engine import recorder
+from waypost.engine import recorder, slots
 from waypost.engine.alarms import Alarms
 from waypost.engine.receiver import Receiver
+from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
 from waypost.engine.refiller import Refiller
 from waypost.engine.router import Router
@@ -42,7 +42,7 @@ from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.retry import RetryPolicy
-from waypost.policy.settle import Delivered, GaveUp, RetryAt, Transition, internal_failure, settle
+from waypost.policy.settle import GaveUp, Transition, internal_failure, settle
 from waypost.storage.changes import Settlement
 from waypost.storage.store import Store
 
@@ -50,7 +50,6 @@ _log = structlog.get_logger(__name__)
 
 SLOW_AFTER_US: Final = 1_000_000
 _SWEEP_S: Final = 0.25
-_SWEPT_LANES: Final = 500
 _RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
@@ -89,7 +88,7 @@ class Dispatcher:
         held_bytes: payload bytes of work that is in memory.
     """
 
-    def __init__(  # noqa: PLR0913 - what it works with
+    def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         store: Store,
@@ -102,13 +101,11 @@ class Dispatcher:
         """Take what the dispatcher works with; nothing is sent before `start`."""
         self._loop = loop
         self._store = store
-        self._router = router
         self._sender = sender
         self._clock = clock
         self._entropy = entropy
         self._config = config
-        self._keys: dict[Id, tuple[SigningKey, ...]] = {}
-        self._receivers: dict[Id, Receiver] = {}
+        self._receivers = Receivers(router, sender, window=config.window, limit=config.lanes)
         self._fast = Slots(config.max_in_flight)
         self._slow = Slots(config.max_slow)
         self._alarms = Alarms(loop, clock, self._pump)
@@ -129,11 +126,6 @@ class Dispatcher:
         return len(self._fast.held) + len(self._slow.held)
 
     @property
-    def slow_count(self) -> int:
-        """How many of them have taken more than a second."""
-        return len(self._slow.held)
-
-    @property
     def lane_count(self) -> int:
         """How many lanes are in memory."""
         return len(self._receivers)
@@ -145,9 +137,7 @@ class Dispatcher:
     # 1. Work enters.
 
     async def start(
-        self,
-        keys: dict[Id, tuple[SigningKey, ...]],
-        lanes: Sequence[tuple[Id, Id]],
+        self, keys: Mapping[Id, tuple[SigningKey, ...]], lanes: Sequence[tuple[Id, Id]]
     ) -> None:
         """Go on with everything that is owed.
 
@@ -155,14 +145,11 @@ class Dispatcher:
             keys: the signing keys of every subscription.
             lanes: every (project, subscription) that is owed something.
         """
-        self._keys = keys
+        self._receivers.load(keys)
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
         for project_id, subscription_id in lanes:
-            subscription = self._router.find(project_id, subscription_id)
-            if subscription is None or subscription.disabled_by is not None:
-                self._upkeep.clear(project_id, subscription_id, ())
-            else:
-                receiver = self._receiver(subscription, empty=False)
+            receiver = self._open(project_id, subscription_id, empty=False)
+            if receiver is not None:
                 self._pump(receiver)
 
     def committed(
@@ -195,27 +182,18 @@ class Dispatcher:
             receiver.lane.push(work, self._clock.now_us())
             self._pump(receiver)
 
-    def _open(self, project_id: Id, subscription_id: Id) -> Receiver | None:
-        """Return the receiver of what was just committed; None where it is ended instead.
+    def _open(self, project_id: Id, subscription_id: Id, *, empty: bool = True) -> Receiver | None:
+        """Return the receiver of what is owed; None where that is ended instead.
 
         It may have been matched before its subscription was disabled or deleted and committed
-        behind that, or it came while a receiver is gone: it must not be owed for ever.
+        behind that, or it came while the receiver is gone: nothing is owed for ever.
         """
-        receiver = self._receivers.get(subscription_id)
+        receiver = self._receivers.find(project_id, subscription_id, empty=empty)
         if receiver is None:
-            present = self._router.find(project_id, subscription_id)
-            if present is not None and present.disabled_by is None:
-                return self._receiver(present, empty=True)
             self._upkeep.clear(project_id, subscription_id, ())
         elif receiver.ending is not None:
             self._upkeep.clear(project_id, subscription_id, receiver.lane.known)
             return None
-        return receiver
-
-    def _receiver(self, subscription: Subscription, *, empty: bool) -> Receiver:
-        address = self._sender.address(subscription, self._keys.get(subscription.id, ()))
-        lane = Lane(subscription.concurrency, self._config.window, empty=empty)
-        receiver = self._receivers[subscription.id] = Receiver(subscription, address, lane)
         return receiver
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:
@@ -236,8 +214,8 @@ class Dispatcher:
             return
         lane = receiver.lane
         now_us = self._clock.now_us()
-        slots = self._slots(receiver)
-        while at_most and slots.free:
+        kind = self._slots(receiver)
+        while at_most and kind.free:
             work = lane.pop(now_us)
             if work is None:
                 break
@@ -245,18 +223,18 @@ class Dispatcher:
             self._begin(receiver, work, now_us)
         else:
             if lane.has_ready(now_us):
-                slots.waiting.add(receiver)
+                kind.waiting.add(receiver)
         if not lane.complete and lane.needs_refill():
             self._refiller.refill(receiver)
         wake_us = lane.wake_at(now_us)
         if wake_us is not None:
             self._alarms.set(receiver, wake_us)
 
-    def _serve(self, slots: Slots) -> None:
-        """Give free slots to those who wait for one: in turn, one each."""
-        while slots.free and slots.waiting and not self.stopping:
-            receiver = slots.waiting.next()
-            if self._slots(receiver) is slots:
+    def _serve(self, kind: Slots) -> None:
+        """Give free slots of a kind to those who wait for one: in turn, one each."""
+        while kind.free and kind.waiting and not self.stopping:
+            receiver = kind.waiting.next()
+            if self._slots(receiver) is kind:
                 self._pump(receiver, at_most=1)
             else:  # which kind it needs has changed since
                 self._pump(receiver)
@@ -281,7 +259,7 @@ class Dispatcher:
             await asyncio.sleep(_RELOAD_S)
             self._put_back(receiver, work)
             return
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, three times of it end in the box
             _log.exception("load_failed")
             event = None
         if event is None:
@@ -293,11 +271,11 @@ class Dispatcher:
 
     def _put_back(self, receiver: Receiver, work: Work) -> None:
         receiver.lane.put_back(work)
-        slots = self._free(work)
+        freed = self._free(work)
         if receiver.ending is not None:
             self._end(receiver)
         self._pump(receiver)
-        self._serve(slots)
+        self._serve(freed)
 
     # 3. Send.
 
@@ -306,7 +284,7 @@ class Dispatcher:
             self._sender.send(
                 receiver.address, work, event, now_us, partial(self._answered, receiver, work)
             )
-        except Exception:
+        except Exception:  # noqa: BLE001 - so does this
             _log.exception("send_failed")
             # Later, as any other end of a try: concluding it starts the next one.
             self._loop.call_soon(self._conclude_fault, receiver, work)
@@ -324,23 +302,16 @@ class Dispatcher:
         outcome = outcomes.classify(exchange, now_us)
         transition = self._decide(receiver, work, outcome, now_us)
         self._observe(receiver, outcome, now_us)
-        tried = Try(
-            receiver.subscription.project_id,
-            receiver.subscription.id,
-            work,
-            outcome,
-            exchange.timings,
-            exchange.resent,
-            now_us,
-        )
+        project_id, subscription_id = receiver.subscription.project_id, receiver.subscription.id
+        timings, resent = exchange.timings, exchange.resent
+        tried = Try(project_id, subscription_id, work, outcome, timings, resent, now_us)
         self._settle(receiver, tried, transition)
 
     def _decide(self, receiver: Receiver, work: Work, outcome: Outcome, now_us: int) -> Transition:
-        schedule = receiver.subscription.retry_schedule_s
         return settle(
             work.attempts,
             outcome,
-            _DEFAULT_POLICY if schedule is None else RetryPolicy(schedule),
+            _policy(receiver.subscription),
             now_us,
             jitter=self._entropy.fraction() if outcome.kind is OutcomeKind.FAILED else 0.0,
             failing_since_us=receiver.failing_since_us,
@@ -371,8 +342,11 @@ class Dispatcher:
         receiver.lane.landed()
         work.faults += 1
         now_us = self._clock.now_us()
-        transition = internal_failure(work.faults, now_us, self._entropy.fraction())
         subscription = receiver.subscription
+        # Faults are counted in memory, tries in the queue: none goes on long beyond its schedule.
+        beyond = work.attempts + 1 - len(_policy(subscription).schedule_s)
+        faults = max(work.faults, beyond)
+        transition = internal_failure(faults, now_us, self._entropy.fraction())
         tried = Try(
             subscription.project_id, subscription.id, work, _INTERNAL, Timings(), False, now_us
         )
@@ -381,31 +355,12 @@ class Dispatcher:
     # 5. Settle.
 
     def _settle(self, receiver: Receiver, tried: Try, transition: Transition) -> None:
-        done = self._settled
-        ending = receiver.ending
-        if isinstance(transition, Delivered):
-            settlement = recorder.final(
-                tried, DeliveryState.DELIVERED, None, divert=False, done=done
+        settlement = recorder.settlement(tried, transition, receiver.ending, self._settled)
+        if isinstance(transition, GaveUp) and transition.disable and receiver.ending is None:
+            subscription = receiver.subscription
+            self._spawn(
+                self._upkeep.disable(subscription.project_id, subscription.id, transition.disable)
             )
-        elif isinstance(transition, RetryAt) and ending is None:
-            settlement = recorder.retry(tried, transition.due_us, done)
-        elif ending is not None:
-            settlement = recorder.final(
-                tried, ending.state, ending.reason, divert=ending.divert, done=done
-            )
-        else:
-            assert isinstance(transition, GaveUp)  # noqa: S101 - the one that is left
-            settlement = recorder.final(
-                tried, DeliveryState.FAILED, transition.reason, divert=transition.divert, done=done
-            )
-            if transition.disable is not None:
-                self._spawn(
-                    self._upkeep.disable(
-                        receiver.subscription.project_id,
-                        receiver.subscription.id,
-                        transition.disable,
-                    )
-                )
         settlement.context = (receiver, tried.work)
         self._store.settle(settlement)
         if receiver.lane.has_ready(tried.ended_us):
@@ -416,7 +371,7 @@ class Dispatcher:
     def _settled(self, settlement: Settlement) -> None:
         receiver, work = settlement.context
         lane: Lane = receiver.lane
-        slots = self._free(work)
+        freed = self._free(work)
         if settlement.late or settlement.retry_at_us is None:
             lane.leave(work.id)
             self._unload(work)
@@ -429,8 +384,8 @@ class Dispatcher:
                 self._unload(work)
         if receiver.ending is not None:
             self._end(receiver)
-        if slots.waiting:
-            self._serve(slots)
+        if freed.waiting:
+            self._serve(freed)
         if not lane.is_quiet():
             self._pump(receiver)
 
@@ -443,11 +398,11 @@ class Dispatcher:
             self.given_up += 1
 
     def _free(self, work: Work) -> Slots:
-        slots = self._slow if work.slow else self._fast
-        del slots.held[work.id]
+        kind = self._slow if work.slow else self._fast
+        del kind.held[work.id]
         if self._landed is not None and not self.in_flight_count:
             self._landed.set()
-        return slots
+        return kind
 
     def _unload(self, work: Work) -> None:
         if work.event is not None:
@@ -466,17 +421,17 @@ class Dispatcher:
             keys: its signing keys, where they have changed.
         """
         if keys is not None:
-            self._keys[subscription.id] = keys
+            self._receivers.keys[subscription.id] = keys
+        project_id = subscription.project_id
         receiver = self._receivers.get(subscription.id)
+        if receiver is None and (
+            subscription.disabled_by is not None or self._upkeep.is_clearing(subscription.id)
+        ):
+            # Disabled; or enabled again before all was ended: the rest is owed to it.
+            receiver = self._open(project_id, subscription.id, empty=False)
         if receiver is None:
-            if subscription.disabled_by is not None:
-                self._upkeep.clear(subscription.project_id, subscription.id, ())
-            elif self._upkeep.is_clearing(subscription.id):
-                # Enabled again before all of what it was owed was ended: the rest is owed.
-                self._pump(self._receiver(subscription, empty=False))
             return
-        address = self._sender.address(subscription, self._keys.get(subscription.id, ()))
-        receiver.take(subscription, address)
+        receiver.take(subscription, self._receivers.address(subscription))
         if receiver.failing_since_us != subscription.failing_since_us:
             self._upkeep.unsaved(receiver)
         if receiver.ending is not None:
@@ -485,7 +440,7 @@ class Dispatcher:
 
     def subscription_deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Stop sending to a subscription, and cancel what it is owed."""
-        self._keys.pop(subscription_id, None)
+        self._receivers.keys.pop(subscription_id, None)
         receiver = self._receivers.get(subscription_id)
         if receiver is None:
             self._upkeep.clear(project_id, subscription_id, ())
@@ -500,37 +455,17 @@ class Dispatcher:
         subscription = receiver.subscription
         self._upkeep.clear(subscription.project_id, subscription.id, receiver.lane.known)
         if not receiver.lane.known:
-            self._receivers.pop(subscription.id, None)
+            self._receivers.drop(subscription.id)
 
     # Once in a while.
 
     def _sweep(self) -> None:
         """Move tries that take long out of the fast slots; forget lanes that are empty."""
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
-        before_us = self._clock.now_us() - SLOW_AFTER_US
-        moved: list[Work] = []
-        for work in self._fast.held.values():  # by the time of their start
-            if work.started_us > before_us or len(moved) >= self._slow.free:
-                break
-            if work.call is not None:
-                moved.append(work)
-        for work in moved:
-            del self._fast.held[work.id]
-            work.slow = True
-            self._slow.held[work.id] = work
+        slots.move_long(self._fast, self._slow, self._clock.now_us() - SLOW_AFTER_US)
         self._serve(self._fast)
         self._upkeep.run_once()
-        if len(self._receivers) > self._config.lanes:
-            self._forget_idle()
-
-    def _forget_idle(self) -> None:
-        """Look at some of the lanes, those that were not looked at for the longest."""
-        for subscription_id, receiver in tuple(islice(self._receivers.items(), _SWEPT_LANES)):
-            del self._receivers[subscription_id]
-            known = self._router.find(receiver.subscription.project_id, subscription_id)
-            saved = known is not None and known.failing_since_us == receiver.failing_since_us
-            if not (saved and receiver.is_idle()):
-                self._receivers[subscription_id] = receiver
+        self._receivers.forget_idle()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)
@@ -552,7 +487,7 @@ class Dispatcher:
                 await asyncio.wait_for(self._landed.wait(), timeout_s)
             except TimeoutError:
                 await self._break_off()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._refiller.stop()
         await self._upkeep.stop()
 
@@ -564,3 +499,8 @@ class Dispatcher:
                 work.call.abort()
         if self._landed is not None:
             await self._landed.wait()
+
+
+def _policy(subscription: Subscription) -> RetryPolicy:
+    schedule_s = subscription.retry_schedule_s
+    return _DEFAULT_POLICY if schedule_s is None else RetryPolicy(schedule_s)

@@ -96,7 +96,7 @@ class Ingest:
         duplicates: how many repetitions of an idempotency key were answered.
     """
 
-    def __init__(  # noqa: PLR0913 - what it works with
+    def __init__(
         self,
         store: Store,
         router: Router,
@@ -184,15 +184,19 @@ class Ingest:
     def _entry(
         self, project_id: Id, version: int, draft: Draft, matches: tuple[Subscription, ...]
     ) -> Entry:
-        next_id = self._ids.next
-        event_id, due_us = self._ids.next_at()
+        next_at = self._ids.next_at
+        event_id = next_at()[0]
         attributes = draft.attributes
         blob = None if attributes is NO_ATTRIBUTES else _encode(attributes)
         key = attributes.idempotency_key
+        owed = []
+        for subscription in matches:
+            delivery_id, due_us = next_at()
+            owed.append((project_id, delivery_id, event_id, subscription.id, 0, due_us, 0))
         return Entry(
             event_id,
             (project_id, event_id, draft.type, draft.payload, blob, version),
-            [(project_id, next_id(), event_id, s.id, 0, due_us, 0) for s in matches],
+            owed,
             key,
             b"" if key is None else draft.fingerprint,
         )

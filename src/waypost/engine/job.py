@@ -1,4 +1,4 @@
-"""A job: one of the tasks that run by themselves, step by step, whenever there is something to do."""
+"""A job: one of the tasks that run by themselves, step by step, when there is something to do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

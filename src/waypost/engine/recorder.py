@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from waypost.engine.receiver import Ending
 from waypost.model.delivery import AttemptState, DeliveryState, Timings
 from waypost.model.ids import Id
 from waypost.policy.lane import Work
 from waypost.policy.outcome import Outcome, OutcomeKind
+from waypost.policy.settle import Delivered, RetryAt, Transition
 from waypost.storage.changes import Settlement
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -32,7 +34,27 @@ class Try(msgspec.Struct, frozen=True):
     ended_us: int
 
 
-def final(
+def settlement(tried: Try, transition: Transition, ending: Ending | None, done: Done) -> Settlement:
+    """Return the settlement of a try.
+
+    Args:
+        tried: the try.
+        transition: what was decided by its outcome.
+        ending: what its subscription was ended by meanwhile: what was not delivered ends so too.
+        done: called after the commit.
+    """
+    if isinstance(transition, Delivered):
+        return _final(tried, DeliveryState.DELIVERED, None, divert=False, done=done)
+    if ending is not None:
+        return _final(tried, ending.state, ending.reason, divert=ending.divert, done=done)
+    if isinstance(transition, RetryAt):
+        return _retry(tried, transition.due_us, done)
+    return _final(
+        tried, DeliveryState.FAILED, transition.reason, divert=transition.divert, done=done
+    )
+
+
+def _final(
     tried: Try, state: DeliveryState, reason: str | None, *, divert: bool, done: Done
 ) -> Settlement:
     """Return the settlement that takes a delivery out of the queue."""
@@ -63,7 +85,7 @@ def final(
     )
 
 
-def retry(tried: Try, due_us: int, done: Done) -> Settlement:
+def _retry(tried: Try, due_us: int, done: Done) -> Settlement:
     """Return the settlement that keeps a delivery in the queue until `due_us`."""
     work = tried.work
     return Settlement(

@@ -74,7 +74,7 @@ class Refiller:
         except asyncio.CancelledError:
             lane.abort_refill()
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the lane must be filled
             _log.exception("refill_failed")
             await asyncio.sleep(_RETRY_S)
             lane.abort_refill()

@@ -60,8 +60,7 @@ class Replayer:
         self._last = (replay.project_id, replay.id)
         chosen = [one.event_id for one in step.slice.candidates if _takes(step.subscription, one)]
         delivery_ids = [self._ids.next() for _ in chosen]
-        due_us = ids.moment(self._ids.next())
-        owe = partial(_owe, step=step, event_ids=chosen, delivery_ids=delivery_ids, due_us=due_us)
+        owe = partial(_owe, step=step, event_ids=chosen, delivery_ids=delivery_ids)
         await self._store.write(owe, self._owed)
         return True
 
@@ -83,7 +82,6 @@ def _owe(
     step: _Step,
     event_ids: Sequence[Id],
     delivery_ids: Sequence[Id],
-    due_us: int,
 ) -> list[Owed]:
     """Write one step, if everything that it goes by still holds; return what is owed by it."""
     replay = step.replay
@@ -104,7 +102,7 @@ def _owe(
             event_id=event_id,
             subscription_id=replay.subscription_id,
             kind=DeliveryClass.REPLAY,
-            due_us=due_us,
+            due_us=ids.moment(delivery_id),
         )
         for event_id, delivery_id in zip(fresh, delivery_ids, strict=False)
     ]

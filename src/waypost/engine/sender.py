@@ -37,7 +37,7 @@ class Call(Protocol):
 class Poster(Protocol):
     """What the sender needs of the transport."""
 
-    def post(  # noqa: PLR0913 - one request's parts
+    def post(
         self,
         project_id: Id,
         destination: Destination,

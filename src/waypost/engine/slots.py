@@ -55,3 +55,17 @@ class Slots:
     def free(self) -> int:
         """How many are free."""
         return self.limit - len(self.held)
+
+
+def move_long(fast: Slots, slow: Slots, before_us: int) -> None:
+    """Move tries that started before a moment, UTC microseconds, from fast slots to slow ones."""
+    moved: list[Work] = []
+    for work in fast.held.values():  # by the time of their start
+        if work.started_us > before_us or len(moved) >= slow.free:
+            break
+        if work.call is not None:  # else it is loaded or settled: not the receiver's time
+            moved.append(work)
+    for work in moved:
+        del fast.held[work.id]
+        work.slow = True
+        slow.held[work.id] = work

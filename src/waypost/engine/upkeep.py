@@ -67,7 +67,7 @@ class Upkeep:
 
         try:
             await self._store.write(save)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the next save tries again
             _log.exception("upkeep_save_failed")
             self._unsaved = {**unsaved, **self._unsaved}
             return
@@ -93,8 +93,7 @@ class Upkeep:
         _log.warning("subscription_disabled", by=by.value, subscription=subscription_id.hex())
         try:
             await self._store.write(write, after)
-        except Exception:
-            # Its next failure disables it again.
+        except Exception:  # noqa: BLE001 - its next failure disables it again
             _log.exception("upkeep_disable_failed")
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
@@ -148,7 +147,7 @@ class Upkeep:
 
         try:
             return await self._store.write(write)
-        except Exception:
+        except Exception:  # noqa: BLE001 - nothing may stay owed for ever
             _log.exception("upkeep_clear_failed")
             await asyncio.sleep(_RETRY_S)
             return 1

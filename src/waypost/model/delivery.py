@@ -60,7 +60,8 @@ class Owed(msgspec.Struct, frozen=True):
     """A delivery as it stands in the queue.
 
     Attributes:
-        due_us: when it may be tried, UTC microseconds.
+        due_us: when it may be tried, UTC microseconds; before the first try, the moment of `id`:
+            that try goes by the delivery's own id.
         attempts: how many tries were made; the next one is `attempts + 1`.
     """
 

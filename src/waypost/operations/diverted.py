@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from waypost.clock import Clock, IdSource
+from waypost.clock import IdSource
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, DivertedEvent, Owed
 from waypost.model.errors import Conflict
@@ -26,11 +26,10 @@ class Lanes(Protocol):
 class Diverted:
     """What people ask of diverted events."""
 
-    def __init__(self, store: Store, lanes: Lanes, clock: Clock, source: IdSource) -> None:
+    def __init__(self, store: Store, lanes: Lanes, source: IdSource) -> None:
         """Take what they are kept in, and the lanes that send them again."""
         self._store = store
         self._lanes = lanes
-        self._clock = clock
         self._ids = source
 
     async def list_page(
@@ -64,8 +63,7 @@ class Diverted:
             NotFound: the project has none with this id (any more).
             Conflict: its subscription is disabled or deleted.
         """
-        delivery_id = self._ids.next()
-        now_us = self._clock.now_us()
+        delivery_id, now_us = self._ids.next_at()
 
         def owe(connection: Connection) -> Owed:
             found = diverted.get(connection, principal.project_id, diverted_id)

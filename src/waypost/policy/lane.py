@@ -78,7 +78,7 @@ class Work:
         "started_us",
     )
 
-    def __init__(  # noqa: PLR0913 - a record
+    def __init__(
         self,
         identifier: bytes,
         event_id: bytes,

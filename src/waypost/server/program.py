@@ -232,34 +232,40 @@ def run(config: Config) -> int:
 
 
 async def _run(config: Config) -> int:
+    request = StopRequest()
     listening = bind(config.listen.host, config.listen.port)
     async with serving(config, listening) as server:
-        await stop_requested(server)
+        await request.wait(server)
         _log.info("server_draining")
     _log.info("server_stopped")
     return 0
 
 
-async def stop_requested(server: Server) -> None:
-    """Wait for SIGTERM or SIGINT; a second one ends the process at once.
+class StopRequest:
+    """What SIGTERM and SIGINT ask for from now on; a second one ends the process at once."""
 
-    A server that fails meanwhile ends the process too: what it has promised is on disk, and what
-    is not can't be put there any more.
-    """
-    loop = asyncio.get_running_loop()
-    asked: asyncio.Future[None] = loop.create_future()
+    def __init__(self) -> None:
+        """Take the signals: one that comes while the server starts is not lost either."""
+        loop = asyncio.get_running_loop()
+        self._asked: asyncio.Future[None] = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask, number)
 
-    def ask(number: int) -> None:
-        if asked.done():
+    async def wait(self, server: Server) -> None:
+        """Wait for a signal.
+
+        A server that fails meanwhile ends the process: what it has promised is on disk, and what
+        is not can't be put there any more.
+        """
+        await asyncio.wait((self._asked, server.failed), return_when=asyncio.FIRST_COMPLETED)
+        if server.failed.done():
+            _log.critical("server_failed", error=str(server.failed.exception()))
+            os._exit(1)
+
+    def _ask(self, number: int) -> None:
+        if self._asked.done():
             os._exit(128 + number)
-        asked.set_result(None)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask, number)
-    await asyncio.wait((asked, server.failed), return_when=asyncio.FIRST_COMPLETED)
-    if server.failed.done():
-        _log.critical("server_failed", error=str(server.failed.exception()))
-        os._exit(1)
+        self._asked.set_result(None)
 
 
 def place_socket(database: Path) -> Path:

@@ -180,7 +180,7 @@ class Surface:
                 deliveries,
             ).operations(),
             *ReplayRoutes(replays, examples).operations(),
-            *DivertedRoutes(Diverted(store, dispatcher, clock, ids)).operations(),
+            *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),

@@ -1,7 +1,8 @@
 """Attempts as people see them: those that ended, and the next one of each delivery owed.
 
 The next attempt of a delivery is no row: its id follows from the queue's row, and so does its
-place in the list.
+place in the list. An attempt that delivered at the first try has no row either: it is a part of its
+delivery's, and has its id.
 """
 
 from collections.abc import Collection, Iterable
@@ -17,12 +18,15 @@ from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.shown import AttemptStatus, ShownAttempt
 from waypost.storage import pages
-from waypost.storage.schema import attempts, queue, subscriptions
+from waypost.storage.schema import attempts, deliveries, queue, subscriptions
 
 ENDED: Final = {
     AttemptStatus.SUCCESS: AttemptState.SUCCESS,
     AttemptStatus.FAILED: AttemptState.FAILED,
 }
+
+_OF_FIRST: Final = (None, AttemptStatus.SUCCESS)
+"""The filters by status that take an attempt that delivered at the first try."""
 
 _decode_timings = msgspec.msgpack.Decoder(Timings).decode
 _same = attempts.alias("same")
@@ -45,6 +49,11 @@ def get(
     ).one_or_none()
     if row is not None:
         return _with_urls(connection, project_id, [_attempt(row)])[0]
+    row = connection.execute(
+        _first(project_id).where(deliveries.c.event_id == event_id, deliveries.c.id == attempt_id)
+    ).one_or_none()
+    if row is not None:
+        return _with_urls(connection, project_id, [_first_attempt(row)])[0]
     for waiting in connection.execute(_owed(project_id).where(queue.c.event_id == event_id)):
         if _id_of(waiting) == attempt_id:
             return _with_urls(connection, project_id, [_next(waiting, sending)])[0]
@@ -76,6 +85,9 @@ def list_of_event(
     if status is None or status in ENDED:
         mine = attempts.c.event_id == event_id
         parts.append(_page_ended(connection, project_id, mine, request, status))
+    if status in _OF_FIRST:
+        query = _first(project_id).where(deliveries.c.event_id == event_id)
+        parts.append(_page_first(connection, query, request))
     return _finished(connection, project_id, parts, request)
 
 
@@ -104,6 +116,9 @@ def list_of_subscription(
     if status is None or status in ENDED:
         mine = attempts.c.subscription_id == subscription_id
         parts.append(_page_ended(connection, project_id, mine, request, status))
+    if status in _OF_FIRST:
+        query = _first(project_id).where(deliveries.c.subscription_id == subscription_id)
+        parts.append(_page_first(connection, query, request))
     return _finished(connection, project_id, parts, request)
 
 
@@ -128,6 +143,12 @@ def _page_ended(
     if status is not None:
         query = query.where(attempts.c.state == int(ENDED[status]))
     return pages.read(connection, query, (attempts.c.id,), request, _attempt)
+
+
+def _page_first(
+    connection: Connection, query: Select[Any], request: PageRequest
+) -> Page[ShownAttempt]:
+    return pages.read(connection, query, (deliveries.c.id,), request, _first_attempt)
 
 
 def _page_owed(
@@ -217,6 +238,12 @@ def _ended(project_id: ids.Id) -> Select[Any]:
     )
 
 
+def _first(project_id: ids.Id) -> Select[Any]:
+    return select(deliveries).where(
+        deliveries.c.project_id == project_id, deliveries.c.timings.is_not(None)
+    )
+
+
 def _owed(project_id: ids.Id) -> Select[Any]:
     return select(queue).where(queue.c.project_id == project_id)
 
@@ -251,6 +278,22 @@ def _attempt(row: Row[Any]) -> ShownAttempt:
         subscription_id=row.subscription_id,
         number=row.number,
         status=AttemptStatus.SUCCESS if succeeded else AttemptStatus.FAILED,
+        status_code=row.status_code,
+        response=row.response,
+        timings=_decode_timings(row.timings),
+        reused_unknown=bool(row.resent),
+    )
+
+
+def _first_attempt(row: Row[Any]) -> ShownAttempt:
+    return ShownAttempt(
+        project_id=row.project_id,
+        id=row.id,
+        event_id=row.event_id,
+        delivery_id=row.id,
+        subscription_id=row.subscription_id,
+        number=1,
+        status=AttemptStatus.SUCCESS,
         status_code=row.status_code,
         response=row.response,
         timings=_decode_timings(row.timings),

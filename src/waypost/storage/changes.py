@@ -72,7 +72,7 @@ class Acceptance:
         "routing_version",
     )
 
-    def __init__(  # noqa: PLR0913 - a record
+    def __init__(
         self,
         project_id: bytes,
         key_id: bytes,
@@ -106,7 +106,7 @@ class Settlement:
 
     Attributes:
         attempts: how many tries the queue counts before this one; compared when it is written.
-        attempt: the row for `attempts`; empty where nothing was tried.
+        attempt: the row for `attempts`.
         diverted: the row for `diverted_events`, where the delivery was given up.
         late: set by the commit: the delivery was settled otherwise before.
         done: called on the event loop after the commit.

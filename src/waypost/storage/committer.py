@@ -72,7 +72,8 @@ class Committer:
         self._outgoing: deque[Change] = deque()
         self._flush_due = False
         self._sleeping = False
-        self._wake = threading.Semaphore(0)
+        self._wake = threading.Lock()
+        self._wake.acquire()
         self._stopping = False
         self._ended: Unavailable | None = None
         self._thread = threading.Thread(target=self._run, name="waypost-writer", daemon=True)
@@ -108,16 +109,17 @@ class Committer:
 
     async def stop(self) -> None:
         """Commit everything that was handed over, then end the thread and close the connection."""
-        self._flush()
         self._stopping = True
-        self._wake.release()
+        self._flush()
         await asyncio.to_thread(self._thread.join)
 
     def _flush(self) -> None:
         self._flush_due = False
         if self._sleeping:
             self._sleeping = False
-            self._wake.release()
+            # Open already: the thread woke up by itself and has not gone back to sleep.
+            if self._wake.locked():
+                self._wake.release()
 
     # Below: the writer's thread.
 
@@ -129,7 +131,7 @@ class Committer:
                 if batch:
                     self._commit(batch)
                     self._maybe_checkpoint()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the end of the thread is told of in any case
             _log.exception("committer_failed")
             self._end_with(Unavailable("the database failed"), batch)
             self._on_fatal(error)
@@ -160,7 +162,7 @@ class Committer:
             self._sleeping = True
             if inbox or self._stopping:
                 self._sleeping = False
-            elif not self._wake.acquire(timeout=_IDLE_S if self._pages else None):
+            elif not self._wake.acquire(timeout=_IDLE_S if self._pages else -1):
                 self._sleeping = False
                 self._checkpoint("TRUNCATE")
         batch: list[Change] = []
@@ -232,7 +234,7 @@ class Committer:
         cursor.execute("SAVEPOINT change")
         try:
             write.result = write.fn(self._connection)
-        except Exception as error:  # noqa: BLE001 - raised again to whoever asked for the change
+        except Exception as error:
             cause = getattr(error, "orig", None) or error
             if _is_full(cause) or _is_fatal(cause):
                 raise cause from error
@@ -301,7 +303,7 @@ class Committer:
                 self.waiting -= len(change.entries)
             try:
                 change.done(change)  # type: ignore[arg-type] # each record has its own kind of done
-            except Exception:
+            except Exception:  # noqa: BLE001 - the others' answers must get through
                 _log.exception("completion_failed", change=type(change).__name__)
 
 

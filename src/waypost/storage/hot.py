@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
+from waypost.model.delivery import DeliveryState
 from waypost.storage.changes import Acceptance, Outcome, Settlement
 
 Row = tuple[Any, ...]
@@ -64,6 +65,10 @@ _INSERT_DELIVERIES: Final = _Insert(
         "attempts",
         "finished_us",
         "reason",
+        "status_code",
+        "response",
+        "timings",
+        "resent",
     ),
 )
 _INSERT_ATTEMPTS: Final = _Insert(
@@ -109,6 +114,7 @@ _SAME_RESPONSE: Final = (
     "SELECT id FROM attempts WHERE project_id = ? AND event_id = ? AND delivery_id = ? "
     "AND response = ? LIMIT 1"
 )
+_DELIVERED: Final = int(DeliveryState.DELIVERED)
 _REFERENCE_FROM_BYTES: Final = 64
 """A response shorter than this is cheaper to keep again than to look for."""
 
@@ -218,14 +224,26 @@ def settle(cursor: sqlite3.Cursor, settlements: Sequence[Settlement]) -> None:
             finals.setdefault(group, []).append(settlement)
         elif settlement.retry_at_us is not None:
             _reschedule(cursor, settlement, settlement.retry_at_us)
-    for (project_id, attempts), group_of in finals.items():
-        _finish(cursor, project_id, attempts, group_of)
-    deliveries = [s.delivery for s in settlements if s.delivery is not None and not s.late]
+    for (project_id, tried), group_of in finals.items():
+        _finish(cursor, project_id, tried, group_of)
+    deliveries: list[Row] = []
+    attempts: list[Row] = []
+    diverted: list[Row] = []
+    for settlement in settlements:
+        delivery, attempt = settlement.delivery, settlement.attempt
+        if delivery is None or settlement.late:
+            attempts.append(_attempt_row(cursor, settlement))
+        elif settlement.attempts == 0 and delivery[4] == _DELIVERED:
+            # By far the most: one row holds both.
+            deliveries.append((*delivery, attempt[7], attempt[8], attempt[10], attempt[11]))
+        else:
+            deliveries.append((*delivery, None, None, None, None))
+            attempts.append(_attempt_row(cursor, settlement))
+            if settlement.diverted is not None:
+                diverted.append(settlement.diverted)
     _INSERT_DELIVERIES.run(cursor, deliveries)
-    _INSERT_ATTEMPTS.run(cursor, [_attempt_row(cursor, s) for s in settlements if s.attempt])
-    diverted = [s.diverted for s in settlements if s.diverted is not None and not s.late]
-    if diverted:
-        _INSERT_DIVERTED.run(cursor, diverted)
+    _INSERT_ATTEMPTS.run(cursor, attempts)
+    _INSERT_DIVERTED.run(cursor, diverted)
 
 
 def _reschedule(cursor: sqlite3.Cursor, settlement: Settlement, due_us: int) -> None:
@@ -270,7 +288,7 @@ def _attempt_row(cursor: sqlite3.Cursor, settlement: Settlement) -> Row:
     return row if found is None else (*row[:8], None, found[0], *row[10:])
 
 
-def end_untried(  # noqa: PLR0913 - one change's parts
+def end_untried(
     cursor: sqlite3.Cursor,
     project_id: bytes,
     subscription_id: bytes,
@@ -290,6 +308,7 @@ def end_untried(  # noqa: PLR0913 - one change's parts
         cursor,
         [
             (project_id, event_id, identifier, subscription_id, state, attempts, now_us, reason)
+            + (None, None, None, None)
             for identifier, event_id, attempts in owed
         ],
     )

@@ -3,10 +3,13 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from waypost.model.errors import ConfigInvalid
+
+_INTERRUPT_S: Final = 0.05
 
 
 @contextmanager
@@ -53,10 +56,13 @@ class Inspection:
     def stop(self) -> None:
         """Break off, if it was begun and is not over; `done` is not called any more."""
         self._stopped = True
-        if self._connection is not None:
-            self._connection.interrupt()
-        if self._thread.is_alive():
-            self._thread.join()
+        while self._thread.is_alive():
+            # Again and again: an interrupt that comes before the statement has begun is lost.
+            connection = self._connection
+            with suppress(sqlite3.ProgrammingError):
+                if connection is not None:
+                    connection.interrupt()
+            self._thread.join(_INTERRUPT_S)
 
     def _run(self) -> None:
         with read_only(self._database) as connection:

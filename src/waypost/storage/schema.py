@@ -156,6 +156,11 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("finished_us", BigInteger, nullable=False),
     Column("reason", Text),
+    # Set where the first try delivered it: that try, under the delivery's id, has no other row.
+    Column("status_code", SmallInteger),
+    Column("response", LargeBinary),
+    Column("timings", LargeBinary),
+    Column("resent", SmallInteger),
     Index("ix_deliveries_subscription", "project_id", "subscription_id", "id"),
     sqlite_with_rowid=False,
 )

@@ -63,7 +63,7 @@ class Listener:
         self._listening = listening
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app,  # type: ignore[arg-type] # the same thing, in other words
+                app,
                 http=protocol_class(front) if front else "httptools",
                 ws="none",
                 lifespan="off",

@@ -224,6 +224,7 @@ async def test_who_asks_too_often_is_told_when_to_come_again(
         assert (await client.get("/things")).headers["x-requests-remaining"] == str(left)
     refused = await client.get("/things")
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert refused.headers["x-requests-remaining"] == "0"
     assert message(refused) == "Rate limited, too many requests per second"
     assert (await client.put("/things/1")).status_code == 200
     world.clock.forward(1)

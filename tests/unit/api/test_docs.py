@@ -17,11 +17,17 @@ from waypost.model.project import Scope
 REQUEST = Request({"type": "http", "headers": [], "method": "GET"})
 
 
+class Inner(msgspec.Struct, frozen=True):
+    """Inside."""
+
+    number: int
+
+
 class Thing(msgspec.Struct, frozen=True):
     """A thing of <b>bold</b> claims."""
 
     name: str
-    inner: list[Listing] = []
+    inner: list[Inner] = []
 
 
 TABLE = [
@@ -56,7 +62,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        if tag not in {"meta"}:
+        if tag != "meta":
             self.open.append(tag)
         for name, value in attrs:
             if name == "id":
@@ -112,7 +118,7 @@ def test_it_tells_what_the_table_tells(text: str) -> None:
         "page_size",
         "≤ 100",
         "400, 401, 403, 404, 429, 503",
-        "list of Listing",
+        "list of Inner",
     ):
         assert part in text, part
 

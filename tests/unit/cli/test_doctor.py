@@ -9,6 +9,7 @@ import pytest
 from tests.unit.cli.conftest import Run
 from waypost import config
 from waypost.cli import doctor
+from waypost.clock import SystemClock
 from waypost.storage import disk, key_file
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -75,7 +76,7 @@ def test_too_little_room_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_clock_in_the_past_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.SystemClock, "now_us", lambda _: 1_000_000)
+    monkeypatch.setattr(SystemClock, "now_us", lambda _: 1_000_000)
     assert findings()["clock"].good is False
 
 

@@ -76,7 +76,7 @@ def test_a_revoked_key_is_good_for_nothing_at_once(access: Access) -> None:
     access.revoke(KEY_ID)
     with pytest.raises(NotAuthenticated, match=INACTIVE_KEY):
         access.authenticate(KEY)
-    assert access.authenticate(OTHER_KEY)
+    access.authenticate(OTHER_KEY)
 
 
 def test_a_key_that_was_revoked_before_the_start_is_known_and_no_good(clock: ManualClock) -> None:
@@ -90,7 +90,7 @@ def test_a_key_is_good_until_it_expires(access: Access, clock: ManualClock) -> N
     expires = clock.now_us() + 1_000_000
     access.add(digest(b"brief"), key(ids.make(3, 1), MINE, expires_at_us=expires))
     clock.forward(0.999)
-    assert access.authenticate(b"brief")
+    access.authenticate(b"brief")
     clock.forward(0.001)
     with pytest.raises(NotAuthenticated, match=INACTIVE_KEY):
         access.authenticate(b"brief")

@@ -51,7 +51,7 @@ async def store(scene: Scene, tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def diverted(scene: Scene, store: Store) -> Diverted:
-    return Diverted(store, scene, scene.records.clock, scene.records.ids)
+    return Diverted(store, scene, scene.records.ids)
 
 
 async def box(diverted: Diverted, caller: Principal) -> list[ids.Id]:
@@ -70,7 +70,7 @@ async def test_it_is_owed_again_and_leaves_the_box(
             scene.event_id,
             scene.subscription.id,
             DeliveryClass.REPLAY,
-            scene.records.clock.now_us(),
+            ids.moment(delivery_id),
         )
     ]
     assert await box(diverted, scene.caller) == [scene.of_disabled]

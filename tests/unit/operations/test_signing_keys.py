@@ -3,9 +3,9 @@
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import time_machine
 from standardwebhooks import Webhook
 
 from tests.support.database import URL
@@ -53,15 +53,13 @@ def is_good(at: Office, secret: str) -> bool:
     return True
 
 
-async def test_the_secret_that_is_shown_is_the_one_that_signs(
-    at: Office, time_machine: Any
-) -> None:
+async def test_the_secret_that_is_shown_is_the_one_that_signs(at: Office) -> None:
     caller = at.records.principal()
     made = await at.subscriptions.create(caller, Settings(url=URL))
     secret = await at.keys.secret(caller, made.id)
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
-    time_machine.move_to(at.records.clock.now_us() / 1_000_000)
-    Webhook(secret).verify(b"{}", signature(at))
+    with time_machine.travel(at.records.clock.now_us() / 1_000_000):
+        Webhook(secret).verify(b"{}", signature(at))
 
 
 async def test_during_a_rotation_both_secrets_are_good_and_then_the_new_one(at: Office) -> None:

@@ -46,7 +46,7 @@ def test_starts_no_more_than_its_concurrency() -> None:
         one.push(work(n), START)
     first = drain(one, START)
     assert len(first) == 2
-    assert one.has_ready() is False
+    assert one.has_ready(START) is False
     finish(one, first[0])
     assert len(drain(one, START)) == 1
 
@@ -146,7 +146,7 @@ def test_news_of_a_commit_that_a_refill_has_seen_already_adds_nothing() -> None:
     one.complete = False
     one.begin_refill()
     one.end_refill([work(1)], START, reached_end=True, next_due_us=None)
-    assert one.push(work(1), START) is True
+    assert one.push(work(1), START) is False
     assert one.take(work(1)) is False
     assert len(drain(one, START)) == 1
 

@@ -6,18 +6,25 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from tests.support import database
 from tests.support.database import URL, Records
 from waypost.model import ids
-from waypost.model.delivery import AttemptState, DeliveryClass, Owed, Timings
+from waypost.model.delivery import (
+    AttemptState,
+    DeliveryClass,
+    DeliveryState,
+    Owed,
+    Timings,
+)
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.shown import AttemptStatus, ShownAttempt
 from waypost.model.subscription import Subscription
 from waypost.storage import attempts, queue
 from waypost.storage.schema import attempts as table
+from waypost.storage.schema import deliveries
 
 STATUSES = [None, *AttemptStatus]
 
@@ -77,7 +84,9 @@ def owed(
     sending: bool = False,
 ) -> ShownAttempt:
     """Owe a delivery; return the attempt that it is to be shown as."""
-    project_id, delivery_id = subscription.project_id, records.ids.next()
+    project_id = subscription.project_id
+    # A first try is due at the moment of its delivery, and has its id.
+    delivery_id = records.ids.next() if tries else ids.make(due_us, records.ids.next()[15])
     row = Owed(project_id, delivery_id, event_id, subscription.id, kind, due_us, tries)
     queue.insert(records.connection, [row])
     return ShownAttempt(
@@ -89,6 +98,34 @@ def owed(
         tries + 1,
         AttemptStatus.SENDING if sending else AttemptStatus.PENDING,
         URL,
+    )
+
+
+def delivered(records: Records, event_id: ids.Id, subscription: Subscription) -> ShownAttempt:
+    """Keep a delivery that was delivered at the first try: the try has no row of its own."""
+    delivery_id = records.ended(event_id, subscription, DeliveryState.DELIVERED)
+    timings = Timings(1, 2, 3, 4, 5)
+    answer = {
+        "status_code": 204,
+        "response": b"ok",
+        "timings": msgspec.msgpack.encode(timings),
+        "resent": 0,
+    }
+    records.connection.execute(
+        update(deliveries).where(deliveries.c.id == delivery_id).values(answer)
+    )
+    return ShownAttempt(
+        subscription.project_id,
+        delivery_id,
+        event_id,
+        delivery_id,
+        subscription.id,
+        1,
+        AttemptStatus.SUCCESS,
+        URL,
+        204,
+        b"ok",
+        timings,
     )
 
 
@@ -107,6 +144,9 @@ class Crowd:
             if chance.random() < 0.4:
                 state = chance.choice([AttemptState.SUCCESS, AttemptState.FAILED])
                 self.every.append(ended(records, of, to, state))
+                continue
+            if chance.random() < 0.3:
+                self.every.append(delivered(records, of, to))
                 continue
             sending = chance.random() < 0.3
             due_us = now_us + chance.choice([0, 0, 1, chance.randrange(120)])
@@ -182,7 +222,9 @@ def test_one_attempt_is_found_before_and_after_it_is_made(records: Records) -> N
     subscription, event_id = records.subscription(), records.event()
     for made in (
         ended(records, event_id, subscription),
+        delivered(records, event_id, subscription),
         owed(records, event_id, subscription, due_us=9),
+        owed(records, event_id, subscription, due_us=9, tries=2),
         owed(records, event_id, subscription, due_us=9, sending=True),
     ):
         sending = {made.delivery_id} if made.status is AttemptStatus.SENDING else set()

@@ -14,6 +14,7 @@ from waypost.storage import deliveries
 from waypost.storage.deliveries import DeliveryFilter
 
 STATES = list(DeliveryState)
+EVERYTHING = PageRequest()
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def made(records: Records) -> list[Delivery]:
 
 
 def listed(
-    records: Records, which: DeliveryFilter, request: PageRequest = PageRequest()
+    records: Records, which: DeliveryFilter, request: PageRequest = EVERYTHING
 ) -> list[Delivery]:
     return deliveries.list_page(records.connection, records.project, request, which).items
 

@@ -61,15 +61,19 @@ def expected(every: list[bytes], request: PageRequest) -> Page[bytes]:
 
 @given(REQUESTS)
 def test_a_list_by_one_id(request_: PageRequest) -> None:
-    page = pages.read(memory, select(queue.c.id), (queue.c.id,), request_, lambda row: row[0])
+    page = pages.read(memory, select(queue.c.id), (queue.c.id,), request_, lambda row: row.id)
     assert page == expected(sorted(IDS), request_)
+
+
+def joined(row: Row[Any]) -> bytes:
+    return bytes(row.event_id + row.id)
 
 
 @given(REQUESTS, st.none() | st.sampled_from(JOINED), st.none() | st.sampled_from(JOINED))
 def test_a_list_by_two_ids(request_: PageRequest, older: bytes | None, newer: bytes | None) -> None:
     request_ = PageRequest(request_.size, older, newer, request_.begin_us, request_.end_us)
     order = (queue.c.event_id, queue.c.id)
-    page = pages.read(memory, select(*order), order, request_, lambda row: row[0] + row[1])
+    page = pages.read(memory, select(*order), order, request_, joined)
     assert page == expected(JOINED, request_)
 
 
@@ -100,7 +104,7 @@ def records(tmp_path: Path) -> Records:
 
 
 def heavy(row: Row[Any]) -> bytes:
-    return bytes(row[1])
+    return bytes(row.id)
 
 
 @pytest.mark.parametrize("up", [False, True])

@@ -60,6 +60,10 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("finished_us", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text()),
+        sa.Column("status_code", sa.SmallInteger()),
+        sa.Column("response", sa.LargeBinary()),
+        sa.Column("timings", sa.LargeBinary()),
+        sa.Column("resent", sa.SmallInteger()),
         sa.PrimaryKeyConstraint("project_id", "event_id", "id"),
         sqlite_with_rowid=False,
     )

@@ -1,0 +1,41 @@
+"""A server that the tests of one worker share; each test has a project of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.receiver import Receiver, receiver
+from tests.support.site import Site, Tenant, running
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Have a server; whatever the tests did to it, nothing may have been an error of its own."""
+    with running(tmp_path_factory.mktemp("site")) as (program, shared):
+        yield shared
+        counts = shared.admin.get("/metrics").text
+        assert 'waypost_requests_refused_total{status="5' not in counts, counts
+    assert [line for line in program.lines if '"level": "error"' in line] == []
+
+
+@pytest.fixture
+def tenant(site: Site) -> Iterator[Tenant]:
+    """Have a project."""
+    made = site.tenant()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stranger(site: Site) -> Iterator[Tenant]:
+    """Have another project."""
+    made = site.tenant()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def received() -> Iterator[Receiver]:
+    """Have a receiver."""
+    with receiver() as listening:
+        yield listening

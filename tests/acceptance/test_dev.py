@@ -1,0 +1,94 @@
+"""`waypost dev`, as a newcomer starts it."""
+
+import re
+import shlex
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.program import PATIENCE_S, Program, waypost
+
+
+@contextmanager
+def dev(folder: Path, *arguments: str, **settings: str) -> Iterator[Program]:
+    program = Program(folder, "dev", *arguments, **settings)
+    try:
+        yield program
+    finally:
+        program.kill()
+
+
+def delivered(line: str) -> bool:
+    return "delivered" in line and "signature verified" in line
+
+
+def test_a_first_event_is_accepted_and_delivered_by_itself(tmp_path: Path) -> None:
+    with dev(tmp_path, "--listen", "127.0.0.1:0") as program:
+        line = program.wait_for(delivered)
+        told = "\n".join(program.lines)
+        assert re.search(r"accepted\s+(evt_\S+)\s+card\.created", told)
+        assert re.search(r"API docs\s+http://127\.0\.0\.1:\d+/docs", told)
+        assert re.search(r"API key\s+wp_test_\S+", told)
+        assert re.search(r"\d+\.\d ms after it came in", line)
+        assert "\x1b" not in told, "no colours where nobody looks"
+        program.signal(signal.SIGINT)
+        assert program.end() == 0
+        assert "1 accepted, 1 delivered" in program.lines[-1]
+
+
+def test_the_curl_line_sends_another(tmp_path: Path) -> None:
+    with dev(tmp_path, "--listen", "127.0.0.1:0") as program:
+        program.wait_for(delivered)
+        told = "\n".join(program.lines)
+        command = re.search(r"curl .*?'\{.*?\}'", told, re.DOTALL)
+        assert command is not None
+        arguments = shlex.split(command[0].replace("\\\n", " "))
+        done = subprocess.run(
+            ["curl", "--silent", "--fail", *arguments[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == 0, done.stderr
+        token = re.search(r"evt_[0-9a-f-]+", done.stdout)
+        assert token is not None
+        program.wait_for(lambda line: delivered(line) and token[0] in line)
+        assert any("card.updated" in line for line in program.lines)
+
+
+def test_a_port_that_is_taken_is_replaced_by_a_free_one(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with dev(tmp_path, "--listen", f"127.0.0.1:{port}") as program:
+            program.wait_for(delivered)
+            assert "taking a free port instead" in program.lines[0]
+            assert f":{port}/docs" not in "\n".join(program.lines)
+
+
+def test_each_run_is_fresh(tmp_path: Path) -> None:
+    for _ in range(2):
+        with dev(tmp_path, "--listen", "127.0.0.1:0") as program:
+            program.wait_for(delivered)
+            program.signal(signal.SIGTERM)
+            assert program.end() == 0
+            assert "1 accepted, 1 delivered" in program.lines[-1]
+
+
+def test_a_second_one_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with dev(tmp_path, "--listen", "127.0.0.1:0") as program:
+        program.wait_for(delivered)
+        second = waypost(tmp_path, "dev", "--listen", "127.0.0.1:0")
+        assert second.status == 1
+        assert f"in use by process {program.pid}" in second.err
+
+
+def test_the_database_of_a_real_server_is_left_alone(tmp_path: Path) -> None:
+    waypost(tmp_path, "keys", "create", "--name", "mine")
+    before = (tmp_path / ".waypost" / "waypost.db").read_bytes()
+    with dev(tmp_path, "--listen", "127.0.0.1:0") as program:
+        program.wait_for(delivered)
+    assert (tmp_path / ".waypost" / "waypost.db").read_bytes() == before

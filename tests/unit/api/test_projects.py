@@ -1,0 +1,94 @@
+"""How projects stand on the wire."""
+
+import msgspec
+import pytest
+
+from waypost.api.operation import Call
+from waypost.api.projects import ProjectChange, ProjectIn, ProjectRoutes
+from waypost.api.shapes import Listing
+from waypost.model import ids
+from waypost.model.errors import NotFound
+from waypost.model.page import Page, PageRequest
+from waypost.model.project import Environment, Principal, Project
+from waypost.operations.projects import Projects
+
+ACCOUNT, PROJECT_ID = ids.make(1, 1), ids.make(2, 2)
+PROJECT = Project(PROJECT_ID, ACCOUNT, "Shop", Environment.PRODUCTION, strict_types=True)
+CALLER = Principal(ids.FIRST, "admin", PROJECT_ID, frozenset())
+PATH = {"project_token": ids.spell(ids.PROJECT, PROJECT_ID)}
+
+
+class Fake(Projects):
+    """One project, and what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def get(self, project_id: ids.Id) -> Project:
+        self.asked.append(project_id)
+        return PROJECT
+
+    async def list_page(self, request: PageRequest) -> Page[Project]:
+        self.asked.append(request)
+        return Page([PROJECT], has_more=False)
+
+    async def create(
+        self, principal: Principal, name: str, environment: Environment, *, strict_types: bool
+    ) -> Project:
+        self.asked += [principal, name, environment, strict_types]
+        return PROJECT
+
+    async def update(
+        self, project_id: ids.Id, *, name: str | None, strict_types: bool | None
+    ) -> Project:
+        self.asked += [project_id, name, strict_types]
+        return PROJECT
+
+    async def delete(self, principal: Principal, project_id: ids.Id) -> None:
+        self.asked += [principal, project_id]
+
+
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
+
+
+async def test_a_project_is_shown_whole(fake: Fake) -> None:
+    shown = await ProjectRoutes(fake).get(Call(CALLER, PATH, None, None))
+    account = str(ids.spell(ids.PROJECT, ACCOUNT)).removeprefix("prj_")
+    assert msgspec.json.decode(msgspec.json.encode(shown)) == {
+        "token": PATH["project_token"],
+        "account": f"acc_{account}",
+        "name": "Shop",
+        "environment": "production",
+        "strict_types": True,
+        "created": "1970-01-01T00:00:00.000002Z",
+    }
+
+
+async def test_each_handler_asks_for_what_the_call_says(fake: Fake) -> None:
+    routes = ProjectRoutes(fake)
+    await routes.list_page(Call(CALLER, {}, Listing(page_size=3), None))
+    await routes.create(Call(CALLER, {}, None, ProjectIn("Shop", Environment.TEST, True)))
+    await routes.update(Call(CALLER, PATH, None, ProjectChange(name="x")))
+    await routes.delete(Call(CALLER, PATH, None, None))
+    assert fake.asked == [
+        PageRequest(3),
+        *(CALLER, "Shop", Environment.TEST, True),
+        *(PROJECT_ID, "x", None),
+        *(CALLER, PROJECT_ID),
+    ]
+
+
+async def test_what_is_no_token_is_not_found(fake: Fake) -> None:
+    routes = ProjectRoutes(fake)
+    with pytest.raises(NotFound, match="project not found"):
+        await routes.delete(Call(CALLER, {"project_token": "prj_x"}, None, None))
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\x00", "x" * 129])
+def test_a_name_is_for_people(name: str) -> None:
+    body = msgspec.json.encode({"name": name, "environment": "test"})
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(body, type=ProjectIn)
