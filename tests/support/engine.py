@@ -247,7 +247,11 @@ class Works:
                 tasks = dispatcher._tasks | dispatcher._refiller._tasks | dispatcher._upkeep._tasks
                 if tasks:
                     await asyncio.wait(tasks)
-                elif not self.store.committer._inbox and not self.receivers.calls_out:
+                elif (
+                    not self.store.committer._inbox
+                    and not self.receivers.calls_out
+                    and dispatcher.in_flight_count == len(self.receivers.open)
+                ):
                     return
 
     # What became of it.

@@ -102,9 +102,10 @@ class Tenant:
         return [(one["state"], one["reason"]) for one in page["data"]]
 
     def settled(self, event: str, *states: str) -> list[tuple[str, str | None]]:
-        """Wait until the deliveries of an event are in these states; return them."""
+        """Wait until the deliveries of an event are in these states; return them, sorted."""
         return eventually(
-            lambda: self.deliveries(event), lambda found: [state for state, _ in found] == [*states]
+            lambda: sorted(self.deliveries(event), key=str),
+            lambda found: [state for state, _ in found] == sorted(states),
         )
 
     def close(self) -> None:
@@ -159,7 +160,7 @@ def running(folder: Path, **settings: str) -> Iterator[tuple[Program, Site]]:
             yield program, site
         finally:
             site.close()
-        assert program.stop() == 0
+        assert program.stop() == 0, program.lines
 
 
 def client(url: str, key: str | None) -> httpx.Client:

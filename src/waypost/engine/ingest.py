@@ -179,6 +179,7 @@ class Ingest:
             keyed=keyed,
         )
         acceptance.context = request
+        acceptance.fans_out = rows > GREAT_FAN_OUT and any(e.fan_out for e in entries)
         self._store.accept(acceptance)
 
     def _entry(
@@ -239,7 +240,7 @@ class Ingest:
             self._hand_over(request, acceptance)
 
     def _hand_over(self, request: _Request, acceptance: Acceptance) -> None:
-        if any(entry.fan_out is not None for entry in acceptance.entries):
+        if acceptance.fans_out:
             self._fanned_out()
         for draft, entry, matches in zip(
             request.drafts, acceptance.entries, request.matches, strict=True

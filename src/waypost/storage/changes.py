@@ -23,6 +23,7 @@ class Entry:
     """One event of an acceptance.
 
     Attributes:
+        event_id: the event's id.
         row: the row for `events`.
         owed: the rows for `queue`: one for each subscription that is owed the event.
         fan_out: the row for `fan_outs`, in place of `owed` where they are too many.
@@ -54,6 +55,7 @@ class Acceptance:
         outcome: set by the commit; with MISMATCH, `at_index` names the entry.
         error: set with FAILED.
         done: called on the event loop when `outcome` is set.
+        fans_out: some entry has a `fan_out`.
         context: what `done` needs to know; nobody else looks at it.
     """
 
@@ -63,6 +65,7 @@ class Acceptance:
         "done",
         "entries",
         "error",
+        "fans_out",
         "key_id",
         "keyed",
         "keys_expire_us",
@@ -93,6 +96,7 @@ class Acceptance:
         self.keys_expire_us = keys_expire_us
         self.done = done
         self.keyed = keyed
+        self.fans_out = False
         self.context: Any = None
         self.outcome: Outcome | None = None
         self.at_index = 0

@@ -1,8 +1,8 @@
 """The few statements that run for every event, written by hand for SQLite.
 
 Each works on many rows at once: one call of the database library for many rows costs the
-interpreter one release of its lock, not one a row. Statements are kept for row counts that are
-powers of two, so that a batch of any size is made of a few prepared ones.
+interpreter one release of its lock, not one a row. Statements are kept prepared for some row
+counts, so that a batch of up to 128 rows is made of one or two, mostly.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ from waypost.storage.changes import Acceptance, Outcome, Settlement
 
 Row = tuple[Any, ...]
 
-_SIZES: Final = (128, 64, 32, 16, 8, 4, 2, 1)
+_SIZES: Final = (128, 96, 64, 48, 32, 24, *range(16, 0, -1))
 
 
 class _Insert:

@@ -46,7 +46,7 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         isolation_level=None,
-        cached_statements=256,
+        cached_statements=512,
         check_same_thread=False,
     )
     raw.execute("PRAGMA busy_timeout = 5000")

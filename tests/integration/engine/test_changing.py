@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.database import Records
-from tests.support.engine import Works, works
+from tests.support.engine import PATIENCE_S, Works, works
 from waypost.engine.receiver import Receiver
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
 from waypost.model.exchange import FailureKind
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.storage import queue
+from waypost.storage.queue import LaneHead
 
 DELIVERED = (DeliveryState.DELIVERED, None)
 DELETED = (DeliveryState.CANCELLED, Reason.SUBSCRIPTION_DELETED)
@@ -289,49 +290,39 @@ async def test_what_a_stopped_subscription_without_a_lane_is_still_owed_is_deliv
         engine.nothing_leaks()
 
 
+@pytest.mark.parametrize("in_flight", [False, True])
 async def test_a_refill_that_was_reading_meanwhile_brings_back_nothing_that_was_cancelled(
-    records: Records, path: Path
+    records: Records, path: Path, monkeypatch: pytest.MonkeyPatch, in_flight: bool
 ) -> None:
     one = records.subscription(paused=True)
     async with works(records, path, window=10) as engine:
         await engine.accept(10)
     async with works(records, path, window=10) as engine:
-        lane = receiver_of(engine, one).lane
-        await engine.change(one, paused=False)
-        assert lane.refilling  # it reads before, and ends behind, all of what follows
         started, release = asyncio.Event(), asyncio.Event()
         read = engine.dispatcher._refiller._read
 
-        async def held(receiver: Receiver, limit: int) -> object:
+        async def held(receiver: Receiver, limit: int) -> tuple[LaneHead, int]:
             found = await read(receiver, limit)
             started.set()
             await release.wait()
             return found
 
-        await engine.quiet()
-        for post in engine.receivers.open:
-            post.answer()
-        await engine.quiet()
-        engine.dispatcher._refiller._read = held  # type: ignore[method-assign, assignment]
-        await engine.change(one, paused=True)
-        await engine.accept(30)
+        monkeypatch.setattr(engine.dispatcher._refiller, "_read", held)
+        receiver = receiver_of(engine, one)
         await engine.change(one, paused=False)
-        lane.forget()
-        engine.dispatcher._pump(receiver_of(engine, one))
-        await started.wait()
+        await asyncio.wait_for(started.wait(), PATIENCE_S)
         await engine.disable(one)
         while engine.dispatcher._upkeep._tasks:
             await asyncio.wait(engine.dispatcher._upkeep._tasks)
-        sent = len(engine.sent)
+        assert await engine.ends() == {DISABLED: 10}
+        if in_flight:  # it keeps its receiver
+            engine.dispatcher._receivers._by_id[one.id] = receiver
         await engine.enable(one)
         release.set()
         await engine.quiet()
-        for post in engine.receivers.open:
-            post.answer()
-        await engine.quiet()
-        assert len(engine.sent) == sent
-        assert await engine.count("queue") == 0
-        engine.nothing_leaks()
+        assert engine.sent == []
+        await engine.accept()
+        await engine.receivers.reach(1)
 
 
 async def test_a_clearing_that_is_asked_for_during_its_last_part_runs_once_more(
