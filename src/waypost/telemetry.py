@@ -41,7 +41,12 @@ def configure_log(form: str, level: str, stream: TextIO | None = None) -> None:
     ]
     after: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if pretty:
-        after.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()))
+        # Plain tracebacks: one that shows variables would show keys and payloads.
+        after.append(
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        )
     else:
         after += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(stream)

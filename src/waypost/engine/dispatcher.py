@@ -50,6 +50,9 @@ _log = structlog.get_logger(__name__)
 
 SLOW_AFTER_US: Final = 1_000_000
 _SWEEP_S: Final = 0.25
+_SETTLE_S: Final = 5.0
+"""How long a drain waits for the settling of what was broken off or could not be written."""
+
 _RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
@@ -498,7 +501,11 @@ class Dispatcher:
             if work.call is not None:
                 work.call.abort()
         if self._landed is not None:
-            await self._landed.wait()
+            try:
+                await asyncio.wait_for(self._landed.wait(), _SETTLE_S)
+            except TimeoutError:
+                # The disk is full, say. They stay owed, and are tried again after the next start.
+                _log.error("drain_unsettled", deliveries=self.in_flight_count)
 
 
 def _policy(subscription: Subscription) -> RetryPolicy:
