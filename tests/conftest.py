@@ -31,3 +31,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI must not: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what tests have found out, by the fixture `record_property`."""
+    for report in terminalreporter.getreports("passed"):
+        for name, found in report.user_properties:
+            terminalreporter.write_line(f"{name}: {found}")

@@ -24,7 +24,7 @@ from waypost.model.exchange import FailureKind, Reply, TransportFailure
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscription
 from waypost.policy.events import Draft
-from waypost.policy.format import NATIVE_FORMATS
+from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
 from waypost.policy.urls import Destination
 from waypost.storage import projects, queue, schema, subscriptions
 from waypost.storage.connection import Connection
@@ -123,6 +123,16 @@ class Receivers:
                 await self._changed.wait()
 
 
+class Broken:
+    """A format with a defect."""
+
+    name = "broken"
+
+    def render(self, outgoing: Outgoing) -> Rendered:
+        """Fail."""
+        raise ZeroDivisionError
+
+
 class Works:
     """One process's engine. `stop` drains it; a test that just leaves it plays a crash."""
 
@@ -136,9 +146,9 @@ class Works:
         self.store = store
         self.router = Router()
         self.receivers = Receivers()
-        self.sender = Sender(loop, self.receivers, NATIVE_FORMATS)
+        sender = Sender(loop, self.receivers, {**NATIVE_FORMATS, "broken": Broken()})
         self.dispatcher = Dispatcher(
-            loop, store, self.router, self.sender, self.clock, SeededEntropy(), config
+            loop, store, self.router, sender, self.clock, SeededEntropy(), config
         )
         self.expander = Expander(store, self.dispatcher.owed, records.ids)
         self.woken = 0

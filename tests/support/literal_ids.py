@@ -118,6 +118,18 @@ def _handler(ids: LiteralIds) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            self._forward()
+
+        def do_POST(self) -> None:
+            self._forward()
+
+        def do_PATCH(self) -> None:
+            self._forward()
+
+        def do_DELETE(self) -> None:
+            self._forward()
+
+        def _forward(self) -> None:
             length = self.headers.get("content-length")
             body = self.rfile.read(int(length)) if length else b""
             sent = {name.lower(): value for name, value in self.headers.items()}
@@ -130,8 +142,6 @@ def _handler(ids: LiteralIds) -> type[BaseHTTPRequestHandler]:
                 self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
-
-        do_POST = do_PATCH = do_DELETE = do_GET
 
         def log_message(self, *_: object) -> None:
             pass

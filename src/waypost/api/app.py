@@ -56,7 +56,6 @@ def build(
         counts: where errors are counted.
     """
     documentation = Documentation(table)
-    documentation = Documentation(table)
     by_path: dict[str, dict[str, Endpoint]] = {path: {"GET": page} for path, page in pages.items()}
     by_path["/openapi.json"] = {"GET": documentation.openapi}
     by_path["/docs"] = {"GET": documentation.page}

@@ -41,7 +41,6 @@ from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.retry import RetryPolicy
 from waypost.policy.settle import GaveUp, Transition, internal_failure, settle
 from waypost.storage.changes import Settlement
 from waypost.storage.store import Store
@@ -57,7 +56,6 @@ _RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
 
-_DEFAULT_POLICY: Final = RetryPolicy()
 _INTERNAL: Final = Outcome(OutcomeKind.FAILED, 0, b"internal error; see the server's log")
 
 
@@ -155,13 +153,11 @@ class Dispatcher:
             if receiver is not None:
                 self._pump(receiver)
 
-    def committed(
-        self, subscription: Subscription, delivery_id: Id, due_us: int, event: Event
-    ) -> None:
+    def committed(self, subscription_id: Id, delivery_id: Id, due_us: int, event: Event) -> None:
         """Take a delivery that was just committed with its event."""
-        receiver = self._receivers.get(subscription.id)
+        receiver = self._receivers.get(subscription_id)
         if receiver is None or receiver.ending is not None:
-            receiver = self._open(subscription.project_id, subscription.id)
+            receiver = self._open(event.project_id, subscription_id)
             if receiver is None:
                 return
         size = len(event.payload)
@@ -237,10 +233,8 @@ class Dispatcher:
         """Give free slots of a kind to those who wait for one: in turn, one each."""
         while kind.free and kind.waiting and not self.stopping:
             receiver = kind.waiting.next()
-            if self._slots(receiver) is kind:
-                self._pump(receiver, at_most=1)
-            else:  # which kind it needs has changed since
-                self._pump(receiver)
+            # Which kind it needs may have changed since.
+            self._pump(receiver, at_most=1 if self._slots(receiver) is kind else sys.maxsize)
 
     def _slots(self, receiver: Receiver) -> Slots:
         return self._slow if receiver.suspect else self._fast
@@ -314,7 +308,7 @@ class Dispatcher:
         return settle(
             work.attempts,
             outcome,
-            _policy(receiver.subscription),
+            receiver.policy,
             now_us,
             jitter=self._entropy.fraction() if outcome.kind is OutcomeKind.FAILED else 0.0,
             failing_since_us=receiver.failing_since_us,
@@ -345,14 +339,11 @@ class Dispatcher:
         receiver.lane.landed()
         work.faults += 1
         now_us = self._clock.now_us()
-        subscription = receiver.subscription
         # Faults are counted in memory, tries in the queue: none goes on long beyond its schedule.
-        beyond = work.attempts + 1 - len(_policy(subscription).schedule_s)
-        faults = max(work.faults, beyond)
-        transition = internal_failure(faults, now_us, self._entropy.fraction())
-        tried = Try(
-            subscription.project_id, subscription.id, work, _INTERNAL, Timings(), False, now_us
-        )
+        beyond = work.attempts + 1 - len(receiver.policy.schedule_s)
+        transition = internal_failure(max(work.faults, beyond), now_us, self._entropy.fraction())
+        project_id, subscription_id = receiver.subscription.project_id, receiver.subscription.id
+        tried = Try(project_id, subscription_id, work, _INTERNAL, Timings(), False, now_us)
         self._settle(receiver, tried, transition)
 
     # 5. Settle.
@@ -506,8 +497,3 @@ class Dispatcher:
             except TimeoutError:
                 # The disk is full, say. They stay owed, and are tried again after the next start.
                 _log.error("drain_unsettled", deliveries=self.in_flight_count)
-
-
-def _policy(subscription: Subscription) -> RetryPolicy:
-    schedule_s = subscription.retry_schedule_s
-    return _DEFAULT_POLICY if schedule_s is None else RetryPolicy(schedule_s)

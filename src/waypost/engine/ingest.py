@@ -55,9 +55,7 @@ Done = Callable[[list[Accepted] | WaypostError], None]
 class Lanes(Protocol):
     """What ingest needs of the dispatcher."""
 
-    def committed(
-        self, subscription: Subscription, delivery_id: Id, due_us: int, event: Event
-    ) -> None:
+    def committed(self, subscription_id: Id, delivery_id: Id, due_us: int, event: Event) -> None:
         """Take a delivery that was just committed."""
         ...
 
@@ -74,24 +72,12 @@ class IngestConfig(msgspec.Struct, frozen=True):
     idempotency_ttl_s: int = 7 * 24 * 3600
 
 
-class _Request:
-    """One request on its way through the commit."""
-
-    __slots__ = ("done", "drafts", "matches", "principal", "rounds")
-
-    def __init__(self, principal: Principal, drafts: Sequence[Draft], done: Done) -> None:
-        self.principal = principal
-        self.drafts = drafts
-        self.done = done
-        self.matches: list[tuple[Subscription, ...]] = []
-        self.rounds = 0
-
-
 class Ingest:
     """Accepts events. For the loop's thread alone.
 
     Attributes:
         closed: why the intake is closed now, None while it is open.
+        waiting: events that wait for their commit.
         accepted: how many events were accepted.
         duplicates: how many repetitions of an idempotency key were answered.
     """
@@ -119,6 +105,7 @@ class Ingest:
         self._config = config
         self._ttl_us = config.idempotency_ttl_s * 1_000_000
         self.closed: WaypostError | None = None
+        self.waiting = 0
         self.accepted = 0
         self.duplicates = 0
 
@@ -139,38 +126,32 @@ class Ingest:
             done: called once, on the loop: with the accepted events in the order of the drafts,
                 after the commit that holds them; or with the reason why none was accepted.
         """
-        waiting = self._store.committer.waiting
         if self.closed is not None:
             done(self.closed)
-        elif waiting and waiting + len(drafts) > self._config.max_waiting:
+        elif self.waiting and self.waiting + len(drafts) > self._config.max_waiting:
             done(Unavailable())
         else:
-            self._submit(_Request(principal, drafts, done))
+            self.waiting += len(drafts)
+            self._submit(principal, drafts, done, 1)
 
-    def _submit(self, request: _Request) -> None:
-        project_id = request.principal.project_id
+    def _submit(
+        self, principal: Principal, drafts: Sequence[Draft], done: Done, rounds: int
+    ) -> None:
+        project_id = principal.project_id
         routes = self._router.routes(project_id)
-        now_us = self._clock.now_us()
-        request.matches = []
-        request.rounds += 1
-        keyed = False
-        entries = []
+        keyed = fans_out = False
         rows = 0
-        for draft in request.drafts:
-            matches = _match(routes, draft)
-            rows += len(matches)
-            if len(matches) > GREAT_FAN_OUT or rows > MAX_OWED_ROWS:
-                entry = self._entry(project_id, routes.version, draft, ())
-                entry.fan_out = _fan_out(project_id, entry.event_id, matches)
-                matches = ()
-            else:
-                entry = self._entry(project_id, routes.version, draft, matches)
-            request.matches.append(matches)
-            keyed = keyed or draft.attributes.idempotency_key is not None
+        entries = []
+        for draft in drafts:
+            entry = self._entry(project_id, routes, draft, rows)
+            rows += len(entry.owed)
+            keyed = keyed or entry.key is not None
+            fans_out = fans_out or entry.fan_out is not None
             entries.append(entry)
+        now_us = self._clock.now_us()
         acceptance = Acceptance(
             project_id,
-            request.principal.key_id,
+            principal.key_id,
             routes.version,
             entries,
             now_us,
@@ -178,78 +159,85 @@ class Ingest:
             self._committed,
             keyed=keyed,
         )
-        acceptance.context = request
-        acceptance.fans_out = rows > GREAT_FAN_OUT and any(e.fan_out for e in entries)
+        acceptance.fans_out = fans_out
+        acceptance.context = (principal, drafts, done, rounds)
         self._store.accept(acceptance)
 
-    def _entry(
-        self, project_id: Id, version: int, draft: Draft, matches: tuple[Subscription, ...]
-    ) -> Entry:
+    def _entry(self, project_id: Id, routes: Routes, draft: Draft, rows: int) -> Entry:
+        """Route one event; `rows` deliveries are owed by the request before it."""
+        attributes = draft.attributes
+        if attributes is NO_ATTRIBUTES:
+            blob = key = None
+            matches = routes.match(draft.type, None)
+        else:
+            blob = _encode(attributes)
+            key = attributes.idempotency_key
+            matches = _match(routes, draft)
         next_at = self._ids.next_at
         event_id = next_at()[0]
-        attributes = draft.attributes
-        blob = None if attributes is NO_ATTRIBUTES else _encode(attributes)
-        key = attributes.idempotency_key
+        many = len(matches) > GREAT_FAN_OUT or rows + len(matches) > MAX_OWED_ROWS
         owed = []
-        for subscription in matches:
+        for subscription in () if many else matches:
             delivery_id, due_us = next_at()
             owed.append((project_id, delivery_id, event_id, subscription.id, 0, due_us, 0))
-        return Entry(
+        entry = Entry(
             event_id,
-            (project_id, event_id, draft.type, draft.payload, blob, version),
+            (project_id, event_id, draft.type, draft.payload, blob, routes.version),
             owed,
             key,
             b"" if key is None else draft.fingerprint,
         )
+        if many:
+            entry.fan_out = _fan_out(project_id, event_id, matches)
+        return entry
 
     def _committed(self, acceptance: Acceptance) -> None:
-        request: _Request = acceptance.context
+        principal, drafts, done, rounds = acceptance.context
         outcome = acceptance.outcome
+        if outcome is Outcome.STALE and rounds < _ROUNDS_MAX:
+            self._submit(principal, drafts, done, rounds + 1)
+            return
+        self.waiting -= len(drafts)
         if outcome is Outcome.COMMITTED:
-            self._answer(request, acceptance)
-        elif outcome is Outcome.STALE and request.rounds < _ROUNDS_MAX:
-            self._submit(request)
+            self._answer(acceptance, drafts, done)
         elif outcome is Outcome.MISMATCH:
             error = IdempotencyMismatch()
             error.at_index = acceptance.at_index
-            request.done(error)
+            done(error)
         elif isinstance(acceptance.error, WaypostError):
-            request.done(acceptance.error)
+            done(acceptance.error)
         else:
             _log.error("accept_failed", outcome=outcome, error=str(acceptance.error))
-            request.done(Unavailable())
+            done(Unavailable())
 
-    def _answer(self, request: _Request, acceptance: Acceptance) -> None:
+    def _answer(self, acceptance: Acceptance, drafts: Sequence[Draft], done: Done) -> None:
         accepted = []
-        for draft, entry in zip(request.drafts, acceptance.entries, strict=True):
-            duplicate_of = entry.duplicate_of
-            self.accepted += duplicate_of is None
-            self.duplicates += duplicate_of is not None
-            accepted.append(
-                Accepted(
-                    duplicate_of or entry.event_id,
-                    draft.type,
-                    draft.payload,
-                    duplicate_of is not None,
-                )
-            )
+        duplicates = 0
+        for entry in acceptance.entries:
+            row, first = entry.row, entry.duplicate_of
+            if first is None:
+                accepted.append(Accepted(entry.event_id, row[2], row[3], duplicate=False))
+            else:
+                duplicates += 1
+                accepted.append(Accepted(first, row[2], row[3], duplicate=True))
+        self.accepted += len(accepted) - duplicates
+        self.duplicates += duplicates
         try:
-            request.done(accepted)
+            done(accepted)
         finally:
             # It is committed, whether or not the answer could be given.
-            self._hand_over(request, acceptance)
+            self._hand_over(acceptance, drafts)
 
-    def _hand_over(self, request: _Request, acceptance: Acceptance) -> None:
+    def _hand_over(self, acceptance: Acceptance, drafts: Sequence[Draft]) -> None:
         if acceptance.fans_out:
             self._fanned_out()
-        for draft, entry, matches in zip(
-            request.drafts, acceptance.entries, request.matches, strict=True
-        ):
-            if entry.duplicate_of is None and matches:
+        committed = self._lanes.committed
+        for draft, entry in zip(drafts, acceptance.entries, strict=True):
+            if entry.owed and entry.duplicate_of is None:
                 project_id, event_id, kind, payload, _, version = entry.row
                 event = Event(project_id, event_id, kind, payload, draft.attributes, version)
-                for subscription, row in zip(matches, entry.owed, strict=True):
-                    self._lanes.committed(subscription, row[1], row[5], event)
+                for row in entry.owed:
+                    committed(row[3], row[1], row[5], event)
 
 
 def _fan_out(project_id: Id, event_id: Id, matches: tuple[Subscription, ...]) -> tuple[object, ...]:

@@ -1,11 +1,16 @@
 """A receiver: what this process holds of one subscription that it sends for."""
 
+from typing import Final
+
 import msgspec
 
 from waypost.engine.sender import Address
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
+from waypost.policy.retry import RetryPolicy
+
+_STANDARD: Final = RetryPolicy()
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -36,6 +41,7 @@ class Receiver:
     """A subscription's lane, its address and how it fares.
 
     Attributes:
+        policy: when what has failed is tried again.
         ending: set while the subscription is disabled or deleted: nothing is tried.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
         suspect: its last try ran into its deadline: it uses slow slots only.
@@ -49,6 +55,7 @@ class Receiver:
         "ending",
         "failing_since_us",
         "lane",
+        "policy",
         "queued",
         "subscription",
         "suspect",
@@ -72,6 +79,8 @@ class Receiver:
             self.failing_since_us = subscription.failing_since_us
         self.subscription = subscription
         self.address = address
+        schedule_s = subscription.retry_schedule_s
+        self.policy = _STANDARD if schedule_s is None else RetryPolicy(schedule_s)
         self.ending = ending
         self.lane.resize(subscription.concurrency)
         self.lane.paused = subscription.paused or self.ending is not None

@@ -168,7 +168,7 @@ class Server:
             "attempts_in_flight": lambda: dispatcher.in_flight_count,
             "lanes": lambda: dispatcher.lane_count,
             "queue_depth": lambda: self._watch.depth,
-            "intake_waiting": lambda: self._store.committer.waiting,
+            "intake_waiting": lambda: ingest.waiting,
             "intake_free_bytes": lambda: self._front.budget.free,
             "connections": lambda: len(self._front.connections),
             "disk_free_bytes": lambda: self._watch.free_bytes,

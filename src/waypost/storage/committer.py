@@ -58,7 +58,6 @@ class Committer:
         commits: how many transactions were committed.
         syncs: how many times the log was forced to disk for them.
         written: how many events were written.
-        waiting: events that were handed over and are not answered yet.
     """
 
     def __init__(self, connection: Connection, *, on_fatal: Callable[[Exception], None]) -> None:
@@ -83,7 +82,6 @@ class Committer:
         self.commits = 0
         self.syncs = 0
         self.written = 0
-        self.waiting = 0
 
     def start(self, loop: asyncio.AbstractEventLoop, versions: dict[bytes, int]) -> None:
         """Start the thread. `versions` are the routing versions of all projects."""
@@ -96,8 +94,6 @@ class Committer:
 
         Once the committer has ended it is refused; a settlement has no answer then.
         """
-        if type(change) is Acceptance:
-            self.waiting += len(change.entries)
         self._inbox.append(change)
         if not self._flush_due:
             # At the end of this turn of the loop: what the turn brings goes into one commit.
@@ -299,8 +295,6 @@ class Committer:
 
     def _deliver(self, batch: list[Change]) -> None:
         for change in batch:
-            if type(change) is Acceptance:
-                self.waiting -= len(change.entries)
             try:
                 change.done(change)  # type: ignore[arg-type] # each record has its own kind of done
             except Exception:  # noqa: BLE001 - the others' answers must get through

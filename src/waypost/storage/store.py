@@ -101,11 +101,11 @@ class Store:
 
     def accept(self, acceptance: Acceptance) -> None:
         """Hand over the events of one request."""
-        self.committer.submit(acceptance)
+        (self._committer or self.committer).submit(acceptance)
 
     def settle(self, settlement: Settlement) -> None:
         """Hand over what became of a try."""
-        self.committer.submit(settlement)
+        (self._committer or self.committer).submit(settlement)
 
     async def write(
         self, fn: Callable[[Connection], T], after: Callable[[T], None] | None = None

@@ -14,7 +14,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(tmp_path_factory.mktemp("site")) as (program, shared):
         yield shared
         counts = shared.admin.get("/metrics").text
-        assert 'waypost_requests_refused_total{status="5' not in counts, counts
+        assert 'waypost_requests_refused_total{status="500"' not in counts, counts
     assert [line for line in program.lines if '"level": "error"' in line] == []
 
 

@@ -161,10 +161,9 @@ def test_a_filter_or_cursor_of_another_project_shows_nothing(
 def test_a_key_of_its_own_project_may_do_all_of_it(
     routes: list[Route], tokens: dict[str, str], tenant: Tenant
 ) -> None:
-    order = ("GET", "PATCH", "PUT", "POST", "DELETE")
-    for route in sorted(routes, key=lambda route: order.index(route.method)):
-        if route.name == "resend_event":  # by which the event leaves the box
-            continue
+    # To be sent again from the box it must be in there still, and others take it out as well.
+    early = {"resend_diverted_event": 1, "delete_event_subscription": 3}
+    for route in sorted(routes, key=lambda r: early.get(r.name, 0 if r.method == "GET" else 2)):
         response = route.ask(tenant.http, tokens)
         if route.path.startswith(("/v1/projects", "/v1/api_keys")):
             assert response.status_code == 403, route

@@ -70,9 +70,7 @@ def test_a_structured_event_comes_out_structured(tenant: Tenant, received: Recei
 
 
 @pytest.mark.parametrize("form", ["payload", "cloudevents"])
-def test_a_binary_event_keeps_its_attributes(
-    tenant: Tenant, received: Receiver, form: str
-) -> None:
+def test_a_binary_event_keeps_its_attributes(tenant: Tenant, received: Receiver, form: str) -> None:
     tenant.subscribe(received.url, format=form)
     tenant.ask(202, "POST", EVENTS, content=DATA, headers=binary())
     (request,) = received.wait_for(1)

@@ -186,7 +186,7 @@ def test_a_payload_may_be_as_large_as_the_limit_however_it_comes(
 def test_what_an_event_carries_is_kept_and_shown(tenant: Tenant, received: Receiver) -> None:
     target = tenant.subscribe(received.url, owner="o-1")
     tenant.subscribe(received.url, owner="o-2")
-    carried = {
+    carried: dict[str, Any] = {
         "ordering_key": "card-7",
         "occurred_at": "2026-01-02T03:04:05.000006Z",
         "owner": "o-1",

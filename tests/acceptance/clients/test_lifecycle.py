@@ -137,9 +137,7 @@ def test_deleted_what_is_owed_is_cancelled_and_nothing_more_is_owed(
     assert {one["event_subscription_token"] for one in page} == {subscription}
     for ask in ("attempts", "secret"):
         tenant.refused(404, "GET", f"{SUBSCRIPTIONS}/{subscription}/{ask}")
-    tenant.refused(
-        404, "POST", f"/v1/events/{tokens[0]}/event_subscriptions/{subscription}/resend"
-    )
+    tenant.refused(404, "POST", f"/v1/events/{tokens[0]}/event_subscriptions/{subscription}/resend")
 
 
 @pytest.fixture

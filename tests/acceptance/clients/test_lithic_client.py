@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import lithic
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from tests.support.receiver import Receiver
 from tests.support.site import Tenant, eventually
 
-CARD = "card.created"
-DISPUTE = "dispute.updated"
+CARD: Final = "card.created"
+DISPUTE: Final = "dispute.updated"
 NOWHERE = "http://127.0.0.1:9/closed"
 UNKNOWN_EVENT = "evt_01920000-0000-7000-8000-000000000000"
 UNKNOWN = "ep_01920000-0000-7000-8000-000000000000"

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[3]
 PLUGINS = Path(__file__).parent / "plugins"
 ABOUT_EVENTS = ("test_events.py", "events", "test_webhooks.py")
 FEWEST = 340
+FLAGS = ("--quiet", "--require-hashes", "--no-deps", "--no-binary", "lithic")
 
 
 def fetch(folder: Path) -> Path:
@@ -26,13 +28,19 @@ def fetch(folder: Path) -> Path:
     unpacked = folder / f"lithic-{release}"
     if not unpacked.exists():
         lock = (ROOT / "requirements.lock").read_text()
-        pinned = re.search(rf"^lithic=={re.escape(release)} (\\\n    --hash=\S+ ?)+", lock, re.M)
+        pinned = re.search(
+            rf"^lithic=={re.escape(release)} (\\\n    --hash=\S+ ?)+", lock, re.MULTILINE
+        )
         assert pinned is not None
         requirement = folder / "requirement.txt"
         requirement.write_text(pinned.group() + "\n")
-        source = ("--no-deps", "--no-binary", "lithic", "--require-hashes", "--dest", folder)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", *source, "-r", requirement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "download", *FLAGS, "--dest", folder, "-r", requirement],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
         assert done.returncode == 0, done.stderr
         with tarfile.open(folder / f"lithic-{release}.tar.gz") as archive:
             archive.extractall(folder, filter="data")
@@ -65,12 +73,11 @@ def run(suite: Path, url: str) -> str:
 
 
 def test_lithics_own_tests_pass(
-    tenant: Tenant, suite: Path, capsys: pytest.CaptureFixture[str]
+    tenant: Tenant, suite: Path, record_property: Callable[[str, object], None]
 ) -> None:
     with literal_ids(tenant) as (url, seen):
         last = run(suite, url)
-    with capsys.disabled():
-        print(f"\nlithic {version('lithic')}, its own tests: {last}")
+    record_property(f"lithic {version('lithic')}'s own tests", last)
     assert seen.faults == []
     assert set(seen.answered) == set(contract.OPERATIONS), "each operation was asked for"
     passed = re.match(r"(\d+) passed in", last)

@@ -1,0 +1,158 @@
+"""The queue: the heads of lanes, who is owed something, and what is ended without a try."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from tests.support.database import Records
+from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
+from waypost.model.event import NO_ATTRIBUTES, Attributes
+from waypost.model.ids import Id
+from waypost.model.subscription import Subscription
+from waypost.storage import queue, schema
+from waypost.storage.queue import LaneHead
+
+
+def owe(
+    records: Records,
+    to: Subscription,
+    due_us: int,
+    kind: DeliveryClass = DeliveryClass.FRESH,
+    event_id: Id | None = None,
+) -> Id:
+    delivery_id = records.ids.next()
+    place = (to.project_id, delivery_id, event_id or records.event(), to.id)
+    queue.insert(records.connection, [Owed(*place, kind, due_us, attempts=3)])
+    return delivery_id
+
+
+def head(records: Records, of: Subscription, limit: int) -> LaneHead:
+    return queue.read_head(records.connection, of.project_id, of.id, limit=limit, payload_max=1_000)
+
+
+def shape(found: LaneHead) -> list[Id]:
+    return [row.owed.id for row in found.rows]
+
+
+def test_a_head_holds_all_classes_by_their_due_time(records: Records) -> None:
+    one, other = records.subscription(), records.subscription()
+    late = owe(records, one, 300)
+    retry = owe(records, one, 100, DeliveryClass.RETRY)
+    replay = owe(records, one, 200, DeliveryClass.REPLAY)
+    owe(records, other, 50)
+    found = head(records, one, 10)
+    assert shape(found) == [retry, replay, late]
+    assert found.cut_us is None
+    assert [row.owed.attempts for row in found.rows] == [3, 3, 3]
+
+
+def test_a_head_that_is_cut_says_where(records: Records) -> None:
+    one = records.subscription()
+    for due_us in (1, 2, 3):
+        owe(records, one, due_us)
+    for due_us in (10, 20):
+        owe(records, one, due_us, DeliveryClass.RETRY)
+    found = head(records, one, 2)
+    assert [row.owed.due_us for row in found.rows] == [1, 2, 10, 20]
+    assert found.cut_us == 2
+    assert head(records, one, 3).cut_us == 3
+    assert head(records, one, 4).cut_us is None
+
+
+def test_an_event_comes_with_it_unless_it_is_large(records: Records) -> None:
+    one = records.subscription()
+    attributes = Attributes(owner="o")
+    small = records.event("a.b", attributes)
+    plain = records.event("a.b")
+    large = records.event("c")
+    for payload, event_id in ((b"x" * 1_000, plain), (b"x" * 1_001, large)):
+        records.connection.execute(
+            schema.events.update().where(schema.events.c.id == event_id).values(payload=payload)
+        )
+    for due_us, event_id in enumerate((small, plain, large)):
+        owe(records, one, due_us, event_id=event_id)
+    first, second, third = (row.event for row in head(records, one, 9).rows)
+    assert first is not None
+    assert (first.id, first.type, first.payload) == (small, "a.b", b"{}")
+    assert first.attributes == attributes
+    assert first.routing_version == 1
+    assert second is not None
+    assert (len(second.payload), second.attributes) == (1_000, NO_ATTRIBUTES)
+    assert third is None
+    loaded = queue.find_event(records.connection, one.project_id, large)
+    assert loaded is not None
+    assert len(loaded.payload) == 1_001
+    assert queue.find_event(records.connection, records.other, large) is None
+
+
+def test_who_is_owed_something_is_found_in_every_project(records: Records) -> None:
+    one, two = records.subscription(), records.subscription()
+    other = records.subscription(project_id=records.other)
+    records.subscription()
+    for to in (one, one, two, other, other):
+        owe(records, to, 1, event_id=bytes(16))
+    for kind in DeliveryClass:
+        owe(records, two, 2, kind, bytes(16))
+    lanes = sorted((s.project_id, s.id) for s in (one, two, other))
+    assert queue.list_lanes(records.connection) == lanes
+
+
+def test_nobody_is_owed_anything_at_first(records: Records) -> None:
+    assert queue.list_lanes(records.connection) == []
+
+
+def clear(
+    records: Records, of: Subscription, *sparing: Id, limit: int = 500, divert: bool = True
+) -> int:
+    return queue.clear(
+        records.connection,
+        of.project_id,
+        of.id,
+        state=DeliveryState.FAILED,
+        reason=Reason.GONE,
+        divert=divert,
+        now_us=42,
+        sparing=sparing,
+        limit=limit,
+    )
+
+
+@pytest.mark.parametrize("divert", [True, False])
+def test_clearing_ends_in_parts_what_is_not_spared(records: Records, divert: bool) -> None:
+    one, other = records.subscription(), records.subscription()
+    event_id = records.event()
+    mine = [
+        owe(records, one, due_us, kind, event_id) for due_us in range(4) for kind in DeliveryClass
+    ]
+    theirs = owe(records, other, 1, event_id=event_id)
+    spared = (mine[0], mine[1], mine[11])
+    parts: list[int] = []
+    while parts[-1:] != [0]:
+        parts.append(clear(records, one, *spared, limit=4, divert=divert))
+    assert parts == [4, 4, 1, 0]
+    left = records.connection.execute(select(schema.queue.c.id)).scalars().all()
+    assert sorted(left) == sorted((*spared, theirs))
+    final = records.connection.execute(select(schema.deliveries)).all()
+    assert sorted(row.id for row in final) == sorted(set(mine) - set(spared))
+    assert {(row.state, row.reason, row.attempts, row.finished_us) for row in final} == {
+        (DeliveryState.FAILED, Reason.GONE.value, 3, 42)
+    }
+    diverted = records.connection.execute(select(schema.diverted_events)).all()
+    assert sorted(row.id for row in diverted) == sorted(row.id for row in final if divert)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [str(queue._LANE), str(queue._NEXT_LANE), str(queue._OF_SUBSCRIPTION)],
+    ids=["head", "lanes", "clear"],
+)
+def test_reading_a_lane_never_walks_through_the_queue(
+    records: Records, sql: str, path: Path
+) -> None:
+    raw = records.connection.connection.driver_connection
+    names = ("project_id", "subscription_id", "class", "due_us", "id", "limit", "payload_max")
+    plan = raw.execute(f"EXPLAIN QUERY PLAN {sql}", dict.fromkeys(names, 1)).fetchall()  # type: ignore[union-attr]
+    steps = [row[3] for row in plan]
+    assert any("ix_queue_lane" in step for step in steps), steps
+    assert not [step for step in steps if step.startswith("SCAN queue") or "SCAN e" in step], steps
