@@ -21,6 +21,7 @@ DEV = {
     "pytest-asyncio": "a plugin",
     "pytest-randomly": "a plugin",
     "pytest-xdist": "a plugin",
+    "respx": "the vendor's own test-suite",
     "ruff": "`make check`",
     "uv": "`make lock`",
 }

@@ -6,6 +6,9 @@ from tests.conventions import tree
 
 UNIT = tree.ROOT / "tests" / "unit"
 
+# Packages beside the product: where their folder stands.
+BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
+
 # module -> the test that covers it instead, and why it has none of its own.
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
@@ -48,7 +51,7 @@ def test_each_unit_test_has_a_module() -> None:
     for test in UNIT.rglob("test_*.py"):
         subject = test.stem.removeprefix("test_")
         folder = test.relative_to(UNIT).parent
-        folder = (tree.ROOT if folder.name == "bench" else tree.PACKAGE) / folder
+        folder = BESIDE.get(folder.name, tree.PACKAGE) / folder
         # test_lane_fairness.py is about lane.py; test_init.py about the package itself.
         stems = {"init"} | {path.stem for path in folder.glob("*.py")}
         if not any(subject == stem or subject.startswith(f"{stem}_") for stem in stems):

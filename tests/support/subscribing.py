@@ -72,9 +72,7 @@ class Office:
         """Note deliveries that the dispatcher is told of."""
         self.owed += owed
 
-    def committed(
-        self, subscription: Subscription, delivery_id: Id, due_us: int, event: Event
-    ) -> None:
+    def committed(self, subscription_id: Id, delivery_id: Id, due_us: int, event: Event) -> None:
         """Note a delivery that ingest hands to the dispatcher."""
         assert delivery_id > event.id
         assert due_us <= self.records.clock.now_us() + 1000

@@ -51,12 +51,12 @@ def owe_in_a_later_transaction() -> None:
             entry.owed = owed
         return written
 
-    def patched(self: Ingest, request: Any, acceptance: Acceptance) -> None:
+    def patched(self: Ingest, acceptance: Acceptance, *args: Any) -> None:
         rows = [row for e in acceptance.entries if e.duplicate_of is None for row in e.owed]
         _write(
             self._store,
             lambda cursor: INSERT_QUEUE.run(cursor, rows),
-            then=lambda: answer(self, request, acceptance),
+            then=lambda: answer(self, acceptance, *args),
         )
 
     patch(hot, "accept", without_owed)

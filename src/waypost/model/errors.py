@@ -40,7 +40,9 @@ class InvalidInput(WaypostError):
 
     code = "invalid_input"
 
-    def __init__(self, message: str | None = None, *, details: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, message: str | None = None, *, details: Sequence[tuple[str, str]] = ()
+    ) -> None:
         """Keep `details`: pairs of (path of the field, what is wrong with it)."""
         if message is None and details:
             message = "; ".join(f"{path}: {reason}" if path else reason for path, reason in details)
@@ -49,7 +51,7 @@ class InvalidInput(WaypostError):
 
 
 class NotAuthenticated(WaypostError):
-    """User has not been authenticated"""  # noqa: D400, D415 - the vendor's exact sentence
+    """User has not been authenticated"""  # noqa: D415 - the vendor's exact sentence
 
     code = "not_authenticated"
 
@@ -98,7 +100,7 @@ class PayloadTooLarge(WaypostError):
 
 
 class TooManyRequests(WaypostError):
-    """Rate limited, too many requests per second"""  # noqa: D400, D415 - the vendor's sentence
+    """Rate limited, too many requests per second"""  # noqa: D415 - the vendor's sentence
 
     code = "too_many_requests"
 

@@ -64,9 +64,7 @@ def lowest(at_us: int) -> Id:
 def spell(kind: str, identifier: Id) -> str:
     """Spell an id at the edge: `evt_` + UUID. `kind` is one of the prefixes of this module."""
     digits = identifier.hex()
-    return (
-        f"{kind}_{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-    )
+    return f"{kind}_{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def read(kind: str, token: str) -> Id:

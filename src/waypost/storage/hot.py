@@ -115,6 +115,9 @@ _SAME_RESPONSE: Final = (
     "AND response = ? LIMIT 1"
 )
 _DELIVERED: Final = int(DeliveryState.DELIVERED)
+_NO_TRY: Final = (None, None, None, None)
+"""In the row of a delivery that has its attempts elsewhere, or none."""
+
 _REFERENCE_FROM_BYTES: Final = 64
 """A response shorter than this is cheaper to keep again than to look for."""
 
@@ -237,7 +240,7 @@ def settle(cursor: sqlite3.Cursor, settlements: Sequence[Settlement]) -> None:
             # By far the most: one row holds both.
             deliveries.append((*delivery, attempt[7], attempt[8], attempt[10], attempt[11]))
         else:
-            deliveries.append((*delivery, None, None, None, None))
+            deliveries.append((*delivery, *_NO_TRY))
             attempts.append(_attempt_row(cursor, settlement))
             if settlement.diverted is not None:
                 diverted.append(settlement.diverted)
@@ -307,9 +310,18 @@ def end_untried(
     _INSERT_DELIVERIES.run(
         cursor,
         [
-            (project_id, event_id, identifier, subscription_id, state, attempts, now_us, reason)
-            + (None, None, None, None)
-            for identifier, event_id, attempts in owed
+            (
+                project_id,
+                event_id,
+                identifier,
+                subscription_id,
+                state,
+                tries,
+                now_us,
+                reason,
+                *_NO_TRY,
+            )
+            for identifier, event_id, tries in owed
         ],
     )
     if divert:
