@@ -76,7 +76,7 @@ class Office:
         """Note a delivery that ingest hands to the dispatcher."""
         assert delivery_id > event.id
         assert due_us <= self.records.clock.now_us() + 1000
-        self.committed_events.append((subscription.id, event))
+        self.committed_events.append((subscription_id, event))
 
     def wake(self) -> None:
         """Note that the replayer is woken."""

@@ -45,6 +45,7 @@ class JwksRoutes:
                 handler=self._list,
                 query=JwksQuery,
                 result=JwksOut,
+                errors=(400,),
             )
         ]
 

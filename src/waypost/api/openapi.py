@@ -9,8 +9,10 @@ import msgspec
 from waypost import __version__
 from waypost.api.operation import Operation
 
-ALWAYS: Final = (400, 401, 403, 429, 503)
-"""The statuses of refusals that every operation with a key has."""
+ALWAYS: Final = (400, 401, 403, 404, 429, 503)
+"""The statuses of refusals that every operation with a key has: a project may be named to all."""
+WRITING: Final = (413, 415)
+"""Those that every operation has beside them that may be sent a body."""
 
 _REF: Final = "#/components/schemas/{name}"
 _PATH_PARAMETERS: Final = {
@@ -78,6 +80,7 @@ def _operation(
 ) -> dict[str, Any]:
     error = {"application/json": {"schema": ref_of[repr(Error)]}}
     always = () if row.scope is None else ALWAYS
+    writing = () if row.reads else WRITING
     made: dict[str, Any] = {
         "operationId": row.name,
         "summary": row.summary,
@@ -86,7 +89,7 @@ def _operation(
         "responses": {str(row.status): _answer(row, ref_of)}
         | {
             str(status): {"description": HTTPStatus(status).phrase, "content": error}
-            for status in sorted({*always, *row.errors})
+            for status in sorted({*always, *writing, *row.errors})
         },
         "security": [] if row.scope is None else [{"key": []}],
     }

@@ -54,7 +54,7 @@ class Operation:
         body_optional: an empty body stands for a `body` of defaults.
         result: the struct of the answer; None for an empty answer.
         status: of success.
-        errors: the statuses of its refusals, beside 400, 401, 403, 429 and 503 that all have.
+        errors: the statuses of its refusals, beside those that all have (`openapi.ALWAYS`).
         handler: does it; None where a fast route does, and the row only documents it.
         media: the content types that the body may have.
     """

@@ -16,12 +16,13 @@ from typing import Final, cast
 
 import httptools
 
+from waypost.model.delivery import Timings
 from waypost.model.exchange import Exchange, FailureKind
-from waypost.model.ids import Id
-from waypost.policy.urls import Destination
 
 HEAD_MAX: Final = 32 * 1024
 INTERIM_MAX: Final = 8
+KNOWN_MAX: Final = 256
+KNOWN_BYTES_MAX: Final = 512
 
 _SWITCHING: Final = 101
 _FINAL: Final = 200
@@ -30,18 +31,54 @@ _BODILESS: Final = (204, 304)
 _KEEP_ALIVE: Final = re.compile(rb"timeout\s*=\s*([0-9]{1,9})", re.IGNORECASE)
 _NOTED: Final = frozenset({b"content-length", b"transfer-encoding", b"retry-after", b"keep-alive"})
 
-Key = tuple[Id, str, str, int]
-"""Project, scheme, host, port: connections are never shared between projects."""
+_VERSION: Final = b"HTTP/1.1 "
 
 Done = Callable[[Exchange], None]
+
+Answer = tuple[int, bytes, str | None, int | None]
+"""What a connection tells of an answer: status, body, retry_after, keep_alive_s."""
 
 
 class _Surplus(Exception):
     """Another answer began after the end of the one that was asked for."""
 
 
+class KnownAnswers:
+    """What was read from answers that receivers give again and again, byte for byte.
+
+    An answer is known by all its bytes, so what it says does not depend on who gave it. Only
+    whole answers are, that came in one piece and leave the connection as it was before them: the
+    same bytes need not be parsed again. What is kept is bounded; when it is full, all is forgotten.
+    """
+
+    __slots__ = ("_answers", "find")
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._answers: dict[bytes, Answer] = {}
+        self.find: Callable[[bytes], Answer | None] = self._answers.get
+
+    def __len__(self) -> int:
+        """Return how many are known."""
+        return len(self._answers)
+
+    def keep(self, raw: bytes, answer: Answer) -> None:
+        """Keep what was read from a whole answer, unless it is long or not of HTTP/1.1."""
+        if len(raw) <= KNOWN_BYTES_MAX and raw.startswith(_VERSION):
+            if len(self._answers) >= KNOWN_MAX:
+                self._answers.clear()
+            self._answers[raw] = answer
+
+
 class Call:
-    """One request on its way, until its `done` was called."""
+    """One request on its way, until its `done` was called.
+
+    Attributes:
+        started_at: when it was asked for, monotonic seconds.
+        sent_at: when it was written, or `started_at` before.
+        connection: what carries it, or carried it.
+        dialling: makes a connection for it; None once it has one.
+    """
 
     __slots__ = (
         "_abort",
@@ -49,11 +86,9 @@ class Call:
         "connect_us",
         "connection",
         "deadline",
-        "destination",
         "dialling",
         "done",
         "head",
-        "key",
         "resent",
         "resolve_us",
         "sent_at",
@@ -64,18 +99,14 @@ class Call:
     def __init__(
         self,
         abort: Callable[["Call"], None],
-        key: Key,
-        destination: Destination,
         head: bytes,
         body: bytes,
         started_at: float,
         deadline: float,
         done: Done,
     ) -> None:
-        """Keep what is sent, where to, until when (monotonic seconds), and who hears of the end."""
+        """Keep what is sent, until when (monotonic seconds), and who hears of the end."""
         self._abort = abort
-        self.key = key
-        self.destination = destination
         self.head = head
         self.body = body
         self.started_at = self.sent_at = started_at
@@ -86,6 +117,12 @@ class Call:
         self.resent = False
         self.resolve_us = self.connect_us = self.tls_us = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether its end is still to come."""
+        carrier = self.connection
+        return self.dialling is not None or (carrier is not None and carrier.call is self)
+
     def abort(self) -> None:
         """Break off: `done` hears of ABORTED soon after, not from inside this call.
 
@@ -93,18 +130,26 @@ class Call:
         """
         self._abort(self)
 
+    def timings(self, first_byte_at: float, now: float) -> Timings:
+        """Return how long its parts took; `first_byte_at` is 0.0 where no byte came."""
+        total_us = first_byte_us = micros(now - self.started_at)
+        if first_byte_at != now or self.sent_at != self.started_at:
+            first_byte_us = micros(first_byte_at - self.sent_at) if first_byte_at else 0
+        return Timings(self.resolve_us, self.connect_us, self.tls_us, first_byte_us, total_us)
+
 
 class Connection(asyncio.Protocol):
     """An HTTP/1 connection that carries one exchange at a time.
 
     Attributes:
-        key: whom it belongs to and where it leads.
         call: the call whose answer it reads, or None.
         transport: set as soon as the connection stands.
-        status: the final status of the present answer, 0 before it came.
+        status: the final status of the present answer; of the one before until it begins to come.
+        body: after an answer: the first bytes of its body.
         retry_after: its `Retry-After`; empty where several disagree, None where there is none.
         keep_alive_s: how long the receiver says it keeps an idle connection; None: it does not say.
-        first_byte_at: when the first byte of the answer came, monotonic seconds; 0.0 before.
+        first_byte_at: when the first byte of the answer came, monotonic seconds; 0.0 before, and
+            for an answer that was known and came all at once.
         reused: it has carried an exchange before.
         reusable: after an answer: the connection may carry another exchange.
     """
@@ -114,6 +159,7 @@ class Connection(asyncio.Protocol):
         "_broken",
         "_framed",
         "_interim",
+        "_known",
         "_left",
         "_now",
         "_on_answer",
@@ -125,12 +171,12 @@ class Connection(asyncio.Protocol):
         "_reading",
         "_room",
         "_wire",
+        "body",
         "born_at",
         "call",
         "expires_at",
         "first_byte_at",
         "keep_alive_s",
-        "key",
         "retry_after",
         "reusable",
         "reused",
@@ -140,20 +186,20 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        key: Key,
         *,
         now: Callable[[], float],
+        known: KnownAnswers,
         body_max: int,
         on_answer: Callable[["Connection"], None],
         on_broken: Callable[["Connection", FailureKind, str], None],
         on_lost: Callable[["Connection", Exception | None], None],
     ) -> None:
         """Take what to call: a complete answer, an unusable one, and the end of the connection."""
-        self.key = key
         self.call: Call | None = None
         self.born_at = self.expires_at = now()
         self.reused = False
         self._now = now
+        self._known = known
         self._body_max = body_max
         self._on_answer = on_answer
         self._on_broken = on_broken
@@ -179,10 +225,43 @@ class Connection(asyncio.Protocol):
 
     def send(self, request: bytes) -> None:
         """Write a whole request, and expect its answer."""
-        self.status = 0
-        self.retry_after: str | None = None
-        self.keep_alive_s: int | None = None
         self.first_byte_at = 0.0
+        self._reading = True
+        self.transport.write(request)
+
+    @property
+    def is_sending(self) -> bool:
+        """Say whether a part of the request has not left yet: as plain bytes or as encrypted."""
+        transport, wire = self.transport, self._wire
+        return bool(
+            transport.get_write_buffer_size()
+            or (wire is not transport and wire.get_write_buffer_size())
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; bytes that nobody asked for end the connection."""
+        if not self._reading:
+            self.transport.abort()
+            return
+        if self.first_byte_at:
+            self._read(data)
+            return
+        answer = self._known.find(data)
+        if answer is None:
+            self._begin()
+            self._read(data)
+            if self.reusable and not self._interim and not self._reading:
+                self._known.keep(data, self._answer())
+        else:
+            self._reading = False
+            self.reusable = True
+            self.status, self.body, self.retry_after, self.keep_alive_s = answer
+            self._on_answer(self)
+
+    def _begin(self) -> None:
+        self.first_byte_at = self._now()
+        self.status = 0
+        self.retry_after = self.keep_alive_s = None
         self.reusable = False
         self._pieces: list[bytes] = []
         self._room = self._body_max
@@ -191,26 +270,8 @@ class Connection(asyncio.Protocol):
         self._framed = False
         self._over = False
         self._broken: tuple[FailureKind, str] | None = None
-        self._reading = True
-        self.transport.write(request)
 
-    @property
-    def is_sending(self) -> bool:
-        """Say whether a part of the request has not left yet: as plain bytes or as encrypted."""
-        return bool(self.transport.get_write_buffer_size() or self._wire.get_write_buffer_size())
-
-    @property
-    def body(self) -> bytes:
-        """The first bytes of the answer's body."""
-        return b"".join(self._pieces)
-
-    def data_received(self, data: bytes) -> None:
-        """Read on; bytes that nobody asked for end the connection."""
-        if not self._reading:
-            self.transport.abort()
-            return
-        if not self.first_byte_at:
-            self.first_byte_at = self._now()
+    def _read(self, data: bytes) -> None:
         if len(data) <= self._left:
             self._left -= len(data)
             self._parse(data)

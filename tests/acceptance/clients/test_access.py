@@ -1,62 +1,15 @@
 """Who may do what: every route, with every kind of key, and with the ids of another project."""
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.program import ADMIN_KEY
+from tests.support.routes import EVENT, NOWHERE, Route, routes_of
 from tests.support.site import Site, Tenant, client, eventually
-
-NOWHERE = "http://127.0.0.1:9/"
-SUBSCRIPTION = {"url": NOWHERE}
-EVENT = {"event_type": "a", "payload": {"n": 1}}
-
-# What makes a request of each operation a good one, but for the ids in its path.
-BODIES: dict[str, Any] = {
-    "create_event": EVENT,
-    "create_events": {"events": [EVENT]},
-    "create_event_subscription": SUBSCRIPTION,
-    "update_event_subscription": SUBSCRIPTION,
-    "replace_event_types": {"event_types": []},
-    "create_project": {"name": "n", "environment": "test"},
-    "update_project": {},
-    "create_api_key": {"name": "n", "environment": "test"},
-}
-
-
-class Route(NamedTuple):
-    """One operation, as the server's own description has it."""
-
-    name: str
-    method: str
-    path: str
-    open: bool
-
-    @property
-    def parameters(self) -> list[str]:
-        """The names of the ids in the path."""
-        return re.findall(r"\{(\w+)\}", self.path)
-
-    def ask(self, by: httpx.Client, tokens: dict[str, str], **options: Any) -> httpx.Response:
-        """Ask for it, with these ids in its path."""
-        body = BODIES.get(self.name)
-        if body is not None:
-            options["json"] = body
-        return by.request(self.method, self.path.format(**tokens), **options)
-
-
-def routes_of(by: httpx.Client) -> list[Route]:
-    """Return all operations."""
-    document = by.get("/openapi.json").json()
-    return [
-        Route(operation["operationId"], method.upper(), path, operation.get("security") == [])
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
 
 
 def masked(response: httpx.Response) -> Any:

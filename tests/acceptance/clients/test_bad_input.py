@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.acceptance.clients.test_access import BODIES, Route, routes_of
 from tests.support import contract
+from tests.support.routes import BODIES, Route, routes_of
 from tests.support.site import Site, Tenant, send_raw
 
 EVENTS = "/v1/events"
@@ -352,6 +352,29 @@ def test_unknown_paths_and_methods_are_told_in_the_envelope(tenant: Tenant) -> N
         response = tenant.http.request(method, path)
         assert response.status_code in {404, 405}, (method, path)
     assert tenant.http.put(EVENTS).headers["allow"]
+
+
+def test_every_refusal_is_described(site: Site, tenant: Tenant) -> None:
+    named = {"waypost-project": "prj_01920000-0000-7000-8000-000000000000"}
+    plain = {"content-type": "text/plain"}
+    tokens = {"event_subscription_token": tenant.subscribe(URL), "event_token": tenant.post()}
+    document = site.admin.get("/openapi.json").json()
+    for route in routes_of(site.admin):
+        described = document["paths"][route.path][route.method.lower()]["responses"]
+        path = route.path.format(**dict.fromkeys(route.parameters, "x") | tokens)
+        ways: list[dict[str, Any]] = [
+            {"headers": named},
+            {"headers": plain, "content": "x"},
+            {"json": {"surplus": 1}},
+            {"params": {"surplus": 1}},
+            {"params": {"event_subscription_token": "x", "event_subscription": "x"}},
+        ]
+        if route.method not in {"GET", "DELETE"}:
+            ways.append({"content": b" " * 2**24})
+        for options in ways:
+            for by in (tenant.http, site.admin, site.nobody):
+                status = by.request(route.method, path, **options).status_code
+                assert str(status) in described, (route.name, options.keys())
 
 
 JSON = st.recursive(

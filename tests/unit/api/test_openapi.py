@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from waypost.api.openapi import ALWAYS, document
+from waypost.api.openapi import ALWAYS, WRITING, document
 from waypost.api.operation import Operation
 from waypost.api.shapes import PageOf, Range
 from waypost.model.project import Scope
@@ -47,7 +47,7 @@ TABLE = [
         body=Thing,
         media=("application/json", "application/x-thing+json"),
         status=204,
-        errors=(404,),
+        errors=(422,),
         handler=None,
     ),
     Operation(
@@ -114,7 +114,7 @@ def test_a_body_is_of_each_of_its_types() -> None:
 
 def test_answers_and_refusals() -> None:
     assert set(LIST["responses"]) == {"200", *map(str, ALWAYS)}
-    assert set(PUT["responses"]) == {"204", "404", *map(str, ALWAYS)}
+    assert set(PUT["responses"]) == {"204", "422", *map(str, (*ALWAYS, *WRITING))}
     assert set(OPEN["responses"]) == {"200"}
     assert "content" not in PUT["responses"]["204"]
     error = LIST["responses"]["400"]["content"]["application/json"]["schema"]

@@ -274,6 +274,53 @@ def test_a_new_concurrency_holds_at_once_unless_the_lane_is_throttled() -> None:
     assert (one.limit, one.concurrency) == (1, 16)
 
 
+def test_what_was_started_in_vain_is_started_first() -> None:
+    one = lane()
+    first, second = work(1), work(2)
+    one.push(first, START)
+    one.push(second, START)
+    assert one.pop(START) is first
+    one.put_back(first)
+    assert one.in_flight == 0
+    assert drain(one, START) == [first, second]
+
+
+def test_a_lane_at_its_limit_is_not_woken_for_what_is_due() -> None:
+    one = lane(concurrency=1)
+    one.push(work(1), START)
+    one.push(work(2, due_us=START + SECOND), START)
+    one.pop(START)
+    assert one.pop(START + 2 * SECOND) is None
+    assert one.wake_at(START + 2 * SECOND) is None
+
+
+def test_a_refill_that_began_before_the_lane_forgot_brings_nothing() -> None:
+    one = lane()
+    one.complete = False
+    one.begin_refill()
+    one.forget()
+    assert one.end_refill([work(1)], START, reached_end=True, next_due_us=None) == []
+    assert one.needs_refill() is True
+    one.begin_refill()
+    assert len(one.end_refill([work(1)], START, reached_end=True, next_due_us=None)) == 1
+
+
+def test_a_lane_is_idle_when_it_is_empty_and_healthy() -> None:
+    one = lane(concurrency=2)
+    assert one.is_idle()
+    first = work(1)
+    one.push(first, START)
+    assert not one.is_idle()
+    one.pop(START)
+    one.failed(START, slow_down=False, retry_after_s=None)
+    finish(one, first)
+    assert not one.is_idle()
+    one.succeeded()
+    assert one.is_idle()
+    one.forget()
+    assert not one.is_idle()
+
+
 class Simulation:
     """A lane, the queue that it is the head of, one writer, one reader and a receiver.
 
@@ -294,9 +341,12 @@ class Simulation:
         self.flying: dict[bytes, Work] = {}
         self.settling: list[tuple[Work, int | None]] = []
         self.count = 0
+        self.ended = False
 
     def commit(self) -> None:
         self.hear()
+        if self.ended:
+            return
         for _ in range(self.chance.choice([1, 1, 3])):
             self.count += 1
             identifier = ids.make(START + self.count, self.count)
@@ -337,6 +387,8 @@ class Simulation:
         started = self.lane.pop(self.now)
         if started is not None:
             self.fly(started)
+        wake_us = self.lane.wake_at(self.now)
+        assert wake_us is None or wake_us > self.now, "an alarm that rings for ever"
 
     def fly(self, started: Work) -> None:
         assert started.id in self.queue, "tried although it is owed no longer"
@@ -365,12 +417,30 @@ class Simulation:
         else:
             self.queue[landed.id] = (1, due_us, landed.attempts + 1)
             self.lane.retry(landed, due_us, self.now)
+            if self.ended:
+                self.clear()
 
     def pass_time(self) -> None:
         self.now += self.chance.choice([1, 10]) * SECOND
 
     def pause_or_resume(self) -> None:
-        self.lane.paused = self.chance.random() < 0.2
+        self.lane.paused = self.ended or self.chance.random() < 0.2
+
+    def end_or_enable(self) -> None:
+        """Disable the subscription, which clears its queue but for what is in flight; or enable."""
+        self.hear()
+        self.ended = self.lane.paused = self.chance.random() < 0.5
+        if self.ended:
+            self.clear()
+
+    def clear(self) -> None:
+        self.lane.forget()
+        self.queue = {i: row for i, row in self.queue.items() if i in self.lane.known}
+
+    def start_in_vain(self) -> None:
+        started = self.lane.pop(self.now)
+        if started is not None:
+            self.lane.put_back(started)
 
     def run(self, steps: int) -> None:
         moves = (
@@ -379,7 +449,7 @@ class Simulation:
             + [self.try_one] * 4
             + [self.answer] * 4
             + [self.settle] * 4
-            + [self.pass_time, self.pause_or_resume]
+            + [self.pass_time, self.pause_or_resume, self.start_in_vain, self.end_or_enable]
         )
         for _ in range(steps):
             self.chance.choice(moves)()
@@ -389,7 +459,8 @@ class Simulation:
 
     def left_alone(self) -> None:
         """No more commits: the lane delivers everything that is owed, woken by itself alone."""
-        self.lane.paused = False
+        self.hear()
+        self.ended = self.lane.paused = False
         for _ in range(20 * (self.count + 5)):
             self.hear()
             self.end_refill()

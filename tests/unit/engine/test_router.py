@@ -1,0 +1,46 @@
+"""The router: every project's subscriptions, each at the version that they stand for."""
+
+from msgspec.structs import replace
+
+from waypost.engine.router import Router
+from waypost.model.subscription import DisabledBy, Subscription
+
+ONE, TWO = b"1" * 16, b"2" * 16
+A = Subscription(ONE, b"a" * 16, "https://a.example/")
+B = Subscription(TWO, b"b" * 16, "https://b.example/")
+
+
+def loaded() -> Router:
+    router = Router()
+    router.load({ONE: 5, TWO: 7}, [A, B])
+    return router
+
+
+def test_projects_are_apart() -> None:
+    router = loaded()
+    assert router.routes(ONE).match("x", None) == (A,)
+    assert router.routes(TWO).match("x", None) == (B,)
+    assert router.find(ONE, A.id) is A
+    assert router.find(TWO, A.id) is None
+    assert (router.routes(ONE).version, router.routes(TWO).version) == (5, 7)
+
+
+def test_a_new_project_has_no_routes_at_the_first_version() -> None:
+    routes = Router().routes(ONE)
+    assert (routes.version, routes.match("x", None)) == (1, ())
+
+
+def test_a_change_brings_its_version() -> None:
+    router = loaded()
+    router.apply(6, replace(A, disabled_by=DisabledBy.PERSON))
+    assert (router.routes(ONE).version, router.routes(ONE).match("x", None)) == (6, ())
+    router.remove(7, ONE, A.id)
+    assert (router.routes(ONE).version, router.find(ONE, A.id)) == (7, None)
+
+
+def test_what_changes_nobody_s_routing_keeps_the_version() -> None:
+    router = loaded()
+    failing = replace(A, failing_since_us=3)
+    router.refresh(failing)
+    assert router.routes(ONE).version == 5
+    assert router.find(ONE, A.id) is failing
