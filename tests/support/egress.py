@@ -166,7 +166,7 @@ def send_to(
         to.authority,
         len(body),
     )
-    return transport.post(project, to, head, body, timeout_s, done)
+    return transport.to(project, to)(head, body, timeout_s, done)
 
 
 def at(receiver: Receiver, host: str = "127.0.0.1", scheme: str = "http") -> Destination:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,11 @@ class Receivers:
         """The requests that have no answer yet."""
         return [post for post in self.posts if post.open]
 
-    def post(
+    def to(self, project_id: Id, destination: Destination) -> Callable[..., Post]:
+        """Return what sends requests to a destination."""
+        return partial(self._post, project_id, destination)
+
+    def _post(
         self,
         project_id: Id,
         destination: Destination,
@@ -101,7 +106,6 @@ class Receivers:
         timeout_s: float,
         done: Done,
     ) -> Post:
-        """Send a request."""
         post = Post(project_id, destination.host, head, body, done)
         self.posts.append(post)
         self._changed.set()

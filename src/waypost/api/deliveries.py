@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from waypost.api.events import EVENT_PATH
 from waypost.api.operation import Call, Operation
+from waypost.api.queries import subscription_named
 from waypost.api.shapes import Moment, PageOf, Range, moment, page_of, page_request
 from waypost.model import ids
 from waypost.model.delivery import Delivery, DeliveryState, Reason, Timings
@@ -75,7 +76,7 @@ class DeliveriesOfEventQuery(Range, frozen=True, kw_only=True):
 class DeliveriesQuery(DeliveriesOfEventQuery, frozen=True, kw_only=True):
     """Which deliveries; the range of time is that of their events."""
 
-    event_subscription: Annotated[
+    event_subscription_token: Annotated[
         str | None, Meta(description="Only those of this event subscription.")
     ] = None
     event_types: Annotated[
@@ -194,10 +195,9 @@ class DeliveryRoutes:
     async def list_page(self, call: Call[DeliveriesQuery, None]) -> DeliveryPage:
         """List deliveries."""
         query = call.query
-        token = query.event_subscription
         which = DeliveryFilter(
             state=_state(query.state),
-            subscription_id=None if token is None else ids.read(ids.SUBSCRIPTION, token),
+            subscription_id=subscription_named(query.event_subscription_token),
             types=query.event_types,
         )
         page = await self._deliveries.list_page(call.principal, _page_request(query), which)

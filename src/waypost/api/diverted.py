@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from waypost.api.operation import Call, Operation
+from waypost.api.queries import subscription_named
 from waypost.api.shapes import Moment, PageOf, Range, moment, page_of, page_request
 from waypost.model import ids
 from waypost.model.delivery import DivertedEvent, Reason
@@ -38,7 +39,7 @@ class DivertedOut(msgspec.Struct, frozen=True):
 class DivertedQuery(Range, frozen=True, kw_only=True):
     """Which diverted events; the range of time is that of their deliveries."""
 
-    event_subscription: Annotated[
+    event_subscription_token: Annotated[
         str | None, Meta(description="Only those of this event subscription.")
     ] = None
 
@@ -114,11 +115,10 @@ class DivertedRoutes:
 
     async def list_page(self, call: Call[DivertedQuery, None]) -> PageOf[DivertedOut]:
         """List diverted events."""
-        token = call.query.event_subscription
         page = await self._diverted.list_page(
             call.principal,
             page_request(call.query, ids.DELIVERY),
-            None if token is None else ids.read(ids.SUBSCRIPTION, token),
+            subscription_named(call.query.event_subscription_token),
         )
         return page_of(page, _shape)
 

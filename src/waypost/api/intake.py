@@ -75,6 +75,17 @@ class _Head:
                 self.is_cloudevent = True
 
 
+def _head_of(request: FastRequest) -> _Head:
+    """Return what the headers of a request say, read but once for all that share them."""
+    shared = request.head
+    if shared is None:
+        return _Head(request.headers)
+    head = shared.context
+    if not isinstance(head, _Head):
+        head = shared.context = _Head(request.headers)
+    return head
+
+
 class _Parsed(msgspec.Struct, frozen=True):
     """The events of a request, and how its answer is to look."""
 
@@ -115,7 +126,7 @@ class Intake:
         """Take in the event of a request, or the `many` of a batch."""
         remaining = None
         try:
-            head = _Head(request.headers)
+            head = _head_of(request)
             caller = self._access.authenticate(head.authorization)
             remaining = self._access.spend(caller, reads=False)
             principal = self._access.authorize(caller, Scope.EVENTS_WRITE, head.project)

@@ -5,8 +5,7 @@ from typing import Annotated
 import msgspec
 
 from waypost.api.operation import Call, Operation
-from waypost.model import ids
-from waypost.model.errors import InvalidInput
+from waypost.api.queries import subscription_named
 from waypost.operations.signing_keys import PUBLISHED_MAX, SigningKeys
 
 
@@ -50,11 +49,6 @@ class JwksRoutes:
         ]
 
     async def _list(self, call: Call[JwksQuery, None]) -> JwksOut:
-        token = call.query.event_subscription_token
-        if token is None:
-            return JwksOut(self._keys.published())
-        subscription_id = ids.find(ids.SUBSCRIPTION, token)
-        if subscription_id is None:
-            reason = f"must be a token that begins with {ids.SUBSCRIPTION}_"
-            raise InvalidInput(details=[("event_subscription_token", reason)])
-        return JwksOut(self._keys.published(subscription_id))
+        return JwksOut(
+            self._keys.published(subscription_named(call.query.event_subscription_token))
+        )

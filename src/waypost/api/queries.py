@@ -8,6 +8,8 @@ import msgspec
 from msgspec import inspect
 from starlette.requests import Request
 
+from waypost.model import ids
+from waypost.model.errors import InvalidInput
 from waypost.web.requests import Query
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -85,3 +87,18 @@ def _bare(field: inspect.Type) -> tuple[inspect.Type, dict[str, Any]]:
             field = next(t for t in field.types if not isinstance(t, inspect.NoneType))
         else:
             return field, extra
+
+
+def subscription_named(token: str | None) -> ids.Id | None:
+    """Read the parameter `event_subscription_token`; None where it was not given.
+
+    Raises:
+        InvalidInput: it is not the token of an event subscription.
+    """
+    if token is None:
+        return None
+    found = ids.find(ids.SUBSCRIPTION, token)
+    if found is None:
+        reason = f"must be a token that begins with {ids.SUBSCRIPTION}_"
+        raise InvalidInput(details=[("event_subscription_token", reason)])
+    return found

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from waypost.api.operation import Call, Handler, Operation
+from waypost.api.queries import subscription_named
 from waypost.api.shapes import (
     Listing,
     MicrosInQuery,
@@ -177,8 +178,7 @@ class ReplayRoutes:
 
     async def _list(self, call: Call[ReplayListing, None]) -> PageOf[ReplayOut]:
         request = page_request(call.query, ids.REPLAY)
-        token = call.query.event_subscription_token
-        of = None if token is None else ids.read(ids.SUBSCRIPTION, token)
+        of = subscription_named(call.query.event_subscription_token)
         return page_of(await self._replays.list_page(call.principal, request, of), shape)
 
     async def _get(self, call: Call[None, None]) -> ReplayOut:

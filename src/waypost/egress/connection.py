@@ -206,6 +206,9 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._parser = httptools.HttpResponseParser(self)
         self._reading = False
+        self._over = False
+        self.retry_after: str | None = None
+        self.keep_alive_s: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -245,14 +248,17 @@ class Connection(asyncio.Protocol):
             return
         if self.first_byte_at:
             self._read(data)
+            if self._over:
+                self._conclude()
             return
         answer = self._known.find(data)
         if answer is None:
             self._begin()
             self._read(data)
-            if self.reusable and not self._interim and not self._reading:
-                self._known.keep(data, self._answer())
+            if self._over:
+                self._conclude(data)
         else:
+            # The parser stands where it would after reading it: at the start of a message.
             self._reading = False
             self.reusable = True
             self.status, self.body, self.retry_after, self.keep_alive_s = answer
@@ -277,12 +283,11 @@ class Connection(asyncio.Protocol):
             self._parse(data)
         else:
             self._parse_bounded(data)
-        if self._over:
-            self._conclude()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Take the end of the connection as the end of a body that has no other."""
-        if self._reading and error is None and self.status and not self._framed:
+        begun = self._reading and self.first_byte_at
+        if begun and error is None and self.status and not self._framed:
             self._conclude()
         self._reading = False
         self._on_lost(self, error)
@@ -315,12 +320,16 @@ class Connection(asyncio.Protocol):
         self._over = True
         self._broken = self._broken or (kind, text)
 
-    def _conclude(self) -> None:
+    def _conclude(self, whole: bytes = b"") -> None:
         self._reading = False
-        if self._broken is None:
-            self._on_answer(self)
-        else:
+        if self._broken is not None:
             self._on_broken(self, *self._broken)
+            return
+        self.body = b"".join(self._pieces)
+        if whole and self.reusable and not self._interim:
+            answer = (self.status, self.body, self.retry_after, self.keep_alive_s)
+            self._known.keep(whole, answer)
+        self._on_answer(self)
 
     # What the parser calls.
 
@@ -379,3 +388,8 @@ class Connection(asyncio.Protocol):
         else:
             self.retry_after = self.keep_alive_s = None
             self._framed = False
+
+
+def micros(seconds: float) -> int:
+    """Return whole microseconds."""
+    return int(seconds * 1_000_000)

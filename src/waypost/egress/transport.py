@@ -1,7 +1,6 @@
 """The transport: one POST over HTTP/1, under a hard deadline, through the guard.
 
-Sending over a connection that is kept alive is one write, and its answer comes back through plain
-callbacks: no task, no future and no timer belong to a request. One timer sweeps deadlines and idle
+It makes connections, of which its pools keep some. One timer sweeps deadlines and idle
 connections, so that a deadline may be late by one tick. Redirects are answers, cookies are not
 kept, proxies of the environment are not used, bodies are not decompressed.
 """
@@ -9,25 +8,31 @@ kept, proxies of the environment are not used, bodies are not decompressed.
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 from waypost.clock import Clock, SystemClock
-from waypost.egress.connection import Call, Connection, Done, Key
+from waypost.egress.connection import Call, Connection, Done, KnownAnswers, micros
 from waypost.egress.guard import Guard, Refused
+from waypost.egress.pool import Idle, Pool
 from waypost.egress.resolver import Resolver
-from waypost.model.delivery import Timings
-from waypost.model.exchange import Exchange, FailureKind, Reply, TransportFailure
+from waypost.model.exchange import Exchange, FailureKind, TransportFailure
 from waypost.model.ids import Id
 from waypost.policy.egress import EgressRules
 from waypost.policy.urls import Destination
 
-__all__ = ["Call", "Done", "Transport"]
+__all__ = ["Call", "Done", "Post", "Transport"]
+
+Post = Callable[[bytes, bytes, float, Done], Call]
+"""Sends one request (head, body, seconds until it must be answered, who hears of its end)."""
+
+Key = tuple[Id, str, str, int]
+"""Project, scheme, host, port: connections are never shared between projects."""
 
 TICK_S: Final = 0.1
 TLS_S: Final = 5.0
-IDLE_S: Final = 4.0
-KEEP_ALIVE_MARGIN_S: Final = 0.5
-AGE_S: Final = 60.0
 MAX_IDLE: Final = 512
 MAX_RESPONSE_BYTES: Final = 64 * 1024
 
@@ -76,14 +81,13 @@ class Transport:
         self._now = clock.monotonic
         self._guard = Guard(loop, rules, resolver or Resolver(loop, clock))
         self._tls = _tls_context(ca_file)
-        self._max_idle = max_idle
         self._max_response_bytes = max_response_bytes
-        self._calls: set[Call] = set()
-        self._dials: set[asyncio.Task[None]] = set()
+        self._known = KnownAnswers()
+        self._dials: dict[asyncio.Task[None], Call] = {}
         self._connections: set[Connection] = set()
-        # Both hold the same connections: by receiver to take one, by age to drop one.
-        self._stacks: dict[Key, list[Connection]] = {}
-        self._idle: dict[Connection, None] = {}
+        self._idle = Idle(max_idle)
+        # A pool lives as long as somebody may post to it, or one of its connections stands.
+        self._pools: WeakValueDictionary[Key, Pool] = WeakValueDictionary()
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed: asyncio.Event | None = None
 
@@ -95,51 +99,31 @@ class Transport:
     @property
     def calls_open(self) -> int:
         """How many requests are on their way."""
-        return len(self._calls)
+        return len(self._calls())
 
-    def post(
-        self,
-        project_id: Id,
-        destination: Destination,
-        head: bytes,
-        body: bytes,
-        timeout_s: float,
-        done: Done,
-    ) -> Call:
-        """Send one request.
+    def to(self, project_id: Id, destination: Destination) -> Post:
+        """Return what sends requests to a destination; see `Pool.post`.
 
         Args:
-            project_id: whose request it is; connections are kept apart by it.
+            project_id: whose requests they are; connections are kept apart by it.
             destination: where to.
-            head: the complete head, from the request line to the blank line.
-            body: the bytes that the head announces.
-            timeout_s: seconds from now until the whole answer must have come; resolving,
-                connecting and the TLS handshake count. Kept to within a tick (0.1 s).
-            done: hears of the end exactly once, on the loop, never from inside this call.
-
-        Returns:
-            The call, to break it off.
         """
-        now = self._now()
         key = (project_id, destination.scheme, destination.host, destination.port)
-        call = Call(self._break_off, key, destination, head, body, now, now + timeout_s, done)
-        self._calls.add(call)
-        if self._closed is not None:
-            self._break_off(call)
-            return call
-        connection = self._take(key, now)
-        if connection is None:
-            self._start_dial(call)
-        else:
-            self._send(call, connection, now)
-        if self._sweeping is None:
-            self._sweeping = self._loop.call_later(TICK_S, self._sweep)
-        return call
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(
+                destination,
+                now=self._now,
+                all_idle=self._idle,
+                dial=self._start_dial,
+                abort=self._break_off,
+            )
+        return pool.post
 
     async def close(self) -> None:
         """Break off all calls, drop all connections, and wait until both are gone."""
         self._closed = self._closed or asyncio.Event()
-        for call in tuple(self._calls):
+        for call in self._calls():
             self._break_off(call)
         for connection in tuple(self._connections):
             connection.transport.abort()
@@ -153,59 +137,52 @@ class Transport:
         if self._connections:
             await self._closed.wait()
 
-    # The way out.
+    # Making connections.
 
-    def _take(self, key: Key, now: float) -> Connection | None:
-        stack = self._stacks.get(key)
-        while stack:
-            connection = stack.pop()
-            del self._idle[connection]
-            if connection.expires_at > now and not connection.transport.is_closing():
-                return connection
-            connection.transport.abort()
-        return None
+    def _start_dial(self, pool: Pool, call: Call) -> None:
+        if self._closed is not None:
+            self._loop.call_soon(call.done, self._aborted(call))
+            return
+        call.dialling = self._loop.create_task(self._dial(pool, call))
+        self._dials[call.dialling] = call
+        call.dialling.add_done_callback(self._dials.pop)
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(TICK_S, self._sweep)
 
-    def _send(self, call: Call, connection: Connection, now: float) -> None:
-        call.connection = connection
-        call.sent_at = now
-        connection.call = call
-        connection.send(call.head + call.body)
-
-    def _start_dial(self, call: Call) -> None:
-        call.dialling = self._loop.create_task(self._dial(call))
-        self._dials.add(call.dialling)
-        call.dialling.add_done_callback(self._dials.discard)
-
-    async def _dial(self, call: Call) -> None:
+    async def _dial(self, pool: Pool, call: Call) -> None:
         try:
-            connection = await self._open(call)
+            connection = await self._open(pool, call)
         except Refused as refused:
-            call.dialling = None
-            self._end(call, self._failure(call, refused.kind, refused.text))
+            if call.dialling is not None:
+                call.dialling = None
+                call.done(self._failure(call, refused.kind, refused.text))
         else:
             call.dialling = None
-            self._send(call, connection, self._now())
+            call.sent_at = self._now()
+            call.connection = connection
+            connection.call = call
+            connection.send(call.head + call.body)
 
-    async def _open(self, call: Call) -> Connection:
-        destination = call.destination
+    async def _open(self, pool: Pool, call: Call) -> Connection:
+        destination = pool.destination
         began = self._now()
         addresses = await self._guard.addresses(destination)
         resolved = self._now()
-        call.resolve_us = _micros(resolved - began)
+        call.resolve_us = micros(resolved - began)
         connected = await self._guard.connect(addresses, destination)
         reached = self._now()
-        call.connect_us = _micros(reached - resolved)
+        call.connect_us = micros(reached - resolved)
         connection = Connection(
-            call.key,
             now=self._now,
+            known=self._known,
             body_max=self._max_response_bytes,
-            on_answer=self._answered,
+            on_answer=pool.answered,
             on_broken=self._broken,
-            on_lost=self._lost,
+            on_lost=partial(self._lost, pool),
         )
         await self._establish(connection, connected, destination)
         if destination.scheme == "https":
-            call.tls_us = _micros(self._now() - reached)
+            call.tls_us = micros(self._now() - reached)
         self._connections.add(connection)
         self.connections_made += 1
         self.connections_open += 1
@@ -230,72 +207,53 @@ class Transport:
             connection.transport.abort()
             raise Refused(*_loss(None))
 
-    # The way back: what connections call.
-
-    def _answered(self, connection: Connection) -> None:
-        call = connection.call
-        if call is None:
-            return
-        connection.call = None
-        now = self._now()
-        reply = Reply(
-            status=connection.status,
-            body=connection.body,
-            timings=self._timings(call, connection, now),
-            retry_after=connection.retry_after or None,
-            resent=call.resent,
-        )
-        # Answered before all was sent: the rest of the request is still to be written.
-        if connection.reusable and not connection.is_sending:
-            self._keep(connection, now)
-        else:
-            connection.transport.abort()
-        self._calls.discard(call)
-        call.done(reply)
+    # What connections call, beside `Pool.answered`.
 
     def _broken(self, connection: Connection, kind: FailureKind, text: str) -> None:
         connection.transport.abort()
         if connection.call is not None:
             self._end(connection.call, self._failure(connection.call, kind, text))
 
-    def _lost(self, connection: Connection, error: Exception | None) -> None:
+    def _lost(self, pool: Pool, connection: Connection, error: Exception | None) -> None:
         if connection not in self._connections:
             return  # lost in its TLS handshake: never ours
         self._connections.discard(connection)
         self.connections_open -= 1
-        if connection in self._idle:
-            self._drop(connection)
-        call, connection.call = connection.call, None
+        self._idle.forget(connection)
+        call = connection.call
         if call is not None:
             if connection.reused and not connection.first_byte_at:
-                self._resend(call)
+                self._resend(pool, connection, call)
             else:
                 self._end(call, self._failure(call, *_loss(error)))
         if self._closed is not None and not self._connections:
             self._closed.set()
 
-    def _resend(self, call: Call) -> None:
+    def _resend(self, pool: Pool, connection: Connection, call: Call) -> None:
         # The receiver closed while the request was on its way; whether it was read is unknown.
+        connection.call = call.connection = None
         call.resent = True
-        call.connection = None
         self.requests_resent += 1
-        self._start_dial(call)
+        self._start_dial(pool, call)
 
-    # The end of a call.
+    # The end of a call, but for an answer.
+
+    def _calls(self) -> list[Call]:
+        carried = [each.call for each in self._connections if each.call is not None]
+        return carried + [call for call in self._dials.values() if call.dialling is not None]
 
     def _end(self, call: Call, exchange: Exchange) -> None:
-        if call in self._calls:
+        if call.is_open:
             self._forget(call)
             call.done(exchange)
 
     def _break_off(self, call: Call) -> None:
-        if call in self._calls:
-            failure = self._failure(call, FailureKind.ABORTED, "broken off by Waypost")
+        if call.is_open:
+            aborted = self._aborted(call)
             self._forget(call)
-            self._loop.call_soon(call.done, failure)
+            self._loop.call_soon(call.done, aborted)
 
     def _forget(self, call: Call) -> None:
-        self._calls.discard(call)
         if call.dialling is not None:
             call.dialling.cancel()
             call.dialling = None
@@ -304,57 +262,27 @@ class Transport:
             call.connection.transport.abort()
             call.connection = None
 
+    def _aborted(self, call: Call) -> TransportFailure:
+        return self._failure(call, FailureKind.ABORTED, "broken off by Waypost")
+
     def _failure(self, call: Call, kind: FailureKind, text: str) -> TransportFailure:
-        timings = self._timings(call, call.connection, self._now())
+        first_byte_at = call.connection.first_byte_at if call.connection is not None else 0.0
+        timings = call.timings(first_byte_at, self._now())
         return TransportFailure(kind=kind, text=text, timings=timings, resent=call.resent)
-
-    def _timings(self, call: Call, connection: Connection | None, now: float) -> Timings:
-        first_byte_at = connection.first_byte_at if connection is not None else 0.0
-        return Timings(
-            call.resolve_us,
-            call.connect_us,
-            call.tls_us,
-            _micros(first_byte_at - call.sent_at) if first_byte_at else 0,
-            _micros(now - call.started_at),
-        )
-
-    # Idle connections.
-
-    def _keep(self, connection: Connection, now: float) -> None:
-        idle_s = IDLE_S
-        if connection.keep_alive_s is not None:
-            idle_s = min(idle_s, connection.keep_alive_s - KEEP_ALIVE_MARGIN_S)
-        connection.expires_at = min(now + idle_s, connection.born_at + AGE_S)
-        connection.reused = True
-        stack = self._stacks.get(connection.key)
-        if stack is None:
-            stack = self._stacks[connection.key] = []
-        stack.append(connection)
-        self._idle[connection] = None
-        if len(self._idle) > self._max_idle:
-            oldest = next(iter(self._idle))
-            self._drop(oldest)
-            oldest.transport.close()
-
-    def _drop(self, connection: Connection) -> None:
-        del self._idle[connection]
-        self._stacks[connection.key].remove(connection)
 
     def _sweep(self) -> None:
         self._sweeping = None
-        if not self._calls and not self._idle:
+        calls = self._calls()
+        if not calls and not self._connections:
             return
         # Before anything is called that may raise: deadlines hang on this timer alone.
         self._sweeping = self._loop.call_later(TICK_S, self._sweep)
         now = self._now()
-        for call in [call for call in self._calls if call.deadline <= now]:
+        for call in [call for call in calls if call.deadline <= now]:
             text = "no complete answer in time" if call.connection else "not connected in time"
             self._end(call, self._failure(call, FailureKind.TIMEOUT, text))
         for connection in [idle for idle in self._idle if idle.expires_at <= now]:
-            self._drop(connection)
-            connection.transport.close()
-        for key in [key for key, stack in self._stacks.items() if not stack]:
-            del self._stacks[key]
+            self._idle.close(connection)
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -380,7 +308,3 @@ def _loss(error: Exception | None) -> tuple[FailureKind, str]:
     if error is None:
         return FailureKind.CONNECTION, "the receiver closed the connection before a whole answer"
     return FailureKind.CONNECTION, "the connection broke before a whole answer"
-
-
-def _micros(seconds: float) -> int:
-    return int(seconds * 1_000_000)

@@ -34,37 +34,44 @@ class Call(Protocol):
         ...
 
 
-class Poster(Protocol):
-    """What the sender needs of the transport."""
+class Post(Protocol):
+    """Sends requests to one destination."""
 
-    def post(
-        self,
-        project_id: Id,
-        destination: Destination,
-        head: bytes,
-        body: bytes,
-        timeout_s: float,
-        done: Done,
-    ) -> Call:
+    def __call__(self, head: bytes, body: bytes, timeout_s: float, done: Done, /) -> Call:
         """Send one request; `done` is called once, later."""
         ...
 
 
-class Address:
-    """Where and how a subscription's deliveries are sent; made anew when its settings change."""
+class Poster(Protocol):
+    """What the sender needs of the transport."""
 
-    __slots__ = ("destination", "form", "keys", "project_id", "refusal", "start", "timeout_s")
+    def to(self, project_id: Id, destination: Destination) -> Post:
+        """Return what sends a project's requests to a destination."""
+        ...
+
+
+class Address:
+    """Where and how a subscription's deliveries are sent; made anew when its settings change.
+
+    Attributes:
+        destination: where to; None where the URL is none.
+        post: what sends there; None where nothing can be sent, or this only shows what would be.
+        refusal: why nothing can be sent.
+        start: the head up to what differs from event to event.
+    """
+
+    __slots__ = ("destination", "form", "keys", "post", "refusal", "start", "timeout_s")
 
     def __init__(
         self, subscription: Subscription, keys: tuple[SigningKey, ...], form: Format | None
     ) -> None:
         """Prepare what all deliveries of a subscription share."""
-        self.project_id = subscription.project_id
         self.keys = keys
         self.form = form
         self.timeout_s = subscription.timeout_s
         self.refusal: str | None = None if form else f"unknown format {subscription.format!r}"
         self.destination: Destination | None = None
+        self.post: Post | None = None
         self.start = b""
         try:
             self.destination = urls.parse(subscription.url)
@@ -100,7 +107,10 @@ class Sender:
 
     def address(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> Address:
         """Prepare a subscription's address. One that can't be sent to fails its tries."""
-        return Address(subscription, keys, self._formats.get(subscription.format))
+        address = Address(subscription, keys, self._formats.get(subscription.format))
+        if address.destination is not None:
+            address.post = self._transport.to(subscription.project_id, address.destination)
+        return address
 
     def send(self, address: Address, work: Work, event: Event, now_us: int, done: Done) -> None:
         """Start one try; `work.call` is the request on its way.
@@ -115,8 +125,8 @@ class Sender:
         Raises:
             Exception: the format failed; nothing was sent, `done` is not called.
         """
-        form = address.form
-        if address.refusal is not None or form is None or address.destination is None:
+        form, post = address.form, address.post
+        if form is None or post is None:
             failure = TransportFailure(FailureKind.DENIED, address.refusal or "", Timings())
             self._loop.call_soon(done, failure)
             return
@@ -136,6 +146,4 @@ class Sender:
             rendered.head,
             len(rendered.body),
         )
-        work.call = self._transport.post(
-            address.project_id, address.destination, head, rendered.body, address.timeout_s, done
-        )
+        work.call = post(head, rendered.body, address.timeout_s, done)

@@ -35,6 +35,9 @@ SEED_BYTES: Final = 32
 TOLERANCE_S: Final = 300
 """How far `webhook-timestamp` may be from the receiver's clock: as in the reference libraries."""
 
+_BLOCK: Final = 64
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _MAX_SIGNATURES: Final = 32
 _ID = re.compile(rb"[!-\-/-~]{1,256}")  # visible ASCII without the full stop that divides
 _TIMESTAMP = re.compile(rb"[0-9]{1,11}")
@@ -75,9 +78,22 @@ def _expiry(key: SigningKey) -> float:
     return float("inf") if key.expires_at_us is None else key.expires_at_us
 
 
+@lru_cache(maxsize=4096)
+def _keyed(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+    """Begin both hashes of HMAC (RFC 2104, section 4): all that a secret alone decides."""
+    block = (secret if len(secret) <= _BLOCK else hashlib.sha256(secret).digest()).ljust(
+        _BLOCK, b"\0"
+    )
+    return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
+
+
 def _signature(key: SigningKey, content: bytes) -> bytes:
     if key.scheme is Signing.HMAC:
-        return b"v1," + b2a_base64(hmac.digest(key.material, content, "sha256"), newline=False)
+        inner, outer = _keyed(key.material)
+        within, around = inner.copy(), outer.copy()
+        within.update(content)
+        around.update(within.digest())
+        return b"v1," + b2a_base64(around.digest(), newline=False)
     return b"v1a," + b2a_base64(_private_key(key.material).sign(content), newline=False)
 
 

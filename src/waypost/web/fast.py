@@ -13,6 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -29,21 +30,36 @@ _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _log = structlog.get_logger(__name__)
 
 
+class SharedHead:
+    """What all the requests share whose head, the request line and headers, is the same bytes.
+
+    In `context` a handler may keep what it made of the headers, and of nothing else.
+    """
+
+    __slots__ = ("context",)
+
+    def __init__(self) -> None:
+        """Start with nothing kept."""
+        self.context: object | None = None
+
+
 class FastRequest(ABC):
     """A complete request, to be answered exactly once.
 
     `headers` are in the order in which they came, names in lower case, values without the
-    whitespace around them; `body` is the whole body; `query` is the undecoded query.
+    whitespace around them; `body` is the whole body; `query` is the undecoded query; `head` is
+    there if the same head came before.
     """
 
-    __slots__ = ("answered", "body", "headers")
+    __slots__ = ("answered", "body", "head", "headers")
 
     query: bytes = b""
 
-    def __init__(self, headers: list[Header], body: bytes) -> None:
+    def __init__(self, headers: Sequence[Header], body: bytes) -> None:
         """Keep the headers and the body."""
         self.headers = headers
         self.body = body
+        self.head: SharedHead | None = None
         self.answered = False
 
     def header(self, name: bytes) -> bytes | None:
@@ -77,7 +93,7 @@ class FastRequest(ABC):
             message = "a request is answered once"
             raise RuntimeError(message)
         for name, value in headers:
-            if not name or _BAD_NAME.search(name) or _BAD_VALUE.search(value):
+            if not _is_name(name) or (not value.isalnum() and _BAD_VALUE.search(value)):
                 message = f"not a header: {name!r}"
                 raise ValueError(message)
         self.answered = True
@@ -134,6 +150,12 @@ class FastRoutes:
         """Return how refusals look on the path of `target`, if a fast route has that path."""
         methods = self.by_path.get(target.partition(b"?")[0])
         return next(iter(methods.values())).refuse if methods else None
+
+
+@lru_cache(maxsize=256)
+def _is_name(name: bytes) -> bool:
+    """Return whether a header may be called `name`; the names are few, and come from handlers."""
+    return bool(name) and not _BAD_NAME.search(name)
 
 
 def handle(route: FastRoute, request: FastRequest) -> None:

@@ -8,6 +8,7 @@ from waypost.web.errors import ErrorCounts
 from waypost.web.fast import FastRoutes, Header
 from waypost.web.framing import Refused
 from waypost.web.limits import REQUEST_COST_BYTES, ByteBudget, Connections, HttpLimits
+from waypost.web.memo import KnownHeads
 from waypost.web.responses import ResponseHeads
 
 RETRY_SOON: Final[tuple[Header, ...]] = ((b"retry-after", b"1"),)
@@ -42,6 +43,7 @@ class HttpFront:
         self.budget = ByteBudget(limits.intake_bytes)
         self.connections = Connections(limits, clock.monotonic)
         self.heads = ResponseHeads()
+        self.known = KnownHeads()
 
     def refusal(self, target: bytes, status: int, message: str) -> bytes:
         """Return the body of a refusal in the envelope of the surface that has the target."""

@@ -41,9 +41,12 @@ from waypost.web.limits import (
     PARTING,
     is_overdue,
 )
+from waypost.web.memo import HEAD_END, KnownHead
 from waypost.web.turns import Answer, AsgiTurn, FastTurn, PartingTransport
 
 JSON: Final = b"application/json"
+_IDLE: Final = frozenset((NEW, BETWEEN))
+"""The phases in which the parser holds nothing."""
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +76,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.url = b""
         self.limits = self.front.limits
+        self.budget = self.front.budget
+        self.known = self.front.known.by_bytes
+        # What the parser is reading, if it held nothing when that came.
+        self.fresh = b""
         self.peer: str | None = None
         self.unanswered: deque[FastTurn | AsgiTurn] = deque()
         # The request that is being received, or was received last.
@@ -139,15 +146,40 @@ class HttpProtocol(HttpToolsProtocol):
         return None
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came in; the parser calls the `on_` methods."""
+        """Serve a whole request whose head is known; leave all else to the parser."""
         if self.deaf:
             return
+        if not self.unanswered and self.phase in _IDLE:
+            head, _, body = data.partition(HEAD_END)
+            known = self.known.get(head)
+            if known and len(data) == known.size and self.budget.take(known.length):
+                self._serve_known(known, body)
+                return
+            self.fresh = data
+        self._parse(data)
+        self.fresh = b""
+
+    def _serve_known(self, known: KnownHead, body: bytes) -> None:
+        """Do for a request what the parser's calls would do, as nothing is ahead of it."""
+        self.phase = BETWEEN
+        turn = FastTurn(self, known.route, known.headers, self.budget, known.length)
+        turn.head = known
+        turn.body = body
+        turn.is_complete = turn.handed_over = True
+        self.unanswered.append(turn)
+        handle(known.route, turn)
+        if len(self.unanswered) >= self.limits.pipelined:
+            self.flow.pause_reading()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse what came in; the parser calls the `on_` methods."""
         split = self.phase == HEAD
         self.chunk_bytes = len(data)
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
+                self.fresh = b""
                 self._ignore_upgrades(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._parsing_failed(error)
@@ -229,8 +261,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.since = self.front.connections.now
         if not turn.keep_alive:
             self.deaf = True
+        fresh, self.fresh = self.fresh, b""
         if type(turn) is FastTurn:
             turn.complete()
+            if fresh and turn.route and turn.keep_alive:
+                self.front.known.learn(fresh, turn.route, turn.headers, len(turn.body))
             if turn.may_start:
                 self._hand_over(turn)
             if len(self.unanswered) >= self.limits.pipelined:
@@ -247,18 +282,15 @@ class HttpProtocol(HttpToolsProtocol):
             raise Refused(415, "Content-Encoding is not supported")
         if length > route.max_body_bytes:
             raise Refused(413, too_large(route.max_body_bytes))
-        previous = self.turn
         unanswered = self.unanswered
-        self.turn = FastTurn(
-            self,
-            route,
-            self.headers,
-            self.front.budget,
-            self.front.take(length, behind=bool(self.unanswered)),
-            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
-            may_start=not unanswered or (type(previous) is FastTurn and previous.handed_over),
-        )
-        unanswered.append(self.turn)
+        cost = self.front.take(length, behind=bool(unanswered))
+        turn = FastTurn(self, route, self.headers, self.budget, cost)
+        turn.keep_alive = version == "1.1" and self.parser.should_keep_alive()
+        if unanswered:
+            previous = unanswered[-1]
+            turn.may_start = type(previous) is FastTurn and previous.handed_over
+        unanswered.append(turn)
+        self.turn = turn
 
     def _hand_over(self, turn: FastTurn) -> None:
         """Call the handler of a fast turn."""
@@ -295,7 +327,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _run(self, turn: AsgiTurn) -> None:
         """Start the application."""
-        turn.is_started = True
+        turn.handed_over = True
         super()._start_asgi_task(turn.cycle, turn)
 
     def on_response_complete(self) -> None:
@@ -310,8 +342,18 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self.advancing = True
         unanswered = self.unanswered
-        while unanswered and self.phase != PARTING and self._answer(unanswered[0]):
-            pass
+        while unanswered and self.phase != PARTING:
+            first = unanswered[0]
+            if not first.handed_over:
+                self._start(first)
+            answer = first.answer
+            if answer is None:
+                break
+            unanswered.popleft()
+            self._write(answer, keep_alive=first.keep_alive)
+            self.server_state.total_requests += 1
+            if not first.keep_alive:
+                self.part()
         self.advancing = False
         if not unanswered:
             # An idle connection holds no body.
@@ -319,26 +361,17 @@ class HttpProtocol(HttpToolsProtocol):
                 self.turn = None
             if self.phase == BETWEEN:
                 self.since = self.front.connections.now
-        self._resume_reading()
+        if self.flow.read_paused:
+            self._resume_reading()
 
-    def _answer(self, first: FastTurn | AsgiTurn) -> bool:
-        """Start the first turn if it has not been, and return whether it is answered already."""
+    def _start(self, first: FastTurn | AsgiTurn) -> None:
+        """Start the first turn, as soon as it can be."""
         if type(first) is AsgiTurn:
-            if not first.is_started:
-                self._run(first)
-            return False
-        if not first.handed_over:
+            self._run(first)
+        elif type(first) is FastTurn:
             first.may_start = True
             if first.is_complete:
                 self._hand_over(first)
-        if first.answer is None:
-            return False
-        self.unanswered.popleft()
-        self._write(first.answer, keep_alive=first.keep_alive)
-        self.server_state.total_requests += 1
-        if not first.keep_alive:
-            self.part()
-        return True
 
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
         """Write a whole response."""
@@ -378,7 +411,8 @@ class HttpProtocol(HttpToolsProtocol):
         if turn is not None:
             self.unanswered.pop()
             turn.abandon()
-        refusal = FastTurn(self, None, [], self.front.budget, 0, keep_alive=False, may_start=True)
+        refusal = FastTurn(self, None, (), self.budget, 0)
+        refusal.keep_alive = False
         refusal.handed_over = True
         self.phase = BETWEEN
         self.turn = refusal

@@ -50,7 +50,9 @@ class ResponseHeads:
         if start is None:
             start = self._starts[status, content_type] = _start(defaults, status, content_type)
         if headers or not keep_alive:
-            extra = b"".join([b"%b: %b\r\n" % header for header in headers])
+            extra = b""
+            for header in headers:
+                extra += b"%b: %b\r\n" % header
             if not keep_alive:
                 extra += b"connection: close\r\n"
             return b"%b%d\r\n%b\r\n%b" % (start, len(body), extra, body)

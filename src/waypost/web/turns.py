@@ -1,7 +1,7 @@
 """The turns of a connection: one unanswered request each, served the fast way or by ASGI."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -55,22 +55,21 @@ class FastTurn(FastRequest):
         self,
         keeper: TurnKeeper,
         route: FastRoute | None,
-        headers: list[Header],
+        headers: Sequence[Header],
         budget: ByteBudget,
         cost: int,
-        *,
-        keep_alive: bool,
-        may_start: bool,
     ) -> None:
         """Begin with the headers; `cost` bytes of `budget` are taken, and given back."""
+        # As FastRequest does, without the call.
         self.headers = headers
         self.body = b""
+        self.head = None
         self.answered = False
         self.answer: Answer | None = None
         self.handed_over = False
         self.is_complete = False
-        self.keep_alive = keep_alive
-        self.may_start = may_start
+        self.keep_alive = True
+        self.may_start = True
         self.route = route
         self._budget = budget
         self._buffer: bytearray | None = None
@@ -108,9 +107,10 @@ class FastTurn(FastRequest):
     ) -> None:
         """Leave the answer to the connection."""
         self._release()
-        if self._keeper is not None:
+        keeper = self._keeper
+        if keeper is not None:
             self.answer = (status, body, headers, content_type)
-            self._keeper.advance()
+            keeper.advance()
 
     def _release(self) -> None:
         """Give back what the request took of the budget."""
@@ -123,9 +123,17 @@ class AsgiTurn:
     """A request that goes the ordinary way: uvicorn's cycle, and the application to start.
 
     Its bytes count as long as the application runs, also when the client has gone.
+
+    Attributes:
+        app: the application.
+        cycle: uvicorn's.
+        handed_over: whether the application has been started.
+        answer: None, as the application writes its answer by itself.
     """
 
-    __slots__ = ("_budget", "_cost", "app", "cycle", "is_started")
+    __slots__ = ("_budget", "_cost", "app", "cycle", "handed_over")
+
+    answer: Final = None
 
     def __init__(
         self, cycle: RequestResponseCycle, app: ASGI3Application, budget: ByteBudget, cost: int
@@ -133,7 +141,7 @@ class AsgiTurn:
         """Keep what is needed to start; `cost` bytes of `budget` are taken, and given back."""
         self.app = app
         self.cycle = cycle
-        self.is_started = False
+        self.handed_over = False
         self._budget = budget
         self._cost = cost
 
@@ -166,7 +174,7 @@ class AsgiTurn:
         """Tell the application that the client has gone."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
-        if not self.is_started:
+        if not self.handed_over:
             self._release()
 
     def _release(self) -> None:

@@ -98,7 +98,7 @@ def test_a_filter_or_cursor_of_another_project_shows_nothing(
 ) -> None:
     subscription = tokens["event_subscription_token"]
     for path in ("deliveries", "diverted_events"):
-        query = {"event_subscription": subscription}
+        query = {"event_subscription_token": subscription}
         assert stranger.ask(200, "GET", f"/v1/{path}", params=query)["data"] == []
     query = {"event_subscription_token": subscription}
     assert stranger.ask(200, "GET", "/v1/replays", params=query)["data"] == []

@@ -156,7 +156,7 @@ def test_what_was_given_up_is_listed_and_read(
     tenant: Tenant, failed: tuple[str, list[str]]
 ) -> None:
     subscription, tokens = failed
-    page = diverted(tenant, event_subscription=subscription)
+    page = diverted(tenant, event_subscription_token=subscription)
     assert sorted(one["event_token"] for one in page) == tokens
     first = tenant.ask(200, "GET", DIVERTED, params={"page_size": 2})
     query = {"page_size": 2, "starting_after": first["data"][-1]["token"]}

@@ -229,7 +229,7 @@ def test_what_is_diverted_is_sent_again_when_its_subscription_is_back(world: Wor
         "receiver_gone",
         True,
     )
-    [diverted] = world.get(f"/v1/diverted_events?event_subscription={subscription}")["data"]
+    [diverted] = world.get(f"/v1/diverted_events?event_subscription_token={subscription}")["data"]
     assert (diverted["token"], diverted["response_status_code"]) == (failed["token"], 410)
     path = f"/v1/diverted_events/{diverted['token']}"
     assert world.get(path) == diverted

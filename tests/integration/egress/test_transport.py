@@ -23,8 +23,9 @@ from tests.support.egress import (
     send_to,
     until,
 )
+from waypost.egress.pool import AGE_S, IDLE_S
 from waypost.egress.resolver import Resolver
-from waypost.egress.transport import AGE_S, IDLE_S, Transport
+from waypost.egress.transport import Transport
 from waypost.model.exchange import Exchange, FailureKind, Reply
 from waypost.policy.urls import parse
 

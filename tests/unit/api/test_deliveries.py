@@ -139,7 +139,7 @@ async def test_the_query_narrows_the_list() -> None:
     query = DeliveriesQuery(
         page_size=3,
         state=State.FAILED,
-        event_subscription=token,
+        event_subscription_token=token,
         event_types=("a",),
         begin=1,
         end=2,
@@ -167,9 +167,9 @@ async def test_what_is_no_position_is_refused(field: str, text: str) -> None:
     assert [path for path, _ in refused.value.details] == [field]
 
 
-async def test_a_subscription_that_can_not_be_is_not_found() -> None:
-    with pytest.raises(NotFound, match="event subscription"):
-        await listed(Fake(), DeliveriesQuery(event_subscription="ep_x"))
+async def test_what_is_no_token_of_a_subscription_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="event_subscription_token"):
+        await listed(Fake(), DeliveriesQuery(event_subscription_token="ep_x"))
 
 
 async def test_an_events_deliveries_are_asked_for() -> None:

@@ -67,7 +67,7 @@ async def test_one_tells_why_and_what_was_answered_last(fake: Fake) -> None:
 
 async def test_the_list_may_be_of_one_subscription(fake: Fake) -> None:
     token = ids.spell(ids.SUBSCRIPTION, SUBSCRIPTION)
-    query = DivertedQuery(event_subscription=token, page_size=2)
+    query = DivertedQuery(event_subscription_token=token, page_size=2)
     page = await DivertedRoutes(fake).list_page(Call(CALLER, {}, query, None))
     assert fake.asked == [CALLER, PageRequest(2), SUBSCRIPTION]
     assert [one.attempts for one in page.data] == [2]

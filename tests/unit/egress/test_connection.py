@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.egress.connection import HEAD_MAX, Connection
+from waypost.egress.connection import HEAD_MAX, Connection, KnownAnswers
 from waypost.model.exchange import FailureKind
-
-KEY = (b"\x01" * 16, "http", "127.0.0.1", 80)
 
 
 class Wire(asyncio.Transport):
@@ -37,12 +35,17 @@ class Wire(asyncio.Transport):
 class Notes:
     """A connection on a wire, and what it reported."""
 
-    def __init__(self, body_max: int = 64, now: Callable[[], float] = lambda: 5.0) -> None:
+    def __init__(
+        self,
+        body_max: int = 64,
+        now: Callable[[], float] = lambda: 5.0,
+        known: KnownAnswers | None = None,
+    ) -> None:
         self.ends: list[tuple[object, ...]] = []
         self.wire = Wire()
         self.connection = Connection(
-            KEY,
             now=now,
+            known=known or KnownAnswers(),
             body_max=body_max,
             on_answer=lambda c: self.ends.append((c.status, c.body, c.reusable)),
             on_broken=lambda _c, kind, _text: self.ends.append((kind,)),

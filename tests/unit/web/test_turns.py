@@ -24,7 +24,7 @@ class Keeper:
 
 def fast_turn(keeper: Keeper, budget: ByteBudget, cost: int) -> FastTurn:
     budget.take(cost)
-    return FastTurn(keeper, None, [], budget, cost, keep_alive=True, may_start=True)
+    return FastTurn(keeper, None, [], budget, cost)
 
 
 def cycle() -> RequestResponseCycle:
@@ -95,7 +95,7 @@ async def test_an_application_counts_as_long_as_it_runs() -> None:
     assert turn.reserve(7)
     assert not turn.reserve(11)
     assert budget.free == 3
-    turn.is_started = True
+    turn.handed_over = True
     turn.abandon()
     assert turn.cycle.disconnected
     assert turn.cycle.message_event.is_set()
