@@ -120,8 +120,7 @@ class Pool:
         expires_at = now + IDLE_S
         if connection.keep_alive_s is not None:
             expires_at = min(expires_at, now + connection.keep_alive_s - KEEP_ALIVE_MARGIN_S)
-        too_old_at = connection.born_at + AGE_S
-        connection.expires_at = min(too_old_at, expires_at)
+        connection.expires_at = min(expires_at, connection.born_at + AGE_S)
         connection.reused = True
         self.idle.append(connection)
         everywhere = self._all_idle

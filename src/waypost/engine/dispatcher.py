@@ -37,7 +37,7 @@ from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, Reply
 from waypost.model.ids import Id
-from waypost.model.subscription import SigningKey, Subscription
+from waypost.model.subscription import DisabledBy, SigningKey, Subscription
 from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
@@ -299,9 +299,8 @@ class Dispatcher:
         outcome = outcomes.classify(exchange, now_us)
         transition = self._decide(receiver, work, outcome, now_us)
         self._observe(receiver, outcome, now_us)
-        project_id, subscription_id = receiver.subscription.project_id, receiver.subscription.id
-        timings, resent = exchange.timings, exchange.resent
-        tried = Try(project_id, subscription_id, work, outcome, timings, resent, now_us)
+        of, timings, resent = receiver.subscription, exchange.timings, exchange.resent
+        tried = Try(of.project_id, of.id, work, outcome, timings, resent, now_us)
         self._settle(receiver, tried, transition)
 
     def _decide(self, receiver: Receiver, work: Work, outcome: Outcome, now_us: int) -> Transition:
@@ -342,22 +341,25 @@ class Dispatcher:
         # Faults are counted in memory, tries in the queue: none goes on long beyond its schedule.
         beyond = work.attempts + 1 - len(receiver.policy.schedule_s)
         transition = internal_failure(max(work.faults, beyond), now_us, self._entropy.fraction())
-        project_id, subscription_id = receiver.subscription.project_id, receiver.subscription.id
-        tried = Try(project_id, subscription_id, work, _INTERNAL, Timings(), False, now_us)
+        of = receiver.subscription
+        tried = Try(of.project_id, of.id, work, _INTERNAL, Timings(), False, now_us)
         self._settle(receiver, tried, transition)
 
     # 5. Settle.
 
     def _settle(self, receiver: Receiver, tried: Try, transition: Transition) -> None:
         settlement = recorder.settlement(tried, transition, receiver.ending, self._settled)
-        if isinstance(transition, GaveUp) and transition.disable and receiver.ending is None:
-            subscription = receiver.subscription
-            self._spawn(
-                self._upkeep.disable(subscription.project_id, subscription.id, transition.disable)
-            )
+        if isinstance(transition, GaveUp) and transition.disable and receiver.stop():
+            self._spawn(self._disable(receiver, transition.disable))
         settlement.context = (receiver, tried.work)
         self._store.settle(settlement)
         if receiver.lane.has_ready(tried.ended_us):
+            self._pump(receiver)
+
+    async def _disable(self, receiver: Receiver, by: DisabledBy) -> None:
+        subscription = receiver.subscription
+        if not await self._upkeep.disable(subscription.project_id, subscription.id, by):
+            receiver.take(subscription, receiver.address)
             self._pump(receiver)
 
     # 6. After the commit.

@@ -44,6 +44,7 @@ class Receiver:
         policy: when what has failed is tried again.
         ending: set while the subscription is disabled or deleted: nothing is tried.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
+        stopping: it is about to be disabled; nothing is tried.
         suspect: its last try ran into its deadline: it uses slow slots only.
         queued: it waits for a free slot, in the line of one of the two kinds.
         armed_us: when its timer goes off, UTC microseconds; None where none is set.
@@ -57,6 +58,7 @@ class Receiver:
         "lane",
         "policy",
         "queued",
+        "stopping",
         "subscription",
         "suspect",
     )
@@ -66,6 +68,7 @@ class Receiver:
         self.lane = lane
         self.queued = False
         self.suspect = False
+        self.stopping = False
         self.armed_us: int | None = None
         self.ending: Ending | None = None
         self.failing_since_us = subscription.failing_since_us
@@ -82,6 +85,7 @@ class Receiver:
         schedule_s = subscription.retry_schedule_s
         self.policy = _STANDARD if schedule_s is None else RetryPolicy(schedule_s)
         self.ending = ending
+        self.stopping = False
         self.lane.resize(subscription.concurrency)
         self.lane.paused = subscription.paused or self.ending is not None
 
@@ -89,6 +93,17 @@ class Receiver:
         """The subscription was deleted: nothing is tried any more."""
         self.ending = DELETED
         self.lane.paused = True
+
+    def stop(self) -> bool:
+        """The subscription is to be disabled: nothing is tried until that is written or has failed.
+
+        Returns:
+            False where it is being stopped, or has been, already.
+        """
+        if self.stopping or self.ending is not None:
+            return False
+        self.stopping = self.lane.paused = True
+        return True
 
     def is_idle(self) -> bool:
         """Tell whether nothing would be lost by forgetting it, but for `failing_since_us`."""

@@ -76,8 +76,12 @@ class Upkeep:
             if present is not None:
                 self._router.refresh(replace(present, failing_since_us=since_us))
 
-    async def disable(self, project_id: Id, subscription_id: Id, by: DisabledBy) -> None:
-        """Disable a subscription; from the commit on nothing is owed to it any more."""
+    async def disable(self, project_id: Id, subscription_id: Id, by: DisabledBy) -> bool:
+        """Disable a subscription; from the commit on nothing is owed to it any more.
+
+        Returns:
+            False where it could not be written: the subscription is what it was.
+        """
 
         def write(connection: Connection) -> tuple[int, Subscription] | None:
             found = subscriptions.set_disabled(connection, project_id, subscription_id, by)
@@ -95,6 +99,8 @@ class Upkeep:
             await self._store.write(write, after)
         except Exception:  # noqa: BLE001 - its next failure disables it again
             _log.exception("upkeep_disable_failed")
+            return False
+        return True
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
         """End what a disabled or deleted subscription is owed, in chunks.

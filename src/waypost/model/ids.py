@@ -63,8 +63,8 @@ def lowest(at_us: int) -> Id:
 
 def spell(kind: str, identifier: Id) -> str:
     """Spell an id at the edge: `evt_` + UUID. `kind` is one of the prefixes of this module."""
-    digits = identifier.hex()
-    return f"{kind}_{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    middle = identifier[4:10].hex("-", 2)
+    return f"{kind}_{identifier[:4].hex()}-{middle}-{identifier[10:].hex()}"
 
 
 def read(kind: str, token: str) -> Id:

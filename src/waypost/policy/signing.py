@@ -81,9 +81,9 @@ def _expiry(key: SigningKey) -> float:
 @lru_cache(maxsize=4096)
 def _keyed(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
     """Begin both hashes of HMAC (RFC 2104, section 4): all that a secret alone decides."""
-    block = (secret if len(secret) <= _BLOCK else hashlib.sha256(secret).digest()).ljust(
-        _BLOCK, b"\0"
-    )
+    if len(secret) > _BLOCK:
+        secret = hashlib.sha256(secret).digest()
+    block = secret.ljust(_BLOCK, b"\0")
     return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
 
 

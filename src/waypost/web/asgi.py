@@ -9,10 +9,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost.model.errors import PayloadTooLarge
-from waypost.web.fast import FastRequest, FastRoute, Header, handle
+from waypost.web.fast import Answer, FastRequest, FastRoute, Header, handle
 from waypost.web.requests import is_encoded, read_body
 from waypost.web.responses import SECURITY_HEADERS
-from waypost.web.turns import Answer
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

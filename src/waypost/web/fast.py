@@ -23,6 +23,9 @@ Refuse = Callable[[int, str], bytes]
 
 Header = tuple[bytes, bytes]
 
+Answer = tuple[int, bytes, Sequence[Header], bytes]
+"""Status, body, headers, content type."""
+
 INTERNAL_ERROR: Final = "Internal server error"
 _BAD_NAME: Final = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

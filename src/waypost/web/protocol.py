@@ -22,7 +22,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from waypost.web.fast import INTERNAL_ERROR, FastRoute, handle
+from waypost.web.fast import INTERNAL_ERROR, Answer, FastRoute, handle
 from waypost.web.framing import (
     Framing,
     Refused,
@@ -33,16 +33,10 @@ from waypost.web.framing import (
     without_upgrade,
 )
 from waypost.web.front import RETRY_SOON, HttpFront, overloaded
-from waypost.web.limits import (
-    BETWEEN,
-    BODY,
-    HEAD,
-    NEW,
-    PARTING,
-    is_overdue,
-)
-from waypost.web.memo import HEAD_END, KnownHead
-from waypost.web.turns import Answer, AsgiTurn, FastTurn, PartingTransport
+from waypost.web.limits import BETWEEN, BODY, HEAD, NEW, PARTING, is_overdue
+from waypost.web.memo import HEAD_END
+from waypost.web.progress import Progress
+from waypost.web.turns import AsgiTurn, FastTurn, PartingTransport
 
 JSON: Final = b"application/json"
 _IDLE: Final = frozenset((NEW, BETWEEN))
@@ -93,13 +87,7 @@ class HttpProtocol(HttpToolsProtocol):
         # More is on its way that will be thrown away.
         self.unread = False
         self.half_closed = False
-        # Bytes: of this call of data_received; of a head, since the call that it began in; of a
-        # body; of a body when the last call ended; of what came in a body and was no part of it.
-        self.chunk_bytes = 0
-        self.carried = 0
-        self.received = 0
-        self.marked = 0
-        self.silent = 0
+        self.progress = Progress()
 
     # --- the transport's calls --------------------------------------------------------------------
 
@@ -146,35 +134,35 @@ class HttpProtocol(HttpToolsProtocol):
         return None
 
     def data_received(self, data: bytes) -> None:
-        """Serve a whole request whose head is known; leave all else to the parser."""
+        """Serve what came in: a whole request with a known head here, all else by the parser.
+
+        Here everything is done that the parser's calls would do, where nothing is ahead of the
+        request: its turn begins, is complete and is handed over.
+        """
         if self.deaf:
             return
         if not self.unanswered and self.phase in _IDLE:
             head, _, body = data.partition(HEAD_END)
             known = self.known.get(head)
             if known and len(data) == known.size and self.budget.take(known.length):
-                self._serve_known(known, body)
+                self.phase = BETWEEN
+                turn = FastTurn(self, known.route, known.headers, self.budget, known.length)
+                turn.head = known
+                turn.body = body
+                turn.is_complete = turn.handed_over = True
+                self.unanswered.append(turn)
+                handle(known.route, turn)
+                if len(self.unanswered) >= self.limits.pipelined:
+                    self.flow.pause_reading()
                 return
             self.fresh = data
         self._parse(data)
         self.fresh = b""
 
-    def _serve_known(self, known: KnownHead, body: bytes) -> None:
-        """Do for a request what the parser's calls would do, as nothing is ahead of it."""
-        self.phase = BETWEEN
-        turn = FastTurn(self, known.route, known.headers, self.budget, known.length)
-        turn.head = known
-        turn.body = body
-        turn.is_complete = turn.handed_over = True
-        self.unanswered.append(turn)
-        handle(known.route, turn)
-        if len(self.unanswered) >= self.limits.pipelined:
-            self.flow.pause_reading()
-
     def _parse(self, data: bytes) -> None:
         """Parse what came in; the parser calls the `on_` methods."""
         split = self.phase == HEAD
-        self.chunk_bytes = len(data)
+        self.progress.chunk = len(data)
         try:
             try:
                 self.parser.feed_data(data)
@@ -184,7 +172,10 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._parsing_failed(error)
         if self.phase != BETWEEN:
-            self._bound_what_is_open(split=split)
+            try:
+                self.progress.bound(self.phase, self.limits.head_bytes, split=split)
+            except Refused as refused:
+                self.refuse(refused)
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read what it is sent."""
@@ -208,7 +199,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.headers = []
         self.phase = HEAD
         self.since = self.front.connections.now
-        self.carried = 0
+        self.progress.carried = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; trailers are thrown away, as RFC 9110 §6.5.1 allows."""
@@ -220,8 +211,8 @@ class HttpProtocol(HttpToolsProtocol):
         parser = self.parser
         limits = self.limits
         if (
-            self.carried
-            or self.chunk_bytes > limits.head_bytes
+            self.progress.carried
+            or self.progress.chunk > limits.head_bytes
             or len(self.headers) > limits.head_fields
             or len(self.url) > limits.target_bytes
         ):
@@ -240,11 +231,11 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self._begin_fast(route, framing, version)
         self.phase = BODY
-        self.received = self.marked = self.silent = 0
+        self.progress.begin_body()
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of a body."""
-        self.received += len(body)
+        self.progress.received += len(body)
         turn = self.turn
         if type(turn) is FastTurn:
             turn.receive(body)
@@ -375,19 +366,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
         """Write a whole response."""
-        status, body, headers, content_type = answer
-        if status >= 400:
-            self.front.errors.add(status)
-        self.transport.write(
-            self.front.heads.render(
-                self.server_state.default_headers,
-                status,
-                body,
-                headers,
-                content_type,
-                keep_alive=keep_alive,
-            )
-        )
+        if answer[0] >= 400:
+            self.front.errors.add(answer[0])
+        defaults = self.server_state.default_headers
+        self.transport.write(self.front.heads.render(defaults, answer, keep_alive=keep_alive))
 
     def _resume_reading(self) -> None:
         """Read on, unless the client must first read, or be answered."""
@@ -464,7 +446,7 @@ class HttpProtocol(HttpToolsProtocol):
             # We do not read: the client cannot be blamed.
             self.since = self.front.connections.now
             return
-        if not is_overdue(phase, now - self.since, self.received, limits):
+        if not is_overdue(phase, now - self.since, self.progress.received, limits):
             return
         if phase in {HEAD, BODY}:
             self.refuse(Refused(408, "The request did not arrive in time"))
@@ -490,27 +472,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _bound_body(self, turn: AsgiTurn) -> None:
         """Count what comes of a body that did not announce its length."""
-        if self.received > self.limits.body_bytes:
+        if self.progress.received > self.limits.body_bytes:
             raise Refused(413, too_large(self.limits.body_bytes))
-        if not turn.reserve(self.received):
+        if not turn.reserve(self.progress.received):
             raise overloaded()
-
-    def _bound_what_is_open(self, *, split: bool) -> None:
-        """Refuse what the parser keeps to itself for too long: half a header, an endless trailer.
-
-        Called after each piece of input that ends within a request; `split` means that it began
-        within the same head.
-        """
-        if self.phase == HEAD:
-            self.carried += self.chunk_bytes if split else 1
-            if self.carried > self.limits.head_bytes:
-                message = f"The headers are larger than {self.limits.head_bytes} bytes"
-                self.refuse(Refused(431, message))
-        elif self.phase == BODY:
-            self.silent = self.silent + self.chunk_bytes if self.received == self.marked else 0
-            self.marked = self.received
-            if self.silent > self.limits.head_bytes:
-                self.refuse(Refused(431, "The trailers are too large"))
 
     def _ignore_upgrades(self, rest: memoryview) -> None:
         """Parse a request that asked for an upgrade as if it had not, and what follows it.

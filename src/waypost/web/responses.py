@@ -1,10 +1,9 @@
 """The bytes of a fast response, with everything that does not change made ahead."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
-from waypost.web.fast import Header
+from waypost.web.fast import Answer, Header
 
 SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
@@ -23,26 +22,15 @@ class ResponseHeads:
         self._defaults: list[Header] | None = None
         self._starts: dict[tuple[int, bytes], bytes] = {}
 
-    def render(
-        self,
-        defaults: list[Header],
-        status: int,
-        body: bytes,
-        headers: Sequence[Header],
-        content_type: bytes,
-        *,
-        keep_alive: bool,
-    ) -> bytes:
+    def render(self, defaults: list[Header], answer: Answer, *, keep_alive: bool) -> bytes:
         """Return a whole response.
 
         Args:
             defaults: the server's own headers; the same list object means the same headers.
-            status: the HTTP status.
-            body: the body.
-            headers: sound headers to add.
-            content_type: what the body is.
+            answer: of a fast request, with sound headers.
             keep_alive: whether the connection stays open.
         """
+        status, body, headers, content_type = answer
         if defaults is not self._defaults:
             self._defaults = defaults
             self._starts.clear()

@@ -6,11 +6,8 @@ from typing import Any, Final, Protocol, final
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from waypost.web.fast import FastRequest, FastRoute, Header
+from waypost.web.fast import Answer, FastRequest, FastRoute, Header
 from waypost.web.limits import ByteBudget
-
-Answer = tuple[int, bytes, Sequence[Header], bytes]
-"""Status, body, headers, content type."""
 
 
 class TurnKeeper(Protocol):
@@ -100,22 +97,17 @@ class FastTurn(FastRequest):
         """
         self._keeper = None
         if not self.handed_over:
-            self._release()
+            self._budget.give(self._cost)
 
     def _send(
         self, status: int, body: bytes, headers: Sequence[Header], content_type: bytes
     ) -> None:
         """Leave the answer to the connection."""
-        self._release()
+        self._budget.give(self._cost)
         keeper = self._keeper
         if keeper is not None:
             self.answer = (status, body, headers, content_type)
             keeper.advance()
-
-    def _release(self) -> None:
-        """Give back what the request took of the budget."""
-        self._budget.give(self._cost)
-        self._cost = 0
 
 
 @final

@@ -33,7 +33,7 @@ async def start() -> AsyncIterator[Start]:
         await server.stop()
 
 
-@pytest.fixture(params=["fast", "asgi"])
+@pytest.fixture(params=["fast", "known", "asgi"])
 def way(request: pytest.FixtureRequest) -> str:
     """Return by which way the routes of the server are served."""
     return str(request.param)

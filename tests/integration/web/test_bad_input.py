@@ -168,7 +168,7 @@ async def test_trailers_are_bounded(start: Start, way: str, flood: bytes) -> Non
     server = await start(way)
     client = await server.connect()
     client.send(head("/echo", "Transfer-Encoding: chunked"), b"1\r\nx\r\n0\r\n")
-    await until(lambda: server.connections and server.connection.received == 1)
+    await until(lambda: server.connections and server.connection.progress.received == 1)
     client.send(flood)
     reply = await client.reply()
     assert reply.status == 431
@@ -188,7 +188,7 @@ async def test_a_broken_body_ends_an_ordinary_request(start: Start) -> None:
     server.gate.set()
     with capture_logs() as log:
         client.send(head("/read", "Transfer-Encoding: chunked"), b"1\r\nx\r\n")
-        await until(lambda: server.connections and server.connection.received == 1)
+        await until(lambda: server.connections and server.connection.progress.received == 1)
         reply = await client.ask(b"zz\r\n")
         assert reply.status == 400
         await until(lambda: not server.uvicorn.server_state.tasks)

@@ -19,7 +19,7 @@ async def connect(server: Server, phase: int, *sent: bytes) -> Client:
 
 
 def has_received(server: Server, count: int) -> bool:
-    return server.connection.received == count
+    return server.connection.progress.received == count
 
 
 async def test_who_says_nothing_is_closed(start: Start) -> None:
@@ -46,7 +46,7 @@ async def test_blank_lines_do_not_keep_an_idle_connection(start: Start) -> None:
     client = await server.connect()
     await client.ask(post("/echo"))
     client.send(b"\r\n\r\n")
-    await until(lambda: server.connection.chunk_bytes == 4)
+    await until(lambda: server.connection.progress.chunk == 4)
     server.pass_time(76.1)
     assert await client.rest() == b""
 
@@ -119,7 +119,10 @@ async def test_the_server_does_not_blame_others_for_its_own_slowness(start: Star
     server.pass_time(3_600)
     server.gate.set()
     await until(
-        lambda: server.connection.received == size - 1 and not server.connection.flow.read_paused
+        lambda: (
+            server.connection.progress.received == size - 1
+            and not server.connection.flow.read_paused
+        )
     )
     server.pass_time(1)
     client.send(b"x")

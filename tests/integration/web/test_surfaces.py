@@ -67,7 +67,7 @@ async def test_a_client_that_leaves_ends_the_request(start: Start) -> None:
     server.gate.set()
     with capture_logs() as log:
         client.send(post("/read", b"xx")[:-1])
-        await until(lambda: server.connections and server.connection.received)
+        await until(lambda: server.connections and server.connection.progress.received)
         client.writer.close()
         await until(lambda: not server.uvicorn.server_state.tasks)
     assert not log

@@ -144,7 +144,7 @@ async def test_a_turn_may_come_before_the_body(start: Start) -> None:
     server = await start("fast")
     client = await server.connect()
     client.send(head("/plain", method="GET"), post("/echo", b"late")[:-2])
-    await until(lambda: server.connections and server.connection.received == 2)
+    await until(lambda: server.connections and server.connection.progress.received == 2)
     server.gate.set()
     assert (await client.reply()).body == b"plain"
     assert (await client.ask(b"te")).body == b"late"
@@ -424,3 +424,38 @@ async def test_draining_takes_nothing_new(start: Start, way: str) -> None:
     assert (await client.reply()).body == b"last"
     assert await client.rest() == b""
     assert not server.seen
+
+
+async def test_a_head_is_known_the_second_time(start: Start) -> None:
+    server = await start("fast")
+    client = await server.connect()
+    for body in (b"one", b"two", b"\r\n\r\n"[:3]):
+        assert (await client.ask(post("/echo", body))).body == body
+    first, second, third = server.seen
+    assert first.head is None
+    assert second.head is third.head is not None
+    assert second.header(b"content-length") == b"3"
+    assert server.uvicorn.server_state.total_requests == 3
+
+
+async def test_a_plain_head_may_be_known_before(start: Start) -> None:
+    """Else the way `known` would test nothing."""
+    server = await start("known")
+    client = await server.connect()
+    await client.ask(post("/echo"))
+    assert server.seen[0].head is not None
+
+
+async def test_the_parser_goes_on_after_a_known_head(start: Start, way: str) -> None:
+    server = await start(way)
+    client = await server.connect()
+    for _ in range(2):
+        for _ in range(2):
+            assert (await client.ask(post("/echo", b"known"))).body == b"known"
+        client.send(head("/echo", "Transfer-Encoding: chunked"), b"2\r\nhi\r\n0\r\n\r\n")
+        assert (await client.reply()).body == b"hi"
+        assert (await client.ask(b"\r\n", post("/echo", b"known"))).body == b"known"
+    reply = await client.ask(b"hello?\r\n\r\n")
+    assert reply.status == 400
+    assert await client.rest() == b""
+    assert server.uvicorn.server_state.total_requests == 9

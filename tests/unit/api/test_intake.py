@@ -23,7 +23,7 @@ from waypost.policy.credentials import digest
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.rate import Allowance
 from waypost.web.errors import Surfaces
-from waypost.web.fast import FastRequest, FastRoutes, Header
+from waypost.web.fast import FastRequest, FastRoutes, Header, SharedHead
 
 PROJECT = ids.make(1, 1)
 EVENT_ID = ids.make(1_800_000_000_123_456, 7)
@@ -419,3 +419,37 @@ def test_moments_are_spelled_alike_within_and_across_seconds() -> None:
         (5, b"1970-01-01T00:00:00.000005Z"),
     ):
         assert moments.spell(at_us) == text
+
+
+def test_what_a_head_says_is_read_once_but_its_sender_is_known_each_time(world: World) -> None:
+    shared = SharedHead()
+    body = json.dumps({"event_type": "a", "payload": 1}).encode()
+    route = world.routes.lookup(b"POST", EVENTS_PATH.encode())
+    assert route is not None
+    headers = [(b"authorization", b"writer"), (b"idempotency-key", b"k"), JSON]
+
+    def post() -> Request:
+        request = Request(headers, body)
+        request.head = shared
+        route.handler(request)
+        return request
+
+    assert post().status == 202
+    context = shared.context
+    assert context is not None
+    assert (post().status, shared.context) == (202, context)
+    assert [one[0].attributes.idempotency_key for one in world.taken] == ["k", "k"]
+    assert post().sent == {b"x-requests-remaining": b"7"}
+    world.access.load([PROJECT], [])
+    assert post().status == 401
+
+
+def test_a_head_that_is_refused_is_refused_again(world: World) -> None:
+    shared = SharedHead()
+    for _ in range(2):
+        request = Request([(b"idempotency-key", b"k")] * 2, b"{}")
+        request.head = shared
+        route = world.routes.lookup(b"POST", EVENTS_PATH.encode())
+        assert route is not None
+        route.handler(request)
+        assert request.status == 400

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.egress.connection import HEAD_MAX, Connection, KnownAnswers
+from waypost.egress.connection import (
+    HEAD_MAX,
+    KNOWN_BYTES_MAX,
+    KNOWN_MAX,
+    Call,
+    Connection,
+    KnownAnswers,
+)
+from waypost.model.delivery import Timings
 from waypost.model.exchange import FailureKind
 
 
@@ -20,6 +28,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.aborted = False
+        self.closed = False
         self.unsent = 0
 
     def write(self, data: Any) -> None:
@@ -27,6 +36,12 @@ class Wire(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.aborted or self.closed
 
     def get_write_buffer_size(self) -> int:
         return self.unsent
@@ -45,7 +60,7 @@ class Notes:
         self.wire = Wire()
         self.connection = Connection(
             now=now,
-            known=known or KnownAnswers(),
+            known=KnownAnswers() if known is None else known,
             body_max=body_max,
             on_answer=lambda c: self.ends.append((c.status, c.body, c.reusable)),
             on_broken=lambda _c, kind, _text: self.ends.append((kind,)),
@@ -185,3 +200,146 @@ def test_the_first_byte_is_timed() -> None:
     notes.connection.data_received(b"H")
     notes.connection.data_received(b"T")
     assert notes.connection.first_byte_at == 2.0
+
+
+SIMPLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+TAKEN = (200, b"ok", True)
+
+
+class Unasked(KnownAnswers):
+    """Known answers that count how often one was found."""
+
+    __slots__ = ("found",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = 0
+        known = self.find
+
+        def find(raw: bytes) -> tuple[int, bytes, str | None, int | None] | None:
+            answer = known(raw)
+            self.found += answer is not None
+            return answer
+
+        self.find = find
+
+
+@given(st.lists(st.sampled_from(sorted(ANSWERS)), max_size=8), st.data())
+def test_what_is_known_changes_no_answer(raws: list[bytes], data: st.DataObject) -> None:
+    known = KnownAnswers()
+    notes = Notes(known=known)
+    for raw in raws:
+        cut = data.draw(st.integers(0, len(raw)))
+        assert notes.exchange(*filter(None, (raw[:cut], raw[cut:]))) == [ANSWERS[raw]]
+        if not notes.connection.reusable:
+            notes = Notes(known=known)
+
+
+def test_the_same_answer_is_parsed_once() -> None:
+    known = Unasked()
+    notes = Notes(known=known)
+    for times in range(3):
+        assert notes.exchange(SIMPLE) == [TAKEN]
+        assert known.found == times
+    assert Notes(known=known).exchange(SIMPLE) == [TAKEN]
+    assert known.found == 3
+
+
+def test_pieces_are_read_in_order_whatever_is_known() -> None:
+    known = Unasked()
+    notes = Notes(known=known)
+    notes.exchange(SIMPLE)
+    assert notes.exchange(SIMPLE[:20], SIMPLE[20:]) == [TAKEN]
+    assert notes.exchange(*(bytes([byte]) for byte in SIMPLE)) == [TAKEN]
+    assert known.found == 0
+    assert notes.exchange(SIMPLE) == [TAKEN]
+
+
+def test_a_known_answer_inside_another_is_its_body() -> None:
+    notes = Notes()
+    notes.exchange(SIMPLE)
+    head = b"HTTP/1.1 201 OK\r\ncontent-length: %d\r\n\r\n" % len(SIMPLE)
+    assert notes.exchange(head, SIMPLE) == [(201, SIMPLE, True)]
+
+
+def test_surplus_behind_a_known_answer_is_seen() -> None:
+    notes = Notes()
+    notes.exchange(SIMPLE)
+    assert notes.exchange(SIMPLE + b"HTTP/1.1 500 No\r\n") == [(200, b"ok", False)]
+    notes = Notes(known=KnownAnswers())
+    for _ in range(2):
+        notes.exchange(SIMPLE)
+    notes.connection.data_received(SIMPLE)
+    assert notes.wire.aborted
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 None\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+        b"HTTP/1.1 304 Same\r\ncontent-length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 65\r\n\r\n" + b"x" * 65,
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab",
+        b"HTTP/1.1 103 Early\r\n\r\n",
+        b"HTTP/1.1 101 Go\r\n\r\n",
+        SIMPLE + b"x",
+        b"garbage",
+    ],
+)
+def test_only_whole_plain_answers_become_known(raw: bytes) -> None:
+    known = KnownAnswers()
+    Notes(known=known).exchange(raw)
+    assert len(known) == 0
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_only_short_answers_become_known(over: int) -> None:
+    known = KnownAnswers()
+    filler = b"x" * (KNOWN_BYTES_MAX - len(SIMPLE) - len(b"a: \r\n") + over)
+    Notes(known=known).exchange(SIMPLE.replace(b"content", b"a: %b\r\ncontent" % filler))
+    assert len(known) == 1 - over
+
+
+def test_how_many_are_known_is_bounded() -> None:
+    known = KnownAnswers()
+    notes = Notes(known=known)
+    most = 0
+    for number in range(2 * KNOWN_MAX + 10):
+        body = b"%05d" % number
+        raw = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n" + body
+        assert notes.exchange(raw) == [(200, body, True)]
+        most = max(most, len(known))
+    assert most == KNOWN_MAX
+
+
+def test_a_known_answer_brings_its_headers_and_no_others() -> None:
+    notes = Notes()
+    busy = (
+        b"HTTP/1.1 503 No\r\nretry-after: 7\r\nkeep-alive: timeout=3\r\ncontent-length: 0\r\n\r\n"
+    )
+    for _ in range(3):
+        for raw, expected in ((busy, ("7", 3)), (SIMPLE, (None, None))):
+            notes.exchange(raw)
+            connection = notes.connection
+            assert (connection.retry_after, connection.keep_alive_s) == expected
+
+
+def test_the_end_of_a_connection_is_no_answer_to_the_next_request() -> None:
+    notes = Notes()
+    notes.exchange(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
+    notes.exchange(b"HTTP/1.1 204 None\r\n\r\n")
+    notes.exchange()
+    notes.connection.connection_lost(None)
+    assert notes.ends == [("lost", None)]
+
+
+def test_timings_of_an_answer_in_one_piece() -> None:
+    call = Call(lambda _call: None, b"", b"", 10.0, 20.0, lambda _exchange: None)
+    assert call.timings(10.5, 10.5) == Timings(0, 0, 0, 500_000, 500_000)
+    assert call.timings(0.0, 10.5) == Timings(0, 0, 0, 0, 500_000)
+    assert call.timings(10.25, 10.5) == Timings(0, 0, 0, 250_000, 500_000)
+    call.sent_at = 10.25
+    assert call.timings(10.5, 10.5) == Timings(0, 0, 0, 250_000, 500_000)

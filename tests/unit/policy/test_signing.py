@@ -1,4 +1,5 @@
 import base64
+import hmac
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -294,3 +295,13 @@ def test_a_receiver_takes_what_the_reference_library_emits() -> None:
     now = datetime.fromtimestamp(NOW_S, UTC) + timedelta(milliseconds=999)
     value = Webhook(SECRET).sign("msg_1", now, BODY.decode())
     check(webhook_id=b"msg_1", signatures=value.encode())
+
+
+@given(st.binary(max_size=200), st.binary(max_size=300))
+@example(b"k" * 64, b"").via("a key of exactly one block")
+@example(b"k" * 65, b"").via("a key longer than a block")
+def test_the_shared_scheme_is_hmac_of_any_key(material: bytes, body: bytes) -> None:
+    expected = hmac.digest(material, b"%b.%d.%b" % (ID, NOW_S, body), "sha256")
+    for _ in range(2):
+        made = sign([SigningKey(b"k" * 16, Signing.HMAC, material)], ID, NOW_S, body)
+        assert base64.b64decode(made.removeprefix(b"v1,")) == expected

@@ -15,7 +15,7 @@ from waypost.clock import SystemClock
 from waypost.web.errors import ErrorCounts
 from waypost.web.fast import FastRequest, FastRoute, FastRoutes
 from waypost.web.front import HttpFront
-from waypost.web.limits import HttpLimits
+from waypost.web.limits import BETWEEN, HttpLimits
 from waypost.web.protocol import HttpProtocol, protocol_class
 
 
@@ -135,6 +135,158 @@ def test_who_has_gone_is_not_parted_from(loop: asyncio.AbstractEventLoop) -> Non
     connection.connection_lost(ConnectionResetError())
     connection.part()
     assert not connection.transport.is_closing()
+
+
+def test_a_known_head_needs_no_parser(loop: asyncio.AbstractEventLoop) -> None:
+    connection = connect(lambda request: request.respond(200, request.body), loop)
+    connection.data_received(post(b"abcd"))
+    connection.parser = None  # type: ignore[assignment]
+    for body in (b"efgh", b"\r\n\r\n"):
+        connection.data_received(post(body))
+        assert replies(connection)[-1] == (200, body)
+    assert connection.phase == BETWEEN
+    assert connection.server_state.total_requests == 3
+
+
+def test_what_was_learned_is_shared_by_connections(loop: asyncio.AbstractEventLoop) -> None:
+    seen: list[FastRequest] = []
+    first = connect(seen.append, loop)
+    first.data_received(post(b"a"))
+    second = type(first)(first.config, ServerState(), {}, loop)
+    second.connection_made(Memory())
+    second.parser = None  # type: ignore[assignment]
+    second.data_received(post(b"b"))
+    assert [request.body for request in seen] == [b"a", b"b"]
+    assert seen[0].head is None
+    assert seen[1].head is first.known[post(b"a")[:-5]]
+    assert seen[1].headers == tuple(seen[0].headers)
+
+
+@pytest.mark.parametrize(
+    "rest, bodies",
+    [
+        ((b"a", b"b"), [b"ab"]),
+        ((b"", b"ab"), [b"ab"]),
+        ((b"abPOS", post(b"c")[3:]), [b"ab", b"c"]),
+        ((b"ab" + post(b"cd") + post(b"efg"),), [b"ab", b"cd", b"efg"]),
+    ],
+)
+def test_a_known_head_with_more_or_less_than_its_body(
+    loop: asyncio.AbstractEventLoop, rest: tuple[bytes, ...], bodies: list[bytes]
+) -> None:
+    connection = connect(lambda request: request.respond(200, request.body), loop)
+    connection.data_received(post(b"xy"))
+    connection.data_received(post(b"xy")[:-2] + rest[0])
+    for piece in rest[1:]:
+        connection.data_received(piece)
+    assert replies(connection)[1:] == [(200, body) for body in bodies]
+
+
+def test_a_known_head_is_not_complete_without_its_end(loop: asyncio.AbstractEventLoop) -> None:
+    connection = connect(lambda request: request.respond(200, request.body), loop)
+    connection.data_received(post(b""))
+    connection.data_received(post(b"")[:-4])
+    assert len(replies(connection)) == 1
+    connection.data_received(b"\r\n\r\n")
+    assert len(replies(connection)) == 2
+
+
+def request_with(*lines: bytes, line: bytes = b"POST /fast HTTP/1.1") -> bytes:
+    return b"\r\n".join((line, b"Host: a", b"Content-Length: 1", *lines, b"", b"x"))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [request_with(b"Connection: close")],
+        [request_with(b"Connection: keep-alive", line=b"POST /fast HTTP/1.0")],
+        [request_with(b"Connection: upgrade", b"Upgrade: h2c")],
+        [request_with(b"X: " + b"y" * 2048)],
+        [request_with() + request_with()],
+        [request_with()[:-1], b"x"],
+        [request_with()[:9], request_with()[9:]],
+    ],
+)
+def test_what_is_not_learned(loop: asyncio.AbstractEventLoop, pieces: list[bytes]) -> None:
+    connection = connect(lambda request: request.respond(200, request.body), loop)
+    for piece in pieces:
+        connection.data_received(piece)
+    assert replies(connection)[0] == (200, b"x")
+    assert connection.known == {}
+    assert connection.fresh == b""
+
+
+def test_no_other_spelling_of_a_head_is_known(loop: asyncio.AbstractEventLoop) -> None:
+    connection = connect(lambda request: request.respond(200, request.body), loop)
+    for request in (request_with(b"A: b"), request_with(b"a: b"), request_with(b"A:b")):
+        connection.data_received(request)
+    assert len(connection.known) == 3
+    assert replies(connection) == [(200, b"x")] * 3
+
+
+def test_a_lone_line_feed_ends_no_head(loop: asyncio.AbstractEventLoop) -> None:
+    """On this the end of a known head rests."""
+    whole = request_with()
+    for count in (1, 2, 3, 4):
+        connection = connect(lambda request: request.respond(200, b""), loop)
+        parts = whole.split(b"\r\n")
+        connection.data_received(b"\r\n".join(parts[:count]) + b"\n" + b"\r\n".join(parts[count:]))
+        assert [status for status, _body in replies(connection)] == [400]
+        assert connection.known == {}
+
+
+def test_known_heads_keep_the_order_of_answers(loop: asyncio.AbstractEventLoop) -> None:
+    held: list[FastRequest] = []
+    connection = connect(held.append, loop)
+    connection.data_received(post(b"0"))
+    held.pop().respond(200, b"0")
+    for number in range(1, 5):
+        connection.data_received(post(b"%d" % number))
+    assert [request.body for request in held] == [b"1", b"2", b"3", b"4"]
+    for request in reversed(held):
+        request.respond(200, request.body)
+    assert [body for _status, body in replies(connection)] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_a_known_head_costs_what_its_body_does(loop: asyncio.AbstractEventLoop) -> None:
+    held: list[FastRequest] = []
+    connection = connect(held.append, loop)
+    budget = connection.front.budget
+    for _ in range(2):
+        connection.data_received(post(b"x" * 10))
+        assert budget.free == budget.total - 10
+        held.pop().respond(200, b"")
+        assert budget.free == budget.total
+    budget.take(budget.total - 9)
+    connection.data_received(post(b"x" * 10))
+    assert replies(connection)[-1] == (503, b"503")
+    assert not held
+    assert budget.free == 9
+
+
+def test_a_known_head_is_not_read_by_who_is_leaving(loop: asyncio.AbstractEventLoop) -> None:
+    held: list[FastRequest] = []
+    connection = connect(held.append, loop)
+    connection.data_received(post(b"x"))
+    held[0].respond(200, b"")
+    connection.data_received(post(b"y"))
+    connection.shutdown()
+    connection.data_received(post(b"z"))
+    held[1].respond(200, b"last")
+    assert len(held) == 2
+    assert b"connection: close" in written(connection)[-1]
+    assert connection.transport.is_closing()
+    connection.data_received(post(b"z"))
+    assert len(held) == 2
+
+
+def test_a_handler_that_fails_is_answered_for_on_a_known_head(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    connection = connect(lambda request: request.respond(200, bytes([int(request.body)])), loop)
+    for body in (b"1", b"x", b"2"):
+        connection.data_received(post(body))
+    assert [status for status, _body in replies(connection)] == [200, 500, 200]
 
 
 @given(data=st.data())
