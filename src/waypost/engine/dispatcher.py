@@ -51,7 +51,6 @@ SLOW_AFTER_US: Final = 1_000_000
 _SWEEP_S: Final = 0.25
 _SETTLE_S: Final = 5.0
 """How long a drain waits for the settling of what was broken off or could not be written."""
-
 _RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
