@@ -325,20 +325,6 @@ async def test_a_refill_that_was_reading_meanwhile_brings_back_nothing_that_was_
         await engine.receivers.reach(1)
 
 
-async def test_a_clearing_that_is_asked_for_during_its_last_part_runs_once_more(
-    records: Records, path: Path
-) -> None:
-    event_id = records.event()
-    one = records.subscription()
-    async with works(records, path) as engine:
-        await engine.disable(one)
-        # Between its reading and its end something is owed anew, and it is told of that.
-        await owe(engine, records, one, event_id)
-        await owe(engine, records, one, event_id)
-        await engine.quiet()
-        assert await engine.count("queue") == 0
-
-
 async def test_days_of_nothing_but_failures_disable(records: Records, path: Path) -> None:
     records.subscription(retry_schedule_s=(50.0,) * 3)
     async with works(records, path, disable_after_us=100_000_000) as engine:

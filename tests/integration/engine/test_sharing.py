@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+import pytest
+from msgspec.structs import replace
+
 from tests.support.database import Records
 from tests.support.engine import works
+from waypost.engine import dispatcher
 from waypost.model.delivery import DeliveryState
+from waypost.model.errors import Unavailable
+from waypost.model.event import Event
 from waypost.model.exchange import FailureKind
+from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
 
 DELIVERED = (DeliveryState.DELIVERED, None)
@@ -204,7 +211,7 @@ async def test_a_lane_is_not_forgotten_before_how_it_fares_is_saved(
         receiver = engine.dispatcher._receivers.get(one.id)
         assert receiver is not None
         assert receiver.is_idle()
-        engine.router.refresh(_failing(one))
+        engine.router.refresh(replace(one, failing_since_us=1))
         engine.sweep()
         assert engine.dispatcher.lane_count == 1
         await engine.forward(2)
@@ -212,22 +219,26 @@ async def test_a_lane_is_not_forgotten_before_how_it_fares_is_saved(
         assert engine.dispatcher.lane_count == 0
 
 
-def _failing(subscription: Subscription) -> Subscription:
-    from msgspec.structs import replace
-
-    return replace(subscription, failing_since_us=1)
-
-
-async def test_a_reader_that_is_overrun_diverts_nothing(records: Records, path: Path) -> None:
+async def test_a_reader_that_is_overrun_diverts_nothing(
+    records: Records, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "_RELOAD_S", 0.0)
     records.subscription()
     async with works(records, path, payload_bytes=0) as engine:
-        engine.store._reading = 10_000
-        await engine.accept(3)
-        assert engine.dispatcher.in_flight_count == 3
-        engine.store._reading = 0
+        load, refusals = engine.dispatcher._refiller.load, [20]
+
+        async def overrun(project_id: Id, event_id: Id) -> Event | None:
+            if refusals[0]:
+                refusals[0] -= 1
+                raise Unavailable
+            return await load(project_id, event_id)
+
+        monkeypatch.setattr(engine.dispatcher._refiller, "load", overrun)
         engine.receivers.script = lambda post: post.answer()
+        await engine.accept(3)
         await engine.receivers.reach(3)
         await engine.quiet()
+        assert refusals == [0]
         assert await engine.ends() == {DELIVERED: 3}
         assert {row.attempts for row in await engine.rows("deliveries")} == {1}
         engine.nothing_leaks()

@@ -245,6 +245,17 @@ def test_the_same_answer_is_parsed_once() -> None:
     assert known.found == 3
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_known_answer_without_a_body_leaves_none(status: int) -> None:
+    known = Unasked()
+    notes = Notes(known=known)
+    for _ in range(3):
+        raw = b"HTTP/1.1 %d None\r\ncontent-length: 5\r\n\r\n" % status
+        assert notes.exchange(raw) == [(status, b"", True)]
+        assert notes.exchange(SIMPLE[:-1], SIMPLE[-1:]) == [TAKEN]
+    assert known.found == 2
+
+
 def test_pieces_are_read_in_order_whatever_is_known() -> None:
     known = Unasked()
     notes = Notes(known=known)
@@ -280,7 +291,6 @@ def test_surplus_behind_a_known_answer_is_seen() -> None:
         b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 None\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
-        b"HTTP/1.1 304 Same\r\ncontent-length: 5\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 65\r\n\r\n" + b"x" * 65,
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab",
         b"HTTP/1.1 103 Early\r\n\r\n",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -16,10 +17,10 @@ from waypost.engine.receiver import Receiver
 from waypost.engine.router import Router
 from waypost.engine.sender import Address
 from waypost.engine.upkeep import Upkeep
-from waypost.model.delivery import DeliveryState
+from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
-from waypost.storage import schema, subscriptions
+from waypost.storage import queue, schema, subscriptions
 from waypost.storage.store import Store
 
 
@@ -147,6 +148,32 @@ async def test_clearing_goes_by_what_the_database_says(records: Records, tmp_pat
         await enabling
         await desk.finish()
         assert await desk.count("queue") == 1
+
+
+async def test_clearing_that_is_asked_for_during_its_last_part_goes_on(
+    records: Records, tmp_path: Path
+) -> None:
+    one = records.subscription(disabled_by=DisabledBy.PERSON)
+    event_id = records.event()
+    async with database.opened(tmp_path / "w.db") as store:
+        desk = Desk(records, store, one)
+        write, late = store.write, [True]
+
+        async def overtaken(fn: Any) -> Any:
+            found = await write(fn)
+            if late:
+                late.clear()
+                await write(lambda c: queue.insert(c, [owed]))
+                desk.upkeep.clear(one.project_id, one.id, ())
+            return found
+
+        delivery_id, now_us = records.ids.next_at()
+        owed = Owed(one.project_id, delivery_id, event_id, one.id, DeliveryClass.REPLAY, now_us)
+        store.write = overtaken  # type: ignore[method-assign, assignment]
+        desk.upkeep.clear(one.project_id, one.id, ())
+        await desk.finish()
+        store.write = write  # type: ignore[method-assign]
+        assert await desk.count("queue") == 0
 
 
 async def test_clearing_that_fails_is_tried_again(records: Records, tmp_path: Path) -> None:
