@@ -111,11 +111,15 @@ class Ingest:
 
     def close(self, *, full: bool) -> None:
         """Refuse events from now on: the disk is nearly full, or the server is going down."""
-        self.closed = StorageFull() if full else Unavailable("the server is going down")
+        if not full:
+            self.closed = Unavailable("the server is going down")
+        elif self.closed is None:
+            self.closed = StorageFull()
 
     def open(self) -> None:
-        """Accept events again."""
-        self.closed = None
+        """Accept events again, unless the server is going down."""
+        if isinstance(self.closed, StorageFull):
+            self.closed = None
 
     def accept(self, principal: Principal, drafts: Sequence[Draft], done: Done) -> None:
         """Accept the events of one request: all, or none.

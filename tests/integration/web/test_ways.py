@@ -459,3 +459,16 @@ async def test_the_parser_goes_on_after_a_known_head(start: Start, way: str) -> 
     assert reply.status == 400
     assert await client.rest() == b""
     assert server.uvicorn.server_state.total_requests == 9
+
+
+async def test_a_known_head_waits_for_what_is_ahead(start: Start) -> None:
+    server = await start("fast")
+    client = await server.connect()
+    await client.ask(post("/echo", b"1"))
+    client.send(head("/plain", method="GET"))
+    await until(lambda: server.connection.unanswered)
+    server.connection.data_received(post("/echo", b"2"))
+    assert len(server.seen) == 1
+    server.gate.set()
+    assert (await client.reply()).body == b"plain"
+    assert (await client.reply()).body == b"2"

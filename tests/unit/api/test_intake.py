@@ -440,7 +440,7 @@ def test_what_a_head_says_is_read_once_but_its_sender_is_known_each_time(world: 
     assert (post().status, shared.context) == (202, context)
     assert [one[0].attributes.idempotency_key for one in world.taken] == ["k", "k"]
     assert post().sent == {b"x-requests-remaining": b"7"}
-    world.access.load([PROJECT], [])
+    world.access.revoke(ids.make(2, 2))
     assert post().status == 401
 
 

@@ -15,7 +15,7 @@ from waypost.clock import SystemClock
 from waypost.web.errors import ErrorCounts
 from waypost.web.fast import FastRequest, FastRoute, FastRoutes
 from waypost.web.front import HttpFront
-from waypost.web.limits import BETWEEN, HttpLimits
+from waypost.web.limits import BETWEEN, REQUEST_COST_BYTES, HttpLimits
 from waypost.web.protocol import HttpProtocol, protocol_class
 
 
@@ -69,14 +69,14 @@ async def app(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 def connect(
-    handler: Callable[[FastRequest], None], loop: asyncio.AbstractEventLoop
+    handler: Callable[[FastRequest], None], loop: asyncio.AbstractEventLoop, pipelined: int = 1000
 ) -> HttpProtocol:
     """Return a connection with one fast route."""
     routes = FastRoutes()
     routes.add(FastRoute(b"POST", b"/fast", handler, 1000, lambda status, _message: b"%d" % status))
     front = HttpFront(
         routes,
-        HttpLimits(pipelined=1000),
+        HttpLimits(pipelined=pipelined),
         refuse=lambda _target, status, _message: b"%d" % status,
         clock=SystemClock(),
         errors=ErrorCounts(),
@@ -211,9 +211,9 @@ def test_what_is_not_learned(loop: asyncio.AbstractEventLoop, pieces: list[bytes
     connection = connect(lambda request: request.respond(200, request.body), loop)
     for piece in pieces:
         connection.data_received(piece)
+        assert connection.fresh == b""
     assert replies(connection)[0] == (200, b"x")
     assert connection.known == {}
-    assert connection.fresh == b""
 
 
 def test_no_other_spelling_of_a_head_is_known(loop: asyncio.AbstractEventLoop) -> None:
@@ -257,11 +257,26 @@ def test_a_known_head_costs_what_its_body_does(loop: asyncio.AbstractEventLoop) 
         assert budget.free == budget.total - 10
         held.pop().respond(200, b"")
         assert budget.free == budget.total
+    connection.data_received(post(b"x" * 10))
+    connection.data_received(post(b"x" * 10))
+    assert budget.free == budget.total - 20 - REQUEST_COST_BYTES
+    while held:
+        held.pop().respond(200, b"")
     budget.take(budget.total - 9)
     connection.data_received(post(b"x" * 10))
     assert replies(connection)[-1] == (503, b"503")
     assert not held
     assert budget.free == 9
+
+
+def test_who_may_not_pipeline_is_read_when_answered(loop: asyncio.AbstractEventLoop) -> None:
+    held: list[FastRequest] = []
+    connection = connect(held.append, loop, pipelined=1)
+    for _ in range(3):
+        connection.data_received(post(b"x"))
+        assert connection.flow.read_paused
+        held.pop().respond(200, b"")
+        assert not connection.flow.read_paused
 
 
 def test_a_known_head_is_not_read_by_who_is_leaving(loop: asyncio.AbstractEventLoop) -> None:
