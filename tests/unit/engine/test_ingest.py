@@ -241,11 +241,17 @@ def test_a_closed_intake_says_why_and_may_open_again() -> None:
     intake = Intake()
     intake.ingest.close(full=True)
     assert isinstance(intake.submit(PLAIN)[0], StorageFull)
-    intake.ingest.close(full=False)
-    assert isinstance(intake.submit(PLAIN)[0], Unavailable)
     intake.ingest.open()
     assert intake.submit(PLAIN) == []
     assert len(intake.handed) == 1
+
+
+def test_an_intake_that_closes_for_good_stays_closed_whatever_the_disk_does() -> None:
+    intake = Intake()
+    intake.ingest.close(full=False)
+    for change in (intake.ingest.open, lambda: intake.ingest.close(full=True)):
+        change()
+        assert isinstance(intake.submit(PLAIN)[0], Unavailable)
 
 
 def test_an_event_without_attributes_has_none_made_for_it() -> None:
