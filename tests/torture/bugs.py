@@ -23,13 +23,13 @@ def acknowledge_before_the_commit() -> None:
     accept = Store.accept
 
     def patched(self: Store, acceptance: Acceptance) -> None:
-        request = acceptance.context
-        done, request.done = request.done, lambda _: None
+        principal, drafts, done, rounds = acceptance.context
+        acceptance.context = (principal, drafts, lambda _: None, rounds)
         accept(self, acceptance)
         done(
             [
                 Accepted(entry.event_id, draft.type, draft.payload, duplicate=False)
-                for entry, draft in zip(acceptance.entries, request.drafts, strict=True)
+                for entry, draft in zip(acceptance.entries, drafts, strict=True)
             ]
         )
 

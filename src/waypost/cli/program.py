@@ -1,7 +1,7 @@
 """The commands, gathered."""
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -36,6 +36,26 @@ app = typer.Typer(
     **To run it:** `waypost serve`, then `waypost keys create --name my-app`.
     """,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"waypost {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_no_command(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
+
+
 app.command("serve")(serve.serve)
 app.command("dev")(dev.dev)
 app.command("migrate")(serve.migrate)
@@ -46,9 +66,3 @@ app.command("config")(settings.show)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(copies.back_up)
 app.command("restore")(copies.restore)
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)

@@ -120,10 +120,10 @@ async def test_a_closed_intake_says_why(records: Records, path: Path) -> None:
     async with works(records, path) as engine:
         engine.ingest.close(full=True)
         assert isinstance(engine.hand_in(Draft("a", b"{}")).result(), StorageFull)
-        engine.ingest.close(full=False)
-        assert isinstance(engine.hand_in(Draft("a", b"{}")).result(), Unavailable)
         engine.ingest.open()
         assert await engine.accept()
+        engine.ingest.close(full=False)
+        assert isinstance(engine.hand_in(Draft("a", b"{}")).result(), Unavailable)
 
 
 async def test_an_answer_that_cannot_be_given_keeps_nothing_from_being_sent(

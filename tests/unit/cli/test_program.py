@@ -7,7 +7,7 @@ from waypost import __version__
 
 
 def test_the_version_is_the_package_s(waypost: Run) -> None:
-    assert waypost("version") == (0, f"{__version__}\n", "")
+    assert waypost("--version") == (0, f"waypost {__version__}\n", "")
 
 
 def test_help_names_every_command_and_what_to_begin_with(waypost: Run) -> None:
@@ -15,7 +15,7 @@ def test_help_names_every_command_and_what_to_begin_with(waypost: Run) -> None:
     assert status == 0
     for command in (
         *("serve", "dev", "migrate", "keys", "projects", "event-types"),
-        *("config", "doctor", "backup", "restore", "version"),
+        *("config", "doctor", "backup", "restore"),
     ):
         assert f" {command} " in out
     assert "waypost dev" in out
