@@ -42,7 +42,7 @@ torture: $(READY) ## kill the server KILLS times under load and check the ledger
 	$(IN_VENV) tests.torture --kills $(KILLS)
 
 fuzz: $(READY) ## every property test, with many more examples
-	HYPOTHESIS_PROFILE=fuzz $(IN_VENV) pytest -m "hypothesis or fuzz" -o faulthandler_timeout=0
+	HYPOTHESIS_PROFILE=fuzz $(IN_VENV) pytest -m hypothesis -o faulthandler_timeout=0
 
 bench: $(READY) ## measure, beside the limit loop (ARGS=--help for the choices)
 	$(IN_VENV) bench $(ARGS)
