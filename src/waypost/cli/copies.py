@@ -39,7 +39,7 @@ def back_up(
         )
     typer.echo(f"{destination}: {destination.stat().st_size:,} bytes")
     if with_key:
-        typer.echo(f"{key_file.key_file(destination)}: the secret key; keep it as one")
+        typer.echo(f"{key_file.key_file(destination)}: the secret key; keep it secret")
     else:
         typer.echo("The secret key is not in the backup: keep it elsewhere.")
 

@@ -14,12 +14,12 @@ from waypost.model.ids import Id
 from waypost.policy.lane import Work
 from waypost.storage import queue
 from waypost.storage.queue import LaneHead
-from waypost.storage.store import Store
+from waypost.storage.store import OWED_READERS, Store
 
 _log = structlog.get_logger(__name__)
 
-_AT_ONCE: Final = 3
-"""Reads under way at once: one reader of the store's stays free for people."""
+_AT_ONCE: Final = OWED_READERS
+"""Reads under way at once."""
 
 _INLINE_MAX: Final = 8 * 1024
 """Larger payloads are read when they are sent: a refill reads a window of them at once."""
@@ -57,7 +57,7 @@ class Refiller:
     async def load(self, project_id: Id, event_id: Id) -> Event | None:
         """Return one event with its payload, or None where there is none any more."""
         async with self._places:
-            return await self._store.read(
+            return await self._store.read_owed(
                 lambda connection: queue.find_event(connection, project_id, event_id)
             )
 
@@ -99,7 +99,7 @@ class Refiller:
         subscription = receiver.subscription
         async with self._places:
             now_us = self._clock.now_us()
-            head = await self._store.read(
+            head = await self._store.read_owed(
                 partial(
                     queue.read_head,
                     project_id=subscription.project_id,

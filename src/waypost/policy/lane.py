@@ -212,12 +212,18 @@ class Lane:
         )
 
     def needs_refill(self) -> bool:
-        """Tell whether a refill should start: the database holds more and the lane has room."""
+        """Tell whether a refill should start: the database holds more and the lane has room.
+
+        What is due later takes its part of the window, but does not count in the rest: else one
+        try that hangs would keep a lane full of retries from what can be tried now.
+        """
+        later = len(self._later)
         return (
             not self.complete
             and not self.refilling
             and not self.paused
-            and len(self.known) <= self._window // 2
+            and len(self.known) < self._window
+            and len(self.known) - later <= (self._window - later) // 2
         )
 
     def begin_refill(self) -> int:

@@ -284,9 +284,16 @@ class Committer:
             self._checkpoint("PASSIVE")
 
     def _checkpoint(self, mode: str) -> None:
-        """Move the log into the database. Only this connection ever does."""
+        """Move the log into the database. Only this connection ever does.
+
+        It waits for nobody: behind a long read, or a backup, every commit would wait as well.
+        """
+        cursor = self._cursor
         try:
-            self._cursor.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            patience_ms = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+            cursor.execute("PRAGMA busy_timeout = 0")
+            cursor.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            cursor.execute(f"PRAGMA busy_timeout = {patience_ms}")
             self._pages = 0
         except sqlite3.Error as error:
             _log.warning("checkpoint_failed", mode=mode, error=str(error))

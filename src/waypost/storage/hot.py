@@ -111,9 +111,14 @@ _RETRY: Final = (
     "WHERE project_id = ? AND id = ? AND attempts = ?"
 )
 _SAME_RESPONSE: Final = (
-    "SELECT id FROM attempts WHERE project_id = ? AND event_id = ? AND delivery_id = ? "
-    "AND response = ? LIMIT 1"
+    "SELECT id FROM attempts WHERE project_id = :project AND event_id = :event "
+    "AND id = :delivery AND response = :response "
+    "UNION ALL SELECT id FROM (SELECT id, delivery_id, response FROM attempts "
+    "WHERE project_id = :project AND event_id = :event ORDER BY id DESC LIMIT 100) "
+    "WHERE delivery_id = :delivery AND response = :response LIMIT 1"
 )
+"""Looks at the first try, which has the delivery's id, and at the event's latest: where an event
+has many subscriptions there are too many to look through at each try."""
 _DELIVERED: Final = int(DeliveryState.DELIVERED)
 _NO_TRY: Final = (None, None, None, None)
 """In the row of a delivery that has its attempts elsewhere, or none."""
@@ -287,7 +292,8 @@ def _attempt_row(cursor: sqlite3.Cursor, settlement: Settlement) -> Row:
     response = row[8]
     if settlement.attempts == 0 or len(response) < _REFERENCE_FROM_BYTES:
         return row
-    found = cursor.execute(_SAME_RESPONSE, (row[0], row[1], row[3], response)).fetchone()
+    named = {"project": row[0], "event": row[1], "delivery": row[3], "response": response}
+    found = cursor.execute(_SAME_RESPONSE, named).fetchone()
     return row if found is None else (*row[:8], None, found[0], *row[10:])
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -400,6 +401,43 @@ async def test_the_log_is_moved_when_it_has_grown_and_when_nothing_happens(
     assert "PASSIVE" in modes
     wal = path.with_name(path.name + "-wal")
     assert not wal.exists() or wal.stat().st_size == 0
+
+
+async def test_a_commit_does_not_wait_for_a_checkpoint_that_waits_for_a_reader(
+    records: Records, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "_IDLE_S", 0.0)
+    tried: list[float] = []
+    loop, checkpointed = asyncio.get_running_loop(), asyncio.Event()
+    inner = Committer._checkpoint
+
+    def timed(self: Committer, mode: str) -> None:
+        began = time.monotonic()
+        inner(self, mode)
+        tried.append(time.monotonic() - began)
+        loop.call_soon_threadsafe(checkpointed.set)
+
+    monkeypatch.setattr(Committer, "_checkpoint", timed)
+    reading, hold = threading.Event(), threading.Event()
+
+    def read(connection: Connection) -> None:
+        facts.find(connection, "a")
+        reading.set()
+        hold.wait(10)
+
+    async with opened(path) as store:
+        await store.write(lambda c: facts.record(c, "a", "b"))
+        await asyncio.wait_for(checkpointed.wait(), 10)
+        long_read = asyncio.create_task(store.read(read))
+        await asyncio.to_thread(reading.wait, 10)
+        checkpointed.clear()
+        await store.write(lambda c: facts.record(c, "c", "d"))
+        await asyncio.wait_for(checkpointed.wait(), 10)
+        assert await store.write(lambda c: c.execute(text("PRAGMA busy_timeout")).scalar()) == 5000
+        hold.set()
+        await long_read
+    assert len(tried) > 1
+    assert max(tried) < 2
 
 
 def test_only_what_nobody_knows_the_end_of_is_fatal() -> None:

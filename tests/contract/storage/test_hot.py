@@ -238,6 +238,33 @@ def test_the_same_answer_again_is_kept_by_reference(cursor: sqlite3.Cursor) -> N
     assert [row[3] for row in found if row[1] == delivery(2)] == [long]
 
 
+def test_of_an_event_with_many_attempts_only_some_are_looked_through(
+    cursor: sqlite3.Cursor,
+) -> None:
+    answer = b"x" * 64
+    owe(cursor, [1])
+    hot.settle(cursor, [settlement(1, state=None, response=b"n" * 64)])
+    hot.settle(cursor, [settlement(1, state=None, attempts=1, response=answer)])
+    others = [(PROJECT, event(1), ids.make(10**12 + n, n), delivery(2)) for n in range(150)]
+    cursor.executemany(
+        "INSERT INTO attempts (project_id, event_id, id, delivery_id, subscription_id, number,"
+        " state, status_code, timings, resent) VALUES (?, ?, ?, ?, x'00', 1, 1, 500, x'90', 0)",
+        others,
+    )
+    hot.settle(cursor, [settlement(1, state=None, attempts=2, response=answer)])
+    hot.settle(cursor, [settlement(1, state=None, attempts=3, response=b"n" * 64)])
+    found = cursor.execute(
+        "SELECT number, response, same_as FROM attempts WHERE delivery_id = ? ORDER BY number",
+        (delivery(1),),
+    ).fetchall()
+    assert found == [
+        (1, b"n" * 64, None),
+        (2, answer, None),
+        (3, answer, None),
+        (4, None, delivery(1)),
+    ]
+
+
 def test_stale_routing_writes_nothing(cursor: sqlite3.Cursor) -> None:
     stale, good = acceptance(entry(1), version=1), acceptance(entry(2), version=2)
     assert hot.accept(cursor, [stale, good], {PROJECT: 2}) == 1

@@ -17,11 +17,11 @@ from waypost.storage.store import _MAX_WAITING_READS, READERS, Store
 
 async def test_the_writer_survives_a_power_cut(records: Records, path: Path) -> None:
     def pragmas(connection: Connection) -> list[object]:
-        names = ("journal_mode", "synchronous", "wal_autocheckpoint", "foreign_keys")
+        names = ("journal_mode", "synchronous", "fullfsync", "wal_autocheckpoint", "foreign_keys")
         return [connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in names]
 
     async with opened(path) as store:
-        assert await store.write(pragmas) == ["wal", 2, 0, 1]
+        assert await store.write(pragmas) == ["wal", 2, 1, 0, 1]
 
 
 async def test_a_reader_cannot_write(records: Records, path: Path) -> None:
@@ -79,6 +79,19 @@ async def test_reads_that_wait_have_an_end(records: Records, path: Path) -> None
         hold.set()
         assert all(await asyncio.gather(*waiting))
         await store.read(lambda _: None)
+
+
+async def test_what_is_owed_is_read_however_much_people_ask_for(
+    records: Records, path: Path
+) -> None:
+    hold = threading.Event()
+    async with opened(path) as store:
+        asked = [asyncio.create_task(store.read(lambda _: hold.wait(10))) for _ in range(100)]
+        await asyncio.wait(asked, timeout=0)
+        async with asyncio.timeout(5):
+            assert await store.read_owed(lambda c: facts.find(c, "a")) is None
+        hold.set()
+        await asyncio.gather(*asked)
 
 
 async def test_what_is_in_memory_follows_before_any_later_answer(

@@ -127,6 +127,25 @@ def test_one_that_fails_as_it_is_rung_for_does_not_stop_the_clock() -> None:
         raise AssertionError
 
 
+def test_alarms_that_were_replaced_do_not_pile_up() -> None:
+    tower = Tower()
+    others, often = [Bell() for _ in range(3)], Bell()
+    for other in others:
+        tower.alarms.set(other, 86_000_000_000)
+    for _ in range(5_000):
+        tower.alarms.set(often, 86_400_000_000)
+        tower.alarms.set(often, tower.clock.now_us() + 1_000_000)
+        tower.clock.forward(1)
+        tower.timers.fire()
+    assert len(tower.rung) == 5_000
+    assert len(tower.alarms._heap) < 1_100
+    tower.alarms.set(often, 85_000_000_000)
+    tower.clock.forward(86_400)
+    tower.timers.fire()
+    assert tower.rung[5_000:] == [often, *others]
+    assert tower.alarms._heap == []
+
+
 def test_after_a_stop_nothing_rings() -> None:
     tower = Tower()
     tower.alarms.set(Bell(), 0)

@@ -14,6 +14,7 @@ from waypost.engine import refiller
 from waypost.engine.receiver import Receiver
 from waypost.engine.refiller import Refiller
 from waypost.engine.sender import Address
+from waypost.model.errors import Unavailable
 from waypost.model.subscription import Subscription
 from waypost.policy.lane import Lane, Work
 from waypost.storage.store import Store
@@ -93,12 +94,17 @@ async def test_a_read_that_fails_is_made_again(records: Records, tmp_path: Path)
     async with database.opened(tmp_path / "w.db") as store:
         desk = Desk(store, records)
         lane = receiver(one)
-        store._reading = 10_000
+        read = store.read_owed
+
+        async def broken(fn: Any) -> Any:
+            raise Unavailable
+
+        store.read_owed = broken  # type: ignore[method-assign]
         desk.refiller.refill(lane)
         await desk.reach(1)
         assert desk.told == [(lane, [])]
         assert lane.lane.needs_refill()
-        store._reading = 0
+        store.read_owed = read  # type: ignore[method-assign]
         desk.refiller.refill(lane)
         await desk.reach(2)
         assert lane.lane.complete
@@ -107,7 +113,7 @@ async def test_a_read_that_fails_is_made_again(records: Records, tmp_path: Path)
 async def test_only_a_few_read_at_once(records: Records, tmp_path: Path) -> None:
     many = [records.subscription() for _ in range(12)]
     async with database.opened(tmp_path / "w.db") as store:
-        read, at_once, most = store.read, 0, 0
+        read, at_once, most = store.read_owed, 0, 0
 
         async def counted(fn: Any) -> Any:
             nonlocal at_once, most
@@ -118,7 +124,7 @@ async def test_only_a_few_read_at_once(records: Records, tmp_path: Path) -> None
             finally:
                 at_once -= 1
 
-        store.read = counted  # type: ignore[method-assign]
+        store.read_owed = counted  # type: ignore[method-assign]
         desk = Desk(store, records)
         for one in many:
             desk.refiller.refill(receiver(one))

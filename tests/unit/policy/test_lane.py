@@ -162,6 +162,17 @@ def test_a_refill_that_was_cut_later_on_wakes_the_lane_there() -> None:
     assert one.needs_refill() is True
 
 
+def test_a_try_that_hangs_does_not_keep_a_lane_full_of_retries_from_what_is_due() -> None:
+    one = lane(concurrency=10, window=8)
+    for n in range(4):
+        one.push(work(n, due_us=START + 300 * SECOND), START)
+    one.push(work(9), START)
+    assert len(drain(one, START)) == 1
+    one.complete = False
+    assert one.needs_refill() is True
+    assert one.begin_refill() == 13
+
+
 def test_a_refill_that_failed_is_asked_for_again() -> None:
     one = lane()
     one.complete = False
