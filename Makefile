@@ -26,7 +26,7 @@ static: $(READY)
 	.venv/bin/lint-imports
 
 check: static ## the fast checks: format, lint, types, layers, unit tests (< 1 min)
-	$(IN_VENV) pytest -q tests/unit tests/conventions
+	$(IN_VENV) pytest -q -n 2 tests/unit tests/conventions
 
 test: static ## every check and every test but the long ones (< 10 min)
 	$(IN_VENV) pytest -q -n 2 --dist loadgroup

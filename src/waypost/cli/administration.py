@@ -13,6 +13,7 @@ from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+import typer
 
 from waypost import telemetry
 from waypost.config import Config
@@ -108,6 +109,9 @@ def administer(config: Config, task: Callable[[Client], T]) -> T:
         WaypostError: whatever the task is refused, or the database can't be used.
     """
     telemetry.configure_log(config.log_format, "warning")
+    if not config.database.exists():
+        # A command in another folder than the server's is a likely mistake, and no error.
+        typer.echo(f"No database at {config.database} yet: making it.", err=True)
     try:
         return asyncio.run(_alone(config, task))
     except DatabaseInUse as error:

@@ -117,15 +117,30 @@ def _permissions(config: Config) -> Finding:
 
 
 def _secret_key(config: Config) -> Finding:
-    if config.secret_key is not None:
-        return Finding(
-            True, "secret key", f"set, fingerprint {key_file.fingerprint(config.secret_key)}"
-        )
-    key = key_file.read(config.database)
     file = key_file.key_file(config.database)
-    if key is None:
+    key = config.secret_key or key_file.read(config.database)
+    known = _fingerprint_in(config.database)
+    where = "set" if config.secret_key is not None else f"in {file}"
+    if key is None and known is None:
         return Finding(None, "secret key", f"{file} will be made at the first start")
-    return Finding(True, "secret key", f"in {file}, fingerprint {key_file.fingerprint(key)}")
+    if key is None:
+        text = f"that of this database (fingerprint {known}) is missing: set WAYPOST_SECRET_KEY"
+        return Finding(False, "secret key", f"{text}, or put {file} back")
+    given = key_file.fingerprint(key)
+    if known not in (None, given):
+        text = f"{where}, fingerprint {given}, but the database was written under {known}"
+        return Finding(False, "secret key", text)
+    return Finding(True, "secret key", f"{where}, fingerprint {given}")
+
+
+def _fingerprint_in(database: Path) -> str | None:
+    """Return the fingerprint of the key that a database needs; None where there is none yet."""
+    if not database.exists():
+        return None
+    with open_apart(database, read_only=True) as connection:
+        if migrations.current_revision(connection) is None:
+            return None
+        return key_file.known_fingerprint(connection)
 
 
 def _file_system(config: Config) -> Finding:

@@ -111,11 +111,11 @@ def check(url: str, rules: EgressRules) -> Destination:
     if covers(host, rules) if literal else _opened(host, rules):
         return destination
     if destination.scheme != "https":
-        _refuse("must use https")
+        _refuse("must use https; http is for hosts that WAYPOST_EGRESS_ALLOW opens")
     if port not in PUBLIC_PORTS:
-        _refuse("must use port 443 or 80")
+        _refuse("must use port 443 or 80, or be at a host that WAYPOST_EGRESS_ALLOW opens")
     if _internal(host) if not literal else not may_connect(host, port, rules):
-        _refuse("must be a public host")
+        _refuse("must be a public host, or one that WAYPOST_EGRESS_ALLOW opens")
     return destination
 
 

@@ -64,8 +64,8 @@ def restore(source: Path, database: Path, progress: Progress, *, force: bool) ->
         ConfigInvalid: `source` is no sound database.
         Conflict: there is a database or a key already, and `force` was not given.
     """
-    if not force:
-        _refuse_existing(database)
+    if not force and database.exists():
+        raise Conflict(f"{database} exists: --force puts the backup in its place")
     key = key_file.read(source)
     if key is not None and key_file.read(database) not in (None, key) and not force:
         raise Conflict(f"{key_file.key_file(database)} holds another key than the backup's")

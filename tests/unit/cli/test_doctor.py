@@ -109,3 +109,14 @@ def test_a_database_that_is_none_is_bad(folder: Path) -> None:
 def test_strange_variables_are_told() -> None:
     found: Any = findings(WAYPOST_PROT="x")
     assert "WAYPOST_PROT" in found["settings"].text
+
+
+def test_a_database_whose_key_is_lost_or_another_is_bad(waypost: Run) -> None:
+    waypost("migrate")
+    waypost("keys", "list")  # the first opening binds the database to its key
+    assert findings()["secret key"].good is True
+    assert findings(WAYPOST_SECRET_KEY=KEY)["secret key"].good is False
+    key_file.key_file(Path(".waypost/waypost.db")).unlink()
+    lost = findings()["secret key"]
+    assert lost.good is False
+    assert "WAYPOST_SECRET_KEY" in lost.text

@@ -59,4 +59,6 @@ def test_what_makes_no_sense_is_refused_in_a_line(
     status, out, err = waypost("keys", *arguments)
     assert (status, out) == (1, "")
     assert reason in err
-    assert len(err.splitlines()) == 1
+    made, refusal = err.splitlines()
+    assert made == "No database at .waypost/waypost.db yet: making it."
+    assert refusal.startswith("waypost: ")
