@@ -13,11 +13,12 @@ from sqlalchemy import func, select
 from tests.support import database
 from tests.support.database import Records
 from tests.support.manual import SeededEntropy
-from waypost.engine.dispatcher import Dispatcher, DispatcherConfig
+from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Accepted, Ingest, IngestConfig
 from waypost.engine.router import Router
 from waypost.engine.sender import Done, Sender
+from waypost.engine.slots import DispatcherConfig
 from waypost.model.delivery import DeliveryState, Reason, Timings
 from waypost.model.errors import WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Attributes

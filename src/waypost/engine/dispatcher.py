@@ -18,8 +18,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from waypost.clock import Clock, Entropy
 from waypost.engine import recorder, slots
@@ -29,8 +29,8 @@ from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
 from waypost.engine.refiller import Refiller
 from waypost.engine.router import Router
-from waypost.engine.sender import Sender
-from waypost.engine.slots import Slots
+from waypost.engine.sender import Address, Sender
+from waypost.engine.slots import DispatcherConfig, Slots
 from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryState, Owed, Timings
 from waypost.model.errors import Unavailable
@@ -56,26 +56,6 @@ _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
 
 _INTERNAL: Final = Outcome(OutcomeKind.FAILED, 0, b"internal error; see the server's log")
-
-
-class DispatcherConfig(msgspec.Struct, frozen=True):
-    """Limits of the dispatcher.
-
-    Attributes:
-        max_in_flight: tries in flight or being settled, slow ones aside.
-        max_slow: tries in flight that have taken more than a second.
-        window: deliveries that one lane holds at most.
-        lanes: lanes in memory above which those that are idle are forgotten.
-        payload_bytes: memory for the payloads of waiting work, bytes; about.
-        disable_after_us: nothing but failures for so long disables a subscription.
-    """
-
-    max_in_flight: int = 1_000
-    max_slow: int = 2_000
-    window: int = 1_000
-    lanes: int = 10_000
-    payload_bytes: int = 32 * 1024 * 1024
-    disable_after_us: int = 5 * 24 * 3600 * 1_000_000
 
 
 class Dispatcher:
@@ -147,9 +127,14 @@ class Dispatcher:
         """
         self._receivers.load(keys)
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+        self.resume(lanes)
+
+    def resume(self, lanes: Sequence[tuple[Id, Id]]) -> None:
+        """Look anew at lanes that are owed something, those aside that know of work already."""
         for project_id, subscription_id in lanes:
             receiver = self._open(project_id, subscription_id, empty=False)
-            if receiver is not None:
+            if receiver is not None and not receiver.lane.known:
+                receiver.lane.complete = False
                 self._pump(receiver)
 
     def committed(self, subscription_id: Id, delivery_id: Id, due_us: int, event: Event) -> None:
@@ -277,9 +262,8 @@ class Dispatcher:
 
     def _send(self, receiver: Receiver, work: Work, event: Event, now_us: int) -> None:
         try:
-            self._sender.send(
-                receiver.address, work, event, now_us, partial(self._answered, receiver, work)
-            )
+            done = partial(self._answered, receiver, work, receiver.address)
+            self._sender.send(receiver.address, work, event, now_us, done)
         except Exception:  # noqa: BLE001 - so does this
             _log.exception("send_failed")
             # Later, as any other end of a try: concluding it starts the next one.
@@ -287,7 +271,7 @@ class Dispatcher:
 
     # 4. Decide.
 
-    def _answered(self, receiver: Receiver, work: Work, exchange: Exchange) -> None:
+    def _answered(self, receiver: Receiver, work: Work, to: Address, exchange: Exchange) -> None:
         work.call = None
         receiver.lane.landed()
         if not isinstance(exchange, Reply) and exchange.kind is FailureKind.ABORTED:
@@ -296,6 +280,9 @@ class Dispatcher:
             return
         now_us = self._clock.now_us()
         outcome = outcomes.classify(exchange, now_us)
+        if outcome.gone and to is not receiver.address:
+            # It speaks of an address that has been changed since.
+            outcome = replace(outcome, gone=False)
         transition = self._decide(receiver, work, outcome, now_us)
         self._observe(receiver, outcome, now_us)
         of, timings, resent = receiver.subscription, exchange.timings, exchange.resent
@@ -476,25 +463,25 @@ class Dispatcher:
         self._alarms.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self.in_flight_count:
-            self._landed = asyncio.Event()
-            try:
-                await asyncio.wait_for(self._landed.wait(), timeout_s)
-            except TimeoutError:
-                await self._break_off()
+        if not await self._all_land(timeout_s):
+            works = [*self._fast.held.values(), *self._slow.held.values()]
+            _log.warning("drain_timed_out", broken_off=len(works))
+            for work in works:
+                if work.call is not None:
+                    work.call.abort()
+            if not await self._all_land(_SETTLE_S):
+                # The disk is full, say. They stay owed, and are tried again after the next start.
+                _log.error("drain_unsettled", deliveries=self.in_flight_count)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._refiller.stop()
         await self._upkeep.stop()
 
-    async def _break_off(self) -> None:
-        works = [*self._fast.held.values(), *self._slow.held.values()]
-        _log.warning("drain_timed_out", broken_off=len(works))
-        for work in works:
-            if work.call is not None:
-                work.call.abort()
-        if self._landed is not None:
-            try:
-                await asyncio.wait_for(self._landed.wait(), _SETTLE_S)
-            except TimeoutError:
-                # The disk is full, say. They stay owed, and are tried again after the next start.
-                _log.error("drain_unsettled", deliveries=self.in_flight_count)
+    async def _all_land(self, timeout_s: float) -> bool:
+        self._landed = asyncio.Event()
+        if not self.in_flight_count:
+            return True
+        try:
+            await asyncio.wait_for(self._landed.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True

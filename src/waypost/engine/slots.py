@@ -2,9 +2,31 @@
 
 from collections import OrderedDict, deque
 
+import msgspec
+
 from waypost.engine.receiver import Receiver
 from waypost.model.ids import Id
 from waypost.policy.lane import Work
+
+
+class DispatcherConfig(msgspec.Struct, frozen=True):
+    """Limits of the dispatcher.
+
+    Attributes:
+        max_in_flight: tries in flight or being settled, slow ones aside.
+        max_slow: tries in flight that have taken more than a second.
+        window: deliveries that one lane holds at most.
+        lanes: lanes in memory above which those that are idle are forgotten.
+        payload_bytes: memory for the payloads of waiting work, bytes; about.
+        disable_after_us: nothing but failures for so long disables a subscription.
+    """
+
+    max_in_flight: int = 1_000
+    max_slow: int = 2_000
+    window: int = 1_000
+    lanes: int = 10_000
+    payload_bytes: int = 32 * 1024 * 1024
+    disable_after_us: int = 5 * 24 * 3600 * 1_000_000
 
 
 class Waiting:

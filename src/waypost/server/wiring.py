@@ -22,13 +22,15 @@ from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.clock import IdSource, SystemClock, SystemEntropy
 from waypost.config import Config
 from waypost.egress.transport import Transport
-from waypost.engine.dispatcher import Dispatcher, DispatcherConfig
+from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Ingest, IngestConfig
 from waypost.engine.pruner import Pruner
+from waypost.engine.reconciler import Reconciler
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
+from waypost.engine.slots import DispatcherConfig
 from waypost.model.ids import Id
 from waypost.model.subscription import SigningKey
 from waypost.operations.access import Access, AccessConfig
@@ -112,7 +114,13 @@ class Engine:
         )
         self.pruner = Pruner(store, tools.clock)
         self.replayer = Replayer(store, self.dispatcher.owed, tools.ids)
-        self._jobs = (self.expander.job, self.pruner.job, self.replayer.job)
+        self.reconciler = Reconciler(store, self.dispatcher)
+        self._jobs = (
+            self.expander.job,
+            self.pruner.job,
+            self.reconciler.job,
+            self.replayer.job,
+        )
 
     async def load(self) -> None:
         """Bring the routing in memory to what the database holds."""

@@ -383,3 +383,19 @@ async def test_new_settings_hold_for_every_try_that_starts_from_now_on(
         await engine.change(one, url="https://new.example/", concurrency=2)
         await engine.receivers.reach(2)
         assert [post.host for post in engine.receivers.posts] == ["old.example", "new.example"]
+
+
+async def test_a_receiver_that_is_gone_from_its_old_address_is_tried_at_the_new_one(
+    records: Records, path: Path
+) -> None:
+    one = records.subscription()
+    async with works(records, path) as engine:
+        await engine.accept()
+        await engine.receivers.reach(1)
+        await engine.change(one, url="https://example.net/new")
+        engine.receivers.posts[0].answer(410)
+        await engine.quiet()
+        assert engine.router.find(one.project_id, one.id).disabled_by is None  # type: ignore[union-attr]
+        await engine.forward(60)
+        await engine.receivers.reach(2)
+        assert engine.receivers.posts[1].host == "example.net"

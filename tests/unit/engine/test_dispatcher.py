@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 from tests.support.engine import KEY, Broken, Post, Receivers
 from tests.support.manual import ManualClock, SeededEntropy
 from waypost.clock import IdSource
-from waypost.engine.dispatcher import Dispatcher, DispatcherConfig
+from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
+from waypost.engine.slots import DispatcherConfig
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.event import Event
 from waypost.model.ids import Id
