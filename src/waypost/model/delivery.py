@@ -113,29 +113,6 @@ class AttemptState(IntEnum):
     FAILED = 2
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """One try of a delivery. When it started is the moment in its id.
-
-    Attributes:
-        status_code: the receiver's status, 0 where none came.
-        response: the start of the receiver's body, or the text of the transport's error.
-        reused_unknown: the request was sent a second time within this attempt, because a reused
-            connection died before any answer: the receiver may have seen it twice.
-    """
-
-    project_id: Id
-    id: Id
-    event_id: Id
-    delivery_id: Id
-    subscription_id: Id
-    number: int
-    state: AttemptState
-    status_code: int
-    response: bytes
-    timings: Timings
-    reused_unknown: bool = False
-
-
 class DivertedEvent(msgspec.Struct, frozen=True):
     """A failed delivery kept in the dead-letter box, under the delivery's id."""
 

@@ -39,7 +39,6 @@ class Subscription(msgspec.Struct, frozen=True):
         retry_schedule_s: seconds between an attempt and the next; None for the default schedule.
         owner: where set, only this owner's events are matched.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
-        hidden: made by Waypost for itself or by another surface; not in native listings.
     """
 
     project_id: Id
