@@ -204,7 +204,7 @@ def test_a_bad_attribute_is_named(name: str, value: str) -> None:
 def test_a_required_attribute_is_missed(name: str) -> None:
     assert refused(structured(**{name: ...})) == name
     assert refused(structured(**{name: None})) == name
-    assert refused_binary(binary(**{name: ...})) == f"ce-{name}"
+    assert refused_binary(binary(JSON, **{name: ...})) == f"ce-{name}"
 
 
 @pytest.mark.parametrize("name", [name for name, _ in RULES if name != "ext"])
