@@ -25,5 +25,5 @@ class Reconciler:
 
     async def run_once(self) -> bool:
         """Look once; False: nothing is left to look at."""
-        self._dispatcher.resume(await self._store.read(queue.list_lanes))
+        self._dispatcher.resume(await self._store.read_owed(queue.list_lanes))
         return False

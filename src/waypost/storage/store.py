@@ -110,10 +110,12 @@ class Store:
 
     def accept(self, acceptance: Acceptance) -> None:
         """Hand over the events of one request."""
+        # Once an event: the property is asked only to raise, where the store is not open.
         (self._committer or self.committer).submit(acceptance)
 
     def settle(self, settlement: Settlement) -> None:
         """Hand over what became of a try."""
+        # As in `accept`.
         (self._committer or self.committer).submit(settlement)
 
     async def write(
