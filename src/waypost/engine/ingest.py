@@ -7,10 +7,16 @@
    for one commit are owed by a marker in it, which names the subscriptions that matched;
 4. answer the producer;
 5. hand what was committed to the lanes, without reading it again.
+
+Where processes share the database, a routing that is out of date was changed by another one: then
+what is in memory catches up first. And a commit that the database keeps waiting is answered as
+unknown before the producer gives up; should it come about, what it owes is sent all the same.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -49,6 +55,11 @@ MAX_OWED_ROWS: Final = 5_000
 _ROUNDS_MAX: Final = 20
 """A request whose routing is out of date so often in a row is refused."""
 
+_LOOK_S: Final = 0.1
+"""How often it is looked for acceptances that wait too long."""
+
+_MICROS: Final = 1_000_000
+
 Done = Callable[[list[Accepted] | WaypostError], None]
 
 
@@ -66,10 +77,12 @@ class IngestConfig(msgspec.Struct, frozen=True):
     Attributes:
         max_waiting: events that may wait for their commit; more are refused with 503.
         idempotency_ttl_s: how long an idempotency key is remembered, seconds.
+        patience_s: a commit that takes longer is answered as unknown, on a shared database.
     """
 
     max_waiting: int = 20_000
     idempotency_ttl_s: int = 7 * 24 * 3600
+    patience_s: float = 0.8
 
 
 class Ingest:
@@ -103,11 +116,23 @@ class Ingest:
         self._clock = clock
         self._ids = ids
         self._config = config
-        self._ttl_us = config.idempotency_ttl_s * 1_000_000
+        self._ttl_us = config.idempotency_ttl_s * _MICROS
+        self._patience_us = int(config.patience_s * _MICROS)
+        self._catch_up: Callable[[], Awaitable[None]] | None = None
+        self._submitted: deque[Acceptance] = deque()
+        self._look: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self.closed: WaypostError | None = None
         self.waiting = 0
         self.accepted = 0
         self.duplicates = 0
+
+    def share(self, catch_up: Callable[[], Awaitable[None]]) -> None:
+        """Work on a database that others change as well.
+
+        `catch_up` returns when what they have committed before is in memory.
+        """
+        self._catch_up = catch_up
 
     def close(self, *, full: bool) -> None:
         """Refuse events from now on: the disk is nearly full, or the server is going down."""
@@ -136,10 +161,15 @@ class Ingest:
             done(Unavailable())
         else:
             self.waiting += len(drafts)
-            self._submit(principal, drafts, done, 1)
+            self._submit(principal, drafts, done, 1, 0)
 
     def _submit(
-        self, principal: Principal, drafts: Sequence[Draft], done: Done, rounds: int
+        self,
+        principal: Principal,
+        drafts: Sequence[Draft],
+        done: Done,
+        rounds: int,
+        since_us: int,
     ) -> None:
         project_id = principal.project_id
         routes = self._router.routes(project_id)
@@ -164,7 +194,9 @@ class Ingest:
             keyed=keyed,
         )
         acceptance.fans_out = fans_out
-        acceptance.context = (principal, drafts, done, rounds)
+        acceptance.context = (principal, drafts, done, rounds, since_us or now_us)
+        if self._catch_up is not None:
+            self._watch(acceptance)
         self._store.accept(acceptance)
 
     def _entry(self, project_id: Id, routes: Routes, draft: Draft, rows: int) -> Entry:
@@ -196,10 +228,13 @@ class Ingest:
         return entry
 
     def _committed(self, acceptance: Acceptance) -> None:
-        principal, drafts, done, rounds = acceptance.context
+        principal, drafts, done, rounds, since_us = acceptance.context
         outcome = acceptance.outcome
-        if outcome is Outcome.STALE and rounds < _ROUNDS_MAX:
-            self._submit(principal, drafts, done, rounds + 1)
+        if outcome is Outcome.STALE and rounds < _ROUNDS_MAX and done is not _nobody:
+            if self._catch_up is None:
+                self._submit(principal, drafts, done, rounds + 1, since_us)
+            else:
+                self._spawn(self._route_anew(principal, drafts, done, rounds + 1, since_us))
             return
         self.waiting -= len(drafts)
         if outcome is Outcome.COMMITTED:
@@ -210,9 +245,58 @@ class Ingest:
             done(error)
         elif isinstance(acceptance.error, WaypostError):
             done(acceptance.error)
+        elif done is _nobody:
+            pass  # it was answered before
         else:
             _log.error("accept_failed", outcome=outcome, error=str(acceptance.error))
             done(Unavailable())
+
+    # Where the database is shared.
+
+    def _watch(self, acceptance: Acceptance) -> None:
+        self._submitted.append(acceptance)
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(_LOOK_S, self.look)
+
+    def look(self) -> None:
+        """Answer what has waited for too long: nobody knows whether it will be committed."""
+        before_us = self._clock.now_us() - self._patience_us
+        submitted = self._submitted
+        while submitted:
+            acceptance = submitted[0]
+            principal, drafts, done, rounds, since_us = acceptance.context
+            if acceptance.outcome is None:
+                if since_us > before_us:
+                    break
+                acceptance.context = (principal, drafts, _nobody, rounds, since_us)
+                done(Unavailable("the database is slow or away; nobody knows what became of it"))
+            submitted.popleft()
+        self._look = None
+        if submitted:
+            self._look = asyncio.get_running_loop().call_later(_LOOK_S, self.look)
+
+    async def _route_anew(
+        self,
+        principal: Principal,
+        drafts: Sequence[Draft],
+        done: Done,
+        rounds: int,
+        since_us: int,
+    ) -> None:
+        assert self._catch_up is not None  # noqa: S101 - it is what brings one here
+        left_us = max(since_us + self._patience_us - self._clock.now_us(), 0)
+        try:
+            await asyncio.wait_for(self._catch_up(), left_us / _MICROS)
+        except (Unavailable, TimeoutError):
+            self.waiting -= len(drafts)
+            done(Unavailable())
+        else:
+            self._submit(principal, drafts, done, rounds, since_us)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _answer(self, acceptance: Acceptance, drafts: Sequence[Draft], done: Done) -> None:
         accepted = []
@@ -242,6 +326,10 @@ class Ingest:
                 event = Event(project_id, event_id, kind, payload, draft.attributes, version)
                 for row in entry.owed:
                     committed(row[3], row[1], row[5], event)
+
+
+def _nobody(_: list[Accepted] | WaypostError) -> None:
+    """Stands where the request was answered before its commit."""
 
 
 def _fan_out(project_id: Id, event_id: Id, matches: tuple[Subscription, ...]) -> tuple[object, ...]:

@@ -6,6 +6,8 @@ holds is never older than an answer that anybody has got.
 
 from collections.abc import Iterable, Mapping
 
+from msgspec.structs import replace
+
 from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
 from waypost.policy.routing import Routes
@@ -41,11 +43,22 @@ class Router:
         """Take what has changed of a subscription without changing who hears of what."""
         self.routes(subscription.project_id).put(subscription)
 
+    def fare(self, failing_since_us: Mapping[Id, int]) -> None:
+        """Take since when subscriptions have had nothing but failures, of those that have."""
+        for subscription in self.list_all():
+            since_us = failing_since_us.get(subscription.id)
+            if subscription.failing_since_us != since_us:
+                self.refresh(replace(subscription, failing_since_us=since_us))
+
     def remove(self, version: int, project_id: Id, subscription_id: Id) -> None:
         """Forget a deleted subscription; its project's routing now has this version."""
         routes = self.routes(project_id)
         routes.drop(subscription_id)
         routes.version = version
+
+    def list_all(self) -> list[Subscription]:
+        """Return every subscription of every project."""
+        return [found for routes in self._projects.values() for found in routes]
 
     def find(self, project_id: Id, subscription_id: Id) -> Subscription | None:
         """Return a subscription as it is now, or None."""

@@ -61,6 +61,11 @@ def lowest(at_us: int) -> Id:
     return make(max(at_us, 0), 0)
 
 
+def following(identifier: Id) -> Id:
+    """Return the id that comes right behind one, in the order of ids; the last has none."""
+    return (int.from_bytes(identifier, "big") + 1).to_bytes(ID_BYTES, "big")
+
+
 def spell(kind: str, identifier: Id) -> str:
     """Spell an id at the edge: `evt_` + UUID. `kind` is one of the prefixes of this module."""
     middle = identifier[4:10].hex("-", 2)

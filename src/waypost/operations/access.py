@@ -1,9 +1,11 @@
 """Access: who is calling, what they may do, and how often.
 
 Every key of every project is held in memory under the digest of its secret, so that asking costs
-one hash and one look-up. What changes a key changes it here right after its commit.
+one hash and one look-up. What changes a key changes it here right after its commit. Where another
+process may have changed one, nobody is let in while that can't be known.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -11,7 +13,13 @@ import msgspec
 
 from waypost.clock import Clock
 from waypost.model import ids
-from waypost.model.errors import NotAuthenticated, NotFound, NotPermitted, TooManyRequests
+from waypost.model.errors import (
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    TooManyRequests,
+    Unavailable,
+)
 from waypost.model.project import ApiKey, Principal, Scope
 from waypost.policy.credentials import digest
 from waypost.policy.rate import FULL, Allowance, spend
@@ -55,7 +63,11 @@ class _Holder:
 
 
 class Access:
-    """Tells who calls. For the event loop's thread alone; none of it waits for anything."""
+    """Tells who calls. For the event loop's thread alone; none of it waits for anything.
+
+    Attributes:
+        confirmed_until: nobody is let in later, by the monotonic clock in seconds.
+    """
 
     def __init__(self, clock: Clock, config: AccessConfig) -> None:
         """Start with no key: nobody may do anything."""
@@ -64,9 +76,13 @@ class Access:
         self._by_digest: dict[bytes, _Holder] = {}
         self._by_id: dict[ids.Id, _Holder] = {}
         self._projects: set[ids.Id] = set()
+        self.confirmed_until = math.inf
 
     def load(self, projects: Iterable[ids.Id], keys: Iterable[tuple[bytes, ApiKey]]) -> None:
-        """Take everything that the database holds, at start: projects, and keys by digest."""
+        """Take everything that the database holds: projects, and keys by digest.
+
+        Other keys stay as they are: no key that was ever good is deleted.
+        """
         self._projects = set(projects)
         for key_digest, key in keys:
             self.add(key_digest, key)
@@ -77,8 +93,12 @@ class Access:
         self.add(digest(admin_key.encode()), key)
 
     def add(self, key_digest: bytes, key: ApiKey) -> None:
-        """Take a new key."""
-        self._by_digest[key_digest] = self._by_id[key.id] = _Holder(key)
+        """Take a key, new or changed; what is left of its allowances stays."""
+        holder = _Holder(key)
+        known = self._by_id.get(key.id)
+        if known is not None:
+            holder.reads_full_at, holder.writes_full_at = known.reads_full_at, known.writes_full_at
+        self._by_digest[key_digest] = self._by_id[key.id] = holder
 
     def revoke(self, key_id: ids.Id) -> None:
         """Let a key be good for nothing from now on."""
@@ -105,7 +125,10 @@ class Access:
 
         Raises:
             NotAuthenticated: no key, or not a good one; in the words of lithic's API.
+            Unavailable: it can't be known whether the key is still good.
         """
+        if self._clock.monotonic() > self.confirmed_until:
+            raise Unavailable("the database does not answer")
         if not authorization:
             raise NotAuthenticated(NO_KEY)
         key = authorization

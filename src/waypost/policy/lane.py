@@ -11,6 +11,10 @@ delivery from entering twice or not at all:
 * what was committed meanwhile and could not be taken marks the lane `dirty`: the database holds
   more than the refill can have seen, so another refill follows.
 
+The news of a commit may come so late that a refill has read the delivery before, and it was sent
+and settled since. So what is older than the end of the last refill (`_read_us`) is not taken but
+looked for in the database, like what came while it read.
+
 A refill that began before the lane was told to forget is dropped: what it read may have been
 cancelled since.
 
@@ -118,6 +122,7 @@ class Lane:
         "_held_until_us",
         "_later",
         "_next_due_us",
+        "_read_us",
         "_ready",
         "_settled",
         "_stale",
@@ -155,6 +160,7 @@ class Lane:
         self._settled: set[bytes] = set()
         self._stale = False
         self._next_due_us: int | None = None
+        self._read_us = 0
         self._turn = 0
         self._failures = 0
         self._held_until_us = 0
@@ -170,7 +176,12 @@ class Lane:
         if work.id in self.known:
             # A refill saw the commit before the news of it came here.
             return False
-        if not self.complete or self.refilling or len(self.known) >= self._window:
+        if (
+            not self.complete
+            or self.refilling
+            or work.due_us <= self._read_us
+            or len(self.known) >= self._window
+        ):
             self.complete = False
             self.dirty = True
             return False
@@ -187,6 +198,7 @@ class Lane:
         if (
             not self.complete
             or self.refilling
+            or work.due_us <= self._read_us
             or self.paused
             or self._held_until_us
             or self.in_flight >= self.limit
@@ -246,13 +258,20 @@ class Lane:
         self.complete = False
 
     def end_refill(
-        self, found: list[Work], now_us: int, *, reached_end: bool, next_due_us: int | None
+        self,
+        found: list[Work],
+        now_us: int,
+        *,
+        read_us: int,
+        reached_end: bool,
+        next_due_us: int | None,
     ) -> list[Work]:
         """Take what a refill read.
 
         Args:
             found: deliveries by their due time, the earliest first; some may be due later.
             now_us: the moment that counted as present when the refill read.
+            read_us: the present: what was made before may have been read.
             reached_end: `found` holds everything that was due then.
             next_due_us: where `found` was cut, the due time from which it was.
 
@@ -260,6 +279,7 @@ class Lane:
             Those of `found` that entered.
         """
         self.refilling = False
+        self._read_us = read_us
         if self._stale:
             self.complete = False
             return []
@@ -419,6 +439,15 @@ class Lane:
         if self._next_due_us is not None and (soonest is None or self._next_due_us < soonest):
             return self._next_due_us
         return soonest
+
+    def oldest_due(self) -> int | None:
+        """Return when the delivery was due that has waited longest; None where none waits, or may.
+
+        About: of a lane that holds only a part of its queue, and of what failed and is due again.
+        """
+        if self.paused:
+            return None
+        return min((ready[0].due_us for ready in self._ready if ready), default=None)
 
     def is_idle(self) -> bool:
         """Tell whether nothing would be lost by forgetting the lane: it is empty and healthy."""

@@ -1,5 +1,6 @@
 """Routing: which subscriptions of a project want an event. Compiled once, matched many times."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from waypost.model.subscription import DisabledBy, Subscription
@@ -40,6 +41,10 @@ class Routes:
             bucket.pop(subscription_id, None)
             if not bucket:
                 self._buckets.pop(key, None)
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Yield all of them, enabled or not."""
+        return iter(self._by_id.values())
 
     def find(self, subscription_id: bytes) -> Subscription | None:
         """Return a subscription, enabled or not."""

@@ -112,6 +112,9 @@ class Settlement:
         attempts: how many tries the queue counts before this one; compared when it is written.
         attempt: the row for `attempts`.
         diverted: the row for `diverted_events`, where the delivery was given up.
+        shard: the shard of the subscription, and
+        epoch: under which this process owned it when the try began; compared where several
+            processes work on one database.
         late: set by the commit: the delivery was settled otherwise before.
         done: called on the event loop after the commit.
         context: what `done` needs to know; nobody else looks at it.
@@ -125,10 +128,12 @@ class Settlement:
         "delivery_id",
         "diverted",
         "done",
+        "epoch",
         "event_id",
         "late",
         "project_id",
         "retry_at_us",
+        "shard",
     )
 
     def __init__(  # noqa: PLR0913 - a record
@@ -143,6 +148,8 @@ class Settlement:
         delivery: Row | None = None,
         retry_at_us: int | None = None,
         diverted: Row | None = None,
+        shard: int = 0,
+        epoch: int = 0,
     ) -> None:
         """Keep what is to be written."""
         self.project_id = project_id
@@ -154,5 +161,7 @@ class Settlement:
         self.delivery = delivery
         self.retry_at_us = retry_at_us
         self.diverted = diverted
+        self.shard = shard
+        self.epoch = epoch
         self.context: Any = None
         self.late = False

@@ -293,3 +293,20 @@ async def test_started_it_does_what_was_left_and_what_comes(
                 desk.done.clear()
         await desk.replayer.job.stop()
         assert [owed.subscription_id for owed in desk.told] == [one.id, other.id]
+
+
+async def test_jobs_of_others_are_left_to_them(records: Records, tmp_path: Path) -> None:
+    subscriptions_ = [records.subscription() for _ in range(5)]
+    event_id = records.event()
+    async with database.opened(tmp_path / "w.db") as store:
+        desk = Desk(records, store)
+        jobs = [await desk.start(ReplayKind.MISSING, one) for one in subscriptions_]
+        mine = subscriptions_[2]
+        desk.replayer.mine = lambda subscription_id: subscription_id == mine.id
+        while await desk.replayer.run_once():
+            pass
+        states = [(await desk.look(job)).state for job in jobs]
+        assert states == [
+            ReplayState.DONE if one is mine else ReplayState.RUNNING for one in subscriptions_
+        ]
+        assert [(one.event_id, one.subscription_id) for one in desk.told] == [(event_id, mine.id)]

@@ -44,3 +44,11 @@ def test_what_changes_nobody_s_routing_keeps_the_version() -> None:
     router.refresh(failing)
     assert router.routes(ONE).version == 5
     assert router.find(ONE, A.id) is failing
+
+
+def test_how_subscriptions_fare_is_taken_for_all_of_them() -> None:
+    router = loaded()
+    router.refresh(replace(A, failing_since_us=3))
+    router.fare({B.id: 7})
+    assert {one.id: one.failing_since_us for one in router.list_all()} == {A.id: None, B.id: 7}
+    assert router.routes(ONE).version == 5

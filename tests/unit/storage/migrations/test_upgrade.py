@@ -13,7 +13,7 @@ from waypost.model.errors import ConfigInvalid
 from waypost.storage import migrations
 from waypost.storage.migrations.upgrade import statements, upgrade
 from waypost.storage.schema import metadata
-from waypost.storage.store import connect
+from waypost.storage.sqlite.connection import connect
 
 
 @pytest.fixture
