@@ -34,6 +34,8 @@ USER: Final = "postgres"
 CRASH: Final = signal.SIGQUIT
 """How to stop a server so that it has no time for anything: as `pg_ctl stop -m immediate`."""
 
+_PREFIX: Final = "waypost-postgres-"
+_LOCK: Final = "lock"
 _SYSTEM: Final = Path("/usr/lib/postgresql")
 _WHEEL: Final = {"16": "pginstall", "18": "pginstall18"}
 _DIE_WITH_PARENT: Final = 1
@@ -161,7 +163,10 @@ def running(
     *, version: str = "16", durable: bool = False, options: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Server]:
     """Have a server for oneself; it is stopped, and its folder removed, at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="waypost-postgres-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     server = Server(folder, version=version, durable=durable, options=options)
     try:
         server.start()
@@ -169,6 +174,23 @@ def running(
     finally:
         server.stop(signal.SIGQUIT)
         shutil.rmtree(folder)
+        os.close(lock)
+
+
+def _sweep() -> None:
+    """Remove what servers have left whose users were killed; the servers die with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
 
 
 @contextmanager

@@ -25,8 +25,8 @@ def acknowledge_before_the_commit() -> None:
     accept = SqliteStore.accept
 
     def patched(self: SqliteStore, acceptance: Acceptance) -> None:
-        principal, drafts, done, rounds = acceptance.context
-        acceptance.context = (principal, drafts, lambda _: None, rounds)
+        principal, drafts, done, *rest = acceptance.context
+        acceptance.context = (principal, drafts, lambda _: None, *rest)
         accept(self, acceptance)
         done(
             [

@@ -153,7 +153,7 @@ class Config:
         unit="bytes",
     )
     lease: float = _setting(
-        "10s",
+        "5s",
         values.span(1, 300),
         "How long a process may be silent before others take over what it delivers. PostgreSQL"
         " alone.",

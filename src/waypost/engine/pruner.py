@@ -28,6 +28,12 @@ EVERY_S: Final = 60.0
 _PREPARE_EVERY_US: Final = 30 * 1_000_000
 _ALL_EVERY_US: Final = 3_600 * 1_000_000
 
+_PATIENCE_US: Final = 600 * 1_000_000
+"""After so long a sweep takes twice its share, and twice as much again each time."""
+
+ASKED_SHARE: Final = 0.2
+"""How much of the time deleting takes that somebody waits for, or that hinders nobody."""
+
 AUDIT_US: Final = 400 * DAY_US
 """The audit trail is small, and asked for when the year is over."""
 
@@ -40,14 +46,14 @@ class PrunerConfig(msgspec.Struct, frozen=True):
         diverted_retention_us: diverted events, and their events with them; None: for ever.
         prune_owed: give up what is owed for longer than `retention_us`.
         width: of new partitions.
-        share: how much of the time deleting may take.
+        share: how much of the time deleting may take, where one thread writes for everybody.
     """
 
     retention_us: int | None = 90 * DAY_US
     diverted_retention_us: int | None = None
     prune_owed: bool = False
     width: Width = Width.WEEK
-    share: float = 0.1
+    share: float = 0.02
 
 
 class Pruner:
@@ -79,6 +85,7 @@ class Pruner:
         self._clock = clock
         self._config = config
         self._is_mine = is_mine or (lambda: True)
+        self._share = ASKED_SHARE if store.shared else config.share
         self._sweep = Sweep(store, clock)
         self._order: Order | None = None
         self._position = Position()
@@ -121,7 +128,7 @@ class Pruner:
             return False
         if self._order is None:
             self._order, self._position = self._begin(), Position()
-        step = await self.step(self._order, self._position)
+        step = await self.step(self._order, self._position, self._share_of(self._order))
         self._swept.update(step.rows)
         if step.position is not None:
             self._position = step.position
@@ -129,14 +136,14 @@ class Pruner:
         self._end(self._order)
         return False
 
-    async def step(self, order: Order, position: Position) -> Step:
-        """Do one step of any sweep, and rest so long that others have their share of the time."""
+    async def step(self, order: Order, position: Position, share: float = ASKED_SHARE) -> Step:
+        """Do one step of any sweep, and rest so long that it takes only a share of the time."""
         step = await self._sweep.step(order, position)
         if not order.dry:
             self.given_up += step.rows.get(OWED, 0)
             self.pruned.update({name: n for name, n in step.rows.items() if n and name != OWED})
             self.dropped += step.dropped is not None
-            await asyncio.sleep(step.took_s * (1 / self._config.share - 1))
+            await asyncio.sleep(step.took_s * (1 / max(share, self._config.share) - 1))
         return step
 
     def order(self, before_us: int | None, diverted_before_us: int | None, *, dry: bool) -> Order:
@@ -173,6 +180,11 @@ class Pruner:
         )
         self._swept.clear()
         return Order(cuts, now_us, give_up=self._config.prune_owed)
+
+    def _share_of(self, order: Order) -> float:
+        """Return the share of a sweep: the longer it takes, the more has piled up behind it."""
+        late = (self._clock.now_us() - order.now_us) // _PATIENCE_US
+        return min(self._share * (1 << min(late, 16)), max(self._share, ASKED_SHARE))
 
     def _end(self, order: Order) -> None:
         self._order = None

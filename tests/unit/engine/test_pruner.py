@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from tests.support import database
 from tests.support.database import MICROS, Records
 from waypost.engine.pruner import AUDIT_US, Pruner, PrunerConfig
+from waypost.engine.sweep import PARTS, Position
 from waypost.model.delivery import DeliveryState
 from waypost.storage import schema
 from waypost.storage.partitions import AHEAD_US, DAY_US
@@ -172,6 +173,20 @@ async def test_resting_leaves_others_their_share(
     await swept(pruner)
     # Three seconds passed until the commit was known: a fifth of fifteen.
     assert rests[-1] == pytest.approx(12.0)
+    await pruner.step(pruner.order(None, None, dry=False), Position(PARTS[-1]), share=0.5)
+    assert rests[-1] == pytest.approx(3.0)
+
+
+async def test_a_sweep_that_takes_long_takes_more_of_the_time(
+    store: SqliteStore, records: Records
+) -> None:
+    pruner = Pruner(store, records.clock, PrunerConfig(share=0.02))
+    order = pruner.order(None, None, dry=False)
+    shares = []
+    for _ in range(6):
+        shares.append(pruner._share_of(order))
+        records.clock.forward(600)
+    assert shares == [0.02, 0.04, 0.08, 0.16, 0.2, 0.2]
 
 
 async def test_sqlite_lacks_no_partitions(store: SqliteStore, records: Records) -> None:

@@ -39,6 +39,7 @@ statement that is gone, or whose tables have changed, is prepared again on a new
 
 _LOST_CLASSES: Final = ("08", "57P", "XX", "F0", "28", "3D")
 _BUSY: Final = frozenset({"57014", "55P03", "53200", "53400", "25P03", "55000", "58030"})
+_NO_TEXT: Final = frozenset({"22021", "22P05"})
 _DATA_CLASSES: Final = ("22", "23", "21")
 
 
@@ -59,6 +60,14 @@ def judge(error: BaseException) -> Failure:
     if state in _BUSY:
         return Failure.BUSY
     return Failure.DATA if state.startswith(_DATA_CLASSES) else Failure.BUG
+
+
+def is_no_text(error: BaseException) -> bool:
+    """Tell whether a statement was refused for a text that PostgreSQL's can't hold."""
+    cause = getattr(error, "orig", None) or error
+    return getattr(cause, "sqlstate", None) in _NO_TEXT or (
+        isinstance(cause, psycopg.DataError) and "NUL" in str(cause)
+    )
 
 
 def shown(error: BaseException) -> str:

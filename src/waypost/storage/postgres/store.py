@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from waypost.model.errors import Unavailable
+from waypost.model.errors import InvalidInput, Unavailable
 from waypost.storage.changes import Acceptance, Settlement
 from waypost.storage.postgres.accepting import Acceptor
 from waypost.storage.postgres.connection import (
@@ -27,7 +27,7 @@ from waypost.storage.postgres.connection import (
     connect,
     raw,
 )
-from waypost.storage.postgres.failures import Failure, answer, judge, shown
+from waypost.storage.postgres.failures import Failure, answer, is_no_text, judge, shown
 from waypost.storage.postgres.session import Session
 from waypost.storage.postgres.settling import Settler
 from waypost.storage.store import MAX_WAITING_READS, OWED_READERS, READERS, Counters
@@ -236,6 +236,8 @@ class _Failed(Exception):
     @property
     def answer(self) -> Exception:
         """What whoever waits is told."""
+        if is_no_text(self.error):
+            return InvalidInput("a text holds the character U+0000, which can't be kept")
         if self.failure in {Failure.DATA, Failure.BUG}:
             return self.error
         return answer(self.failure)

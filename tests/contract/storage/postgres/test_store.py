@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, text, update
 from tests.support import database, postgres
 from tests.support.changes import Told, acceptance, count, settlement
 from tests.support.database import Records
-from waypost.model.errors import StorageFull, Unavailable
+from waypost.model.errors import InvalidInput, StorageFull, Unavailable
 from waypost.storage import facts, projects, schema
 from waypost.storage.changes import Acceptance, Entry, Outcome
 from waypost.storage.postgres.connection import PostgresOptions
@@ -298,6 +298,14 @@ async def test_a_change_of_the_tables_is_survived(store: PostgresStore, records:
     change = update(schema.projects).values(name="other")
     await store.write(lambda c: c.execute(change))
     assert await store.read(lambda c: c.execute(select(schema.projects.c.name)).scalars().all())
+
+
+async def test_a_text_that_can_not_be_kept_is_the_caller_s_mistake(
+    store: PostgresStore, records: Records
+) -> None:
+    for act in (store.read, store.write):
+        with pytest.raises(InvalidInput, match=r"U\+0000"):
+            await act(lambda c: facts.find(c, "a\0b"))
 
 
 async def test_a_database_that_can_not_be_reached_is_said_so_at_the_start() -> None:
