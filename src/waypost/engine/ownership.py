@@ -19,6 +19,7 @@ import structlog
 
 from waypost.clock import Clock, IdSource
 from waypost.engine.shards import Shards
+from waypost.model.errors import Unavailable
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
 from waypost.policy import balance
@@ -203,7 +204,9 @@ class Ownership:
                 await self.beat()
             except Exception as error:  # noqa: BLE001 - whatever it is, only time can tell
                 if not is_failing:
-                    _log.warning("heartbeat_failed", error=str(error) or type(error).__name__)
+                    # That the database is away is told by whoever connects to it.
+                    log = _log.info if isinstance(error, Unavailable) else _log.warning
+                    log("heartbeat_failed", error=str(error) or type(error).__name__)
                 is_failing = True
                 self._next_s = _RETRY_S
             else:

@@ -106,8 +106,8 @@ class Sharing:
     def confirm(self, dispatcher: Dispatcher, admit: Callable[[float], None]) -> None:
         """Send, and admit callers, only while what is in memory is known to be right."""
 
-        def confirmed(until: float, until_us: int) -> None:
-            self.shards.confirm(until_us)
+        def confirmed(until: float) -> None:
+            self.shards.confirm(until)
             admit(until)
 
         self.follower.confirmed = confirmed

@@ -182,8 +182,7 @@ class Lane:
             or work.due_us <= self._read_us
             or len(self.known) >= self._window
         ):
-            self.complete = False
-            self.dirty = True
+            self.look_again()
             return False
         self._enter(work, now_us)
         return True
@@ -237,6 +236,11 @@ class Lane:
             and len(self.known) < self._window
             and len(self.known) - later <= (self._window - later) // 2
         )
+
+    def look_again(self) -> None:
+        """The database may hold more than is known here, and than a refill that runs has read."""
+        self.complete = False
+        self.dirty = True
 
     def begin_refill(self) -> int:
         """Start a refill.
@@ -333,7 +337,7 @@ class Lane:
             self._ready[work.kind].append(work)
         if self._next_due_us is not None and self._next_due_us <= now_us:
             self._next_due_us = None
-            self.complete = False
+            self.look_again()
 
     def put_back(self, work: Work) -> None:
         """A start came to nothing: the work waits again, before all others of its class."""

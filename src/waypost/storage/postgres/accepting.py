@@ -28,6 +28,9 @@ MAX_ROWS: Final = 5_000
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Bytes of payloads in one statement, about."""
 
+APART_S: Final = 0.004
+"""How much later than the last one a batch begins: somebody waits for each answer."""
+
 _TRIES: Final = 5
 """How often a batch is written again after a deadlock."""
 
@@ -42,7 +45,7 @@ class Acceptor(Pipeline[Acceptance]):
         self, connect: Callable[[str], Session], counters: Counters, answer_s: float
     ) -> None:
         """Take how to connect, what counts, and how long an answer may take."""
-        super().__init__("accept", connect)
+        super().__init__("accept", connect, apart_s=APART_S)
         self._counters = counters
         self._answer_s = answer_s
         self._watching = False

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import postgres
 from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Format
+from psycopg.pq import ConnStatus, Format
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
 
@@ -141,6 +141,24 @@ def open_raw(
         connection.close()
         raise ConfigInvalid(f"the server is PostgreSQL {version}: Waypost needs {OLDEST} or newer")
     return connection
+
+
+def is_alive(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether the server has closed an idle connection, as far as is known here."""
+    wire = connection.pgconn
+    try:
+        # What comes without being asked for is its last word; behind that is the end.
+        wire.consume_input()
+        wire.consume_input()
+    except psycopg.Error:
+        return False
+    return wire.status == ConnStatus.OK
+
+
+def takes_changes(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether transactions may change something, as far as the server has told by itself."""
+    told = (b"in_hot_standby", b"default_transaction_read_only")
+    return all(connection.pgconn.parameter_status(name) != b"on" for name in told)
 
 
 class _Context:

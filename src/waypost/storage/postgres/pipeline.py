@@ -1,13 +1,16 @@
 """A pipeline: a thread with a session of its own, that writes what the loop hands over in batches.
 
 While a batch is written, everything that arrives waits and makes up the next one, as on SQLite:
-under load a statement carries many events, and with none a single event waits for nobody.
+under load a statement carries many events, and with none a single event waits for nobody. Where
+batches are written faster than events arrive they would be small, and most of what they cost is not
+the events': so a batch begins only a few milliseconds behind the last one, unless it is large.
 
 Where the connection is lost the thread makes a new one, again and again, until it has one.
 """
 
 import asyncio
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +18,7 @@ from typing import Final, Generic, TypeVar
 
 import psycopg
 import structlog
+from psycopg.errors import ReadOnlySqlTransaction
 
 from waypost.model.errors import ConfigInvalid
 from waypost.storage.postgres.failures import shown
@@ -26,6 +30,10 @@ C = TypeVar("C")
 
 _BACKOFF_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Pauses between attempts to connect; the last one goes on."""
+
+
+ENOUGH: Final = 64
+"""So many changes wait no longer for others."""
 
 
 class Batch(Generic[C]):
@@ -56,13 +64,22 @@ class Pipeline(ABC, Generic[C]):
         batch: what is being written.
     """
 
-    def __init__(self, name: str, connect: Callable[[str], Session]) -> None:
-        """Name the pipeline; `connect` makes a session."""
+    def __init__(self, name: str, connect: Callable[[str], Session], *, apart_s: float) -> None:
+        """Take what it works with.
+
+        Args:
+            name: of the pipeline.
+            connect: makes a session.
+            apart_s: how much later than the last one a batch begins, at least.
+        """
         self._name = name
         self._connect = connect
+        self._apart_s = apart_s
+        self._next = 0.0
         self._inbox: deque[C] = deque()
         self._wake = threading.Semaphore(0)
         self._sleeping = False
+        self._gathering = False
         self._flush_due = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"waypost-{name}", daemon=True)
@@ -121,8 +138,8 @@ class Pipeline(ABC, Generic[C]):
 
     def _flush(self) -> None:
         self._flush_due = False
-        if self._sleeping:
-            self._sleeping = False
+        if self._sleeping or (self._gathering and len(self._inbox) >= ENOUGH):
+            self._sleeping = self._gathering = False
             self._wake.release()
 
     # Below: the pipeline's thread.
@@ -149,7 +166,8 @@ class Pipeline(ABC, Generic[C]):
 
     def _run(self) -> None:
         while self.has_work() or not self._stopping:
-            if not self.has_work() and not self._stopping:
+            # Without a session it looks for one before there is something to write.
+            if self._session is not None and not self.has_work() and not self._stopping:
                 self._sleeping = True
                 if not self._inbox and not self._stopping:
                     self._wake.acquire()
@@ -159,11 +177,23 @@ class Pipeline(ABC, Generic[C]):
                 if self._stopping:
                     return
                 continue
+            self._gather()
             changes = self.take(self._inbox)
             if changes:
                 self._write(session, changes)
             if self._stopping and self._losses:
                 return
+
+    def _gather(self) -> None:
+        """Wait until a batch may begin."""
+        now = time.monotonic()
+        if now < self._next:
+            self._gathering = True
+            if len(self._inbox) < ENOUGH and not self._stopping:
+                self._wake.acquire(timeout=self._next - now)
+            self._gathering = False
+            now = time.monotonic()
+        self._next = now + self._apart_s
 
     def _write(self, session: Session, changes: list[C]) -> None:
         batch = self.batch = Batch(changes, self.loop.time())
@@ -171,7 +201,7 @@ class Pipeline(ABC, Generic[C]):
             self.write(session, batch)
         except psycopg.Error as error:
             if not self._losses:
-                _log.warning("connection_lost", pipeline=self._name, error=shown(error))
+                _log.info("connection_lost", pipeline=self._name, error=shown(error))
             self._lost(batch, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
             _log.exception("batch_failed", pipeline=self._name)
@@ -199,16 +229,14 @@ class Pipeline(ABC, Generic[C]):
             try:
                 self._session = self._connect(self._name)
             except (psycopg.Error, ConfigInvalid) as error:
-                if not self.is_away:
-                    _log.warning("database_away", pipeline=self._name, error=shown(error))
-                self.is_down = self.is_away = True
+                self.is_down = True
+                # What takes no changes can be read all the same.
+                self.is_away = not isinstance(error, ReadOnlySqlTransaction)
                 self.went_down()
                 if self._stopping:
                     return None
                 self._wake.acquire(timeout=_pause(attempt))
             else:
-                if self.is_away:
-                    _log.info("database_back", pipeline=self._name)
                 self.is_down = self.is_away = False
                 self.connecting_since = None
                 return self._session

@@ -17,9 +17,8 @@ _INSERT_QUEUE: Final = (
 )
 _END_UNTRIED: Final = """
 WITH gone AS (
-  DELETE FROM queue AS q USING unnest(%s::uuid[]) AS g(id)
-  WHERE q.project_id = %s AND q.id = g.id AND q.subscription_id = %s
-  RETURNING q.project_id, q.id, q.event_id, q.subscription_id, q.attempts
+  DELETE FROM queue WHERE id = ANY (%s::uuid[]) AND project_id = %s AND subscription_id = %s
+  RETURNING project_id, id, event_id, subscription_id, attempts
 ), ended AS (
   INSERT INTO deliveries
     (project_id, event_id, id, subscription_id, state, attempts, finished_us, reason)

@@ -25,9 +25,11 @@ from waypost.storage.postgres.connection import (
     SNAPSHOT,
     PostgresOptions,
     connect,
+    is_alive,
     raw,
 )
 from waypost.storage.postgres.failures import Failure, answer, is_no_text, judge, shown
+from waypost.storage.postgres.presence import Presence
 from waypost.storage.postgres.session import Session
 from waypost.storage.postgres.settling import Settler
 from waypost.storage.store import MAX_WAITING_READS, OWED_READERS, READERS, Counters
@@ -54,9 +56,22 @@ class PostgresStore:
     shared: Final = True
 
     def __init__(
-        self, conninfo: str, options: PostgresOptions = DEFAULTS, *, readers: int = READERS
+        self,
+        conninfo: str,
+        options: PostgresOptions = DEFAULTS,
+        *,
+        readers: int = READERS,
+        presence: Presence | None = None,
     ) -> None:
-        """Name the database: a URL, or what libpq takes else; `readers`: how many read at once."""
+        """Name the database.
+
+        Args:
+            conninfo: a URL, or what libpq takes else.
+            options: how connections are made.
+            readers: how many read at once.
+            presence: told whether the database is found.
+        """
+        self._presence = presence or Presence()
         self._conninfo = conninfo
         self._options = options
         self._accepting, self._settling, self._others = Counters(), Counters(), Counters()
@@ -179,7 +194,8 @@ class PostgresStore:
     # Below: other threads.
 
     def _session(self, name: str) -> Session:
-        session = Session(self._conninfo, self._options, name)
+        with self._presence.noted(name):
+            session = Session(self._conninfo, self._options, name)
         self._sessions.append(session)
         return session
 
@@ -303,7 +319,7 @@ class _Threads:
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is not None:
-            if not connection.invalidated and not raw(connection).closed:
+            if not connection.invalidated and is_alive(raw(connection)):
                 return connection
             self._drop()
         if self._store.is_away:
