@@ -12,9 +12,9 @@ from tests.torture.crash_points import patch
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.ingest import Accepted, Ingest
 from waypost.storage import hot, queue, store
-from waypost.storage.changes import Acceptance, Settlement
+from waypost.storage.changes import Acceptance, Row, Settlement
 from waypost.storage.committer import Committer, Write
-from waypost.storage.hot import INSERT_QUEUE, Row
+from waypost.storage.hot import INSERT_QUEUE
 from waypost.storage.store import Store
 
 

@@ -66,6 +66,7 @@ class Committer:
         raw = connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - the store opened it so
         self._cursor = raw.cursor()
+        hot.prepare(self._cursor)
         self._on_fatal = on_fatal
         self._inbox: deque[Change] = deque()
         self._outgoing: deque[Change] = deque()
@@ -218,7 +219,8 @@ class Committer:
 
     def _end(self, cursor: sqlite3.Cursor) -> None:
         """Commit: from here on what was written survives a power cut (`synchronous=FULL`)."""
-        cursor.execute("COMMIT")
+        # Unlike a statement it gives the interpreter's lock away but once.
+        cursor.connection.commit()
         self.commits += 1
         self.syncs += 1
 

@@ -28,6 +28,7 @@ def database(at: str = ":memory:") -> sqlite3.Connection:
     raw = sqlite3.connect(at, isolation_level=None)
     engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
     schema.metadata.create_all(engine)
+    hot.prepare(raw.cursor())
     return raw
 
 
