@@ -146,13 +146,13 @@ class Ingest:
         keyed = fans_out = False
         rows = 0
         entries = []
+        now_us = self._clock.now_us()
         for draft in drafts:
-            entry = self._entry(project_id, routes, draft, rows)
+            entry = self._entry(project_id, routes, draft, rows, now_us)
             rows += len(entry.owed)
             keyed = keyed or entry.key is not None
             fans_out = fans_out or entry.fan_out is not None
             entries.append(entry)
-        now_us = self._clock.now_us()
         acceptance = Acceptance(
             project_id,
             principal.key_id,
@@ -167,7 +167,7 @@ class Ingest:
         acceptance.context = (principal, drafts, done, rounds)
         self._store.accept(acceptance)
 
-    def _entry(self, project_id: Id, routes: Routes, draft: Draft, rows: int) -> Entry:
+    def _entry(self, project_id: Id, routes: Routes, draft: Draft, rows: int, now_us: int) -> Entry:
         """Route one event; `rows` deliveries are owed by the request before it."""
         attributes = draft.attributes
         if attributes is NO_ATTRIBUTES:
@@ -177,12 +177,12 @@ class Ingest:
             blob = _encode(attributes)
             key = attributes.idempotency_key
             matches = _match(routes, draft)
-        next_at = self._ids.next_at
-        event_id = next_at()[0]
+        id_at = self._ids.at
+        event_id = id_at(now_us)[0]
         many = len(matches) > GREAT_FAN_OUT or rows + len(matches) > MAX_OWED_ROWS
         owed = []
         for subscription in () if many else matches:
-            delivery_id, due_us = next_at()
+            delivery_id, due_us = id_at(now_us)
             owed.append((project_id, delivery_id, event_id, subscription.id, 0, due_us, 0))
         entry = Entry(
             event_id,
