@@ -35,6 +35,7 @@ REMAINING: Final = b"x-requests-remaining"
 
 _JSON: Final = "application/json"
 _UNPROCESSABLE: Final = 422
+_WRITE: Final = Scope.EVENTS_WRITE
 _ITEMS: Final = ("events[", "[")
 """What the path of a complaint about one item of a batch starts with."""
 _ONE: Final = Places("", "event_type")
@@ -148,7 +149,7 @@ class Intake:
             head = _head_of(request)
             caller = self._access.recognise(head.key_digest())
             remaining = self._access.spend(caller, reads=False)
-            principal = self._access.authorize(caller, Scope.EVENTS_WRITE, head.project)
+            principal = self._access.authorize(caller, _WRITE, head.project)
             if needs_scan(request.body) or self._aside.holds(principal.key_id):
                 self._aside.run(
                     principal.key_id,

@@ -30,6 +30,10 @@ from waypost.storage.store import Store
 _log = structlog.get_logger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 
+# To ask a class of an enumeration for its member costs as much as a call.
+_COMMITTED: Final = Outcome.COMMITTED
+_STALE: Final = Outcome.STALE
+
 
 class Accepted(msgspec.Struct, frozen=True):
     """An accepted event. `duplicate`: the idempotency key had brought it in before."""
@@ -198,11 +202,11 @@ class Ingest:
     def _committed(self, acceptance: Acceptance) -> None:
         principal, drafts, done, rounds = acceptance.context
         outcome = acceptance.outcome
-        if outcome is Outcome.STALE and rounds < _ROUNDS_MAX:
+        if outcome is _STALE and rounds < _ROUNDS_MAX:
             self._submit(principal, drafts, done, rounds + 1)
             return
         self.waiting -= len(drafts)
-        if outcome is Outcome.COMMITTED:
+        if outcome is _COMMITTED:
             self._answer(acceptance, drafts, done)
         elif outcome is Outcome.MISMATCH:
             error = IdempotencyMismatch()

@@ -167,6 +167,8 @@ _SAME_RESPONSE: Final = (
 )
 """Looks at the first try, which has the delivery's id, and at the event's latest: where an event
 has many subscriptions there are too many to look through at each try."""
+_COMMITTED: Final = Outcome.COMMITTED
+_STALE: Final = Outcome.STALE
 _DELIVERED: Final = int(DeliveryState.DELIVERED)
 _NO_TRY: Final = (None, None, None, None)
 """In the row of a delivery that has its attempts elsewhere, or none."""
@@ -244,11 +246,11 @@ def accept(
     fan_outs: list[Row] = []
     for acceptance in acceptances:
         if versions.get(acceptance.project_id) != acceptance.routing_version:
-            acceptance.outcome = Outcome.STALE
+            acceptance.outcome = _STALE
             continue
         if acceptance.keyed and not claims.claim(acceptance):
             continue
-        acceptance.outcome = Outcome.COMMITTED
+        acceptance.outcome = _COMMITTED
         for entry in acceptance.entries:
             if entry.duplicate_of is None:
                 events.append(entry.row)
