@@ -127,8 +127,11 @@ class IdSource:
 
     def next_at(self) -> tuple[bytes, int]:
         """Return a new id and the moment that it carries, UTC microseconds."""
-        now = self._clock.now_us()
-        self._last_us = now if now > self._last_us else self._last_us + 1
+        return self.at(self._clock.now_us())
+
+    def at(self, now_us: int) -> tuple[bytes, int]:
+        """Do as `next_at` does for whoever has just read the clock."""
+        self._last_us = now_us if now_us > self._last_us else self._last_us + 1
         if not self._left:
             self._chance = self._entropy.bits(62)
             self._step = self._entropy.bits(61) | 1

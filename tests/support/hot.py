@@ -62,6 +62,10 @@ class Hot(ABC):
 
 
 class _SqliteHot(Hot):
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        sqlite_hot.prepare(raw(connection).cursor())
+
     def insert_queue(self, rows: list[tuple[Any, ...]]) -> None:
         sqlite_hot.INSERT_QUEUE.run(raw(self.connection).cursor(), rows)
 

@@ -12,10 +12,10 @@ from tests.torture.crash_points import patch
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.ingest import Accepted, Ingest
 from waypost.storage import queue
-from waypost.storage.changes import Acceptance, Settlement
+from waypost.storage.changes import Acceptance, Row, Settlement
 from waypost.storage.sqlite import connection, hot
 from waypost.storage.sqlite.committer import Write
-from waypost.storage.sqlite.hot import INSERT_QUEUE, Row
+from waypost.storage.sqlite.hot import INSERT_QUEUE
 from waypost.storage.sqlite.store import SqliteStore
 from waypost.storage.store import Store
 

@@ -60,6 +60,8 @@ _RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
 
+_DELIVERED: Final = OutcomeKind.DELIVERED
+_STATE_DELIVERED: Final = int(DeliveryState.DELIVERED)
 _INTERNAL: Final = Outcome(OutcomeKind.FAILED, 0, b"internal error; see the server's log")
 
 
@@ -328,14 +330,14 @@ class Dispatcher:
             outcome,
             receiver.policy,
             now_us,
-            jitter=self._entropy.fraction() if outcome.kind is OutcomeKind.FAILED else 0.0,
+            jitter=0.0 if outcome.kind is _DELIVERED else self._entropy.fraction(),
             failing_since_us=receiver.failing_since_us,
             disable_after_us=self._config.disable_after_us,
         )
 
     def _observe(self, receiver: Receiver, outcome: Outcome, now_us: int) -> None:
         """Let the lane and the subscription's record know how the receiver fares."""
-        if outcome.kind is OutcomeKind.DELIVERED:
+        if outcome.kind is _DELIVERED:
             receiver.suspect = False
             receiver.lane.succeeded()
             if receiver.failing_since_us is not None:
@@ -412,7 +414,7 @@ class Dispatcher:
     def _count(self, settlement: Settlement) -> None:
         if settlement.late or settlement.delivery is None:
             return
-        if settlement.delivery[4] == DeliveryState.DELIVERED:
+        if settlement.delivery[4] == _STATE_DELIVERED:
             self.delivered += 1
         else:
             self.given_up += 1

@@ -36,6 +36,10 @@ from waypost.storage.store import Store
 _log = structlog.get_logger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 
+# To ask a class of an enumeration for its member costs as much as a call.
+_COMMITTED: Final = Outcome.COMMITTED
+_STALE: Final = Outcome.STALE
+
 
 class Accepted(msgspec.Struct, frozen=True):
     """An accepted event. `duplicate`: the idempotency key had brought it in before."""
@@ -176,13 +180,13 @@ class Ingest:
         keyed = fans_out = False
         rows = 0
         entries = []
+        now_us = self._clock.now_us()
         for draft in drafts:
-            entry = self._entry(project_id, routes, draft, rows)
+            entry = self._entry(project_id, routes, draft, rows, now_us)
             rows += len(entry.owed)
             keyed = keyed or entry.key is not None
             fans_out = fans_out or entry.fan_out is not None
             entries.append(entry)
-        now_us = self._clock.now_us()
         acceptance = Acceptance(
             project_id,
             principal.key_id,
@@ -199,7 +203,7 @@ class Ingest:
             self._watch(acceptance)
         self._store.accept(acceptance)
 
-    def _entry(self, project_id: Id, routes: Routes, draft: Draft, rows: int) -> Entry:
+    def _entry(self, project_id: Id, routes: Routes, draft: Draft, rows: int, now_us: int) -> Entry:
         """Route one event; `rows` deliveries are owed by the request before it."""
         attributes = draft.attributes
         if attributes is NO_ATTRIBUTES:
@@ -209,12 +213,12 @@ class Ingest:
             blob = _encode(attributes)
             key = attributes.idempotency_key
             matches = _match(routes, draft)
-        next_at = self._ids.next_at
-        event_id = next_at()[0]
+        id_at = self._ids.at
+        event_id = id_at(now_us)[0]
         many = len(matches) > GREAT_FAN_OUT or rows + len(matches) > MAX_OWED_ROWS
         owed = []
         for subscription in () if many else matches:
-            delivery_id, due_us = next_at()
+            delivery_id, due_us = id_at(now_us)
             owed.append((project_id, delivery_id, event_id, subscription.id, 0, due_us, 0))
         entry = Entry(
             event_id,
@@ -230,14 +234,14 @@ class Ingest:
     def _committed(self, acceptance: Acceptance) -> None:
         principal, drafts, done, rounds, since_us = acceptance.context
         outcome = acceptance.outcome
-        if outcome is Outcome.STALE and rounds < _ROUNDS_MAX and done is not _nobody:
+        if outcome is _STALE and rounds < _ROUNDS_MAX and done is not _nobody:
             if self._catch_up is None:
                 self._submit(principal, drafts, done, rounds + 1, since_us)
             else:
                 self._spawn(self._route_anew(principal, drafts, done, rounds + 1, since_us))
             return
         self.waiting -= len(drafts)
-        if outcome is Outcome.COMMITTED:
+        if outcome is _COMMITTED:
             self._answer(acceptance, drafts, done)
         elif outcome is Outcome.MISMATCH:
             error = IdempotencyMismatch()

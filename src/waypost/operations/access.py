@@ -62,6 +62,22 @@ class _Holder:
         self.writes_full_at = FULL
 
 
+def digest_of(authorization: bytes | None) -> bytes:
+    """Return the digest of the key in the value of an `Authorization` header.
+
+    Raises:
+        NotAuthenticated: there is none in it.
+    """
+    if not authorization:
+        raise NotAuthenticated(NO_KEY)
+    key = authorization
+    if key[:7].lower() == b"bearer ":
+        key = key[7:].strip()
+    if not key or b" " in key:
+        raise NotAuthenticated(BAD_FORM)
+    return digest(key)
+
+
 class Access:
     """Tells who calls. For the event loop's thread alone; none of it waits for anything.
 
@@ -127,16 +143,18 @@ class Access:
             NotAuthenticated: no key, or not a good one; in the words of lithic's API.
             Unavailable: it can't be known whether the key is still good.
         """
+        return self.recognise(digest_of(authorization))
+
+    def recognise(self, key_digest: bytes) -> Principal:
+        """Tell whose key it is that has this digest, as `authenticate` does.
+
+        Raises:
+            NotAuthenticated: nobody's, or not a good one.
+            Unavailable: it can't be known whether the key is still good.
+        """
         if self._clock.monotonic() > self.confirmed_until:
             raise Unavailable("the database does not answer")
-        if not authorization:
-            raise NotAuthenticated(NO_KEY)
-        key = authorization
-        if key[:7].lower() == b"bearer ":
-            key = key[7:].strip()
-        if not key or b" " in key:
-            raise NotAuthenticated(BAD_FORM)
-        holder = self._by_digest.get(digest(key))
+        holder = self._by_digest.get(key_digest)
         if holder is None:
             raise NotAuthenticated(UNKNOWN_KEY)
         expires = holder.expires_at_us

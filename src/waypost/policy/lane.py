@@ -31,6 +31,8 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import Any, Final
 
+import msgspec
+
 from waypost.model.delivery import DeliveryClass
 from waypost.model.ids import attempt_of
 
@@ -54,13 +56,12 @@ MAX_HOLD_US: Final = 300_000_000
 """A receiver's `Retry-After` holds its whole lane for at most five minutes."""
 
 
-class Work:
+class Work(msgspec.Struct, eq=False):
     """One delivery in a lane: what the queue says of it, and what its try needs.
 
     Attributes:
         due_us: when it may start, UTC microseconds.
         attempts: how many tries were made before.
-        attempt_id: the id of the next try, or of the present one.
         event: the event where it is in memory, else None; the lane never looks at it.
         call: the try in flight, for whoever sends it; the lane never looks at it.
         started_us: when the present try started, UTC microseconds; 0 where none is in flight.
@@ -68,41 +69,21 @@ class Work:
         faults: how often an error of our own has kept it from being tried.
     """
 
-    __slots__ = (
-        "attempt_id",
-        "attempts",
-        "call",
-        "due_us",
-        "event",
-        "event_id",
-        "faults",
-        "id",
-        "kind",
-        "slow",
-        "started_us",
-    )
+    id: bytes
+    event_id: bytes
+    kind: int
+    due_us: int
+    attempts: int
+    event: Any = None
+    call: Any = None
+    started_us: int = 0
+    slow: bool = False
+    faults: int = 0
 
-    def __init__(
-        self,
-        identifier: bytes,
-        event_id: bytes,
-        kind: int,
-        due_us: int,
-        attempts: int,
-        event: Any = None,
-    ) -> None:
-        """Keep what the queue says."""
-        self.id = identifier
-        self.event_id = event_id
-        self.kind = kind
-        self.due_us = due_us
-        self.attempts = attempts
-        self.event = event
-        self.attempt_id = attempt_of(identifier, attempts + 1, due_us)
-        self.call: Any = None
-        self.started_us = 0
-        self.slow = False
-        self.faults = 0
+    @property
+    def attempt_id(self) -> bytes:
+        """The id of the next try, or of the present one."""
+        return attempt_of(self.id, self.attempts + 1, self.due_us)
 
 
 class Lane:
@@ -364,7 +345,6 @@ class Lane:
         work.kind = DeliveryClass.RETRY
         work.due_us = due_us
         work.attempts += 1
-        work.attempt_id = attempt_of(work.id, work.attempts + 1, due_us)
         work.started_us = 0
         if len(self.known) > self._window // 2:
             self.leave(work.id)

@@ -70,6 +70,7 @@ class Committer:
         """Take the writing connection over; `on_fatal` is called once if it can't go on."""
         self._connection = connection
         self._cursor = raw(connection).cursor()
+        hot.prepare(self._cursor)
         self._counters = counters
         self._on_fatal = on_fatal
         self._inbox: deque[Change] = deque()
@@ -220,7 +221,8 @@ class Committer:
 
     def _end(self, cursor: sqlite3.Cursor) -> None:
         """Commit: from here on what was written survives a power cut (`synchronous=FULL`)."""
-        cursor.execute("COMMIT")
+        # Unlike a statement it gives the interpreter's lock away but once.
+        cursor.connection.commit()
         self._counters.commits += 1
         self._counters.syncs += 1
 

@@ -8,12 +8,19 @@ counts, so that a batch of up to 128 rows is made of one or two, mostly.
 import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from waypost.model.delivery import DeliveryState
-from waypost.storage.changes import Acceptance, Outcome, Settlement
-
-Row = tuple[Any, ...]
+from waypost.storage.changes import Acceptance, Outcome, Row, Settlement
+from waypost.storage.sqlite.packed import (
+    MAX_ROWS,
+    Kind,
+    PackedInsert,
+    Together,
+    id_at,
+    pack_ids,
+    pack_numbers,
+)
 
 _SIZES: Final = (128, 96, 64, 48, 32, 24, *range(16, 0, -1))
 
@@ -38,8 +45,44 @@ class _Insert:
                 at += size
 
 
-_INSERT_EVENTS: Final = _Insert(
-    "events", ("project_id", "id", "type", "payload", "attributes", "routing_version")
+_EVENT: Final = {
+    "project_id": Kind.ID,
+    "id": Kind.ID,
+    "type": Kind.TEXT,
+    "payload": Kind.BLOB,
+    "attributes": Kind.BLOB,
+    "routing_version": Kind.NUMBER,
+}
+_INSERT_EVENTS: Final = PackedInsert("events", _EVENT)
+_INSERT_PLAIN_EVENTS: Final = PackedInsert("events", {**_EVENT, "attributes": Kind.NULL})
+_INSERT_FRESH: Final = PackedInsert(
+    "queue",
+    {
+        "project_id": Kind.ID,
+        "id": Kind.ID,
+        "event_id": Kind.ID,
+        "subscription_id": Kind.ID,
+        "class": Kind.SHARED,
+        "due_us": Kind.NUMBER,
+        "attempts": Kind.SHARED,
+    },
+)
+_INSERT_DELIVERED: Final = PackedInsert(
+    "deliveries",
+    {
+        "project_id": Kind.ID,
+        "event_id": Kind.ID,
+        "id": Kind.ID,
+        "subscription_id": Kind.ID,
+        "state": Kind.SHARED,
+        "attempts": Kind.SHARED,
+        "finished_us": Kind.NUMBER,
+        "reason": Kind.NULL,
+        "status_code": Kind.SHARED,
+        "response": Kind.BLOB,
+        "timings": Kind.BLOB,
+        "resent": Kind.SHARED,
+    },
 )
 INSERT_QUEUE: Final = _Insert(
     "queue",
@@ -92,13 +135,18 @@ _INSERT_DIVERTED: Final = _Insert(
     "diverted_events",
     ("project_id", "id", "event_id", "subscription_id", "reason", "diverted_us", "attempts"),
 )
-_DELETE_OWED: Final = {
-    size: (
-        "DELETE FROM queue WHERE project_id = ? AND attempts = ? "
-        f"AND id IN ({','.join('?' * size)})"
-    )
-    for size in _SIZES
-}
+_DELETE_OWED: Final = (
+    "DELETE FROM queue WHERE project_id = ?2 AND attempts = ?3 "
+    f"AND id IN (SELECT {id_at(4)} FROM json_each(?1))"
+)
+_ACCEPT: Final = Together("accept", _INSERT_PLAIN_EVENTS.statement, _INSERT_FRESH.statement)
+_DELIVER: Final = Together(
+    "deliver",
+    _DELETE_OWED,
+    # Somebody else has ended one of them: what follows is not theirs.
+    "SELECT RAISE(ABORT, 'late') WHERE changes() <> ?1",
+    _INSERT_DELIVERED.statement,
+)
 _FIND_KEY: Final = (
     "SELECT event_id, fingerprint FROM idempotency_keys "
     "WHERE project_id = ? AND key = ? AND expires_at_us > ?"
@@ -119,6 +167,8 @@ _SAME_RESPONSE: Final = (
 )
 """Looks at the first try, which has the delivery's id, and at the event's latest: where an event
 has many subscriptions there are too many to look through at each try."""
+_COMMITTED: Final = Outcome.COMMITTED
+_STALE: Final = Outcome.STALE
 _DELIVERED: Final = int(DeliveryState.DELIVERED)
 _NO_TRY: Final = (None, None, None, None)
 """In the row of a delivery that has its attempts elsewhere, or none."""
@@ -196,19 +246,18 @@ def accept(
     fan_outs: list[Row] = []
     for acceptance in acceptances:
         if versions.get(acceptance.project_id) != acceptance.routing_version:
-            acceptance.outcome = Outcome.STALE
+            acceptance.outcome = _STALE
             continue
         if acceptance.keyed and not claims.claim(acceptance):
             continue
-        acceptance.outcome = Outcome.COMMITTED
+        acceptance.outcome = _COMMITTED
         for entry in acceptance.entries:
             if entry.duplicate_of is None:
                 events.append(entry.row)
                 owed += entry.owed
                 if entry.fan_out is not None:
                     fan_outs.append(entry.fan_out)
-    _INSERT_EVENTS.run(cursor, events)
-    INSERT_QUEUE.run(cursor, owed)
+    _insert_events(cursor, events, owed)
     if fan_outs:
         _INSERT_FAN_OUTS.run(cursor, fan_outs)
     if claims.rows:
@@ -218,12 +267,86 @@ def accept(
     return len(events)
 
 
+def _insert_events(cursor: sqlite3.Cursor, events: list[Row], owed: list[Row]) -> None:
+    plain = [row for row in events if row[4] is None]
+    if plain and owed and max(len(plain), len(owed)) <= MAX_ROWS:
+        _ACCEPT.run(cursor, _INSERT_PLAIN_EVENTS.bind(plain) + _INSERT_FRESH.bind(owed))
+    else:
+        _INSERT_PLAIN_EVENTS.run(cursor, plain)
+        _INSERT_FRESH.run(cursor, owed)
+    if len(plain) < len(events):
+        _INSERT_EVENTS.run(cursor, [row for row in events if row[4] is not None])
+
+
+def prepare(cursor: sqlite3.Cursor) -> None:
+    """Make a connection ready for these statements."""
+    _ACCEPT.install(cursor)
+    _DELIVER.install(cursor)
+
+
 def settle(cursor: sqlite3.Cursor, settlements: Sequence[Settlement]) -> None:
     """Write what became of tried deliveries, with their attempts.
 
     Compare and set: a delivery that has left the queue, or was tried again since, keeps its state,
     and of the late result only the attempt is recorded (`late` is set).
     """
+    others: list[Settlement] = []
+    delivered: dict[Row, list[Settlement]] = {}
+    for settlement in settlements:
+        delivery, attempt = settlement.delivery, settlement.attempt
+        if settlement.attempts or delivery is None or delivery[4] != _DELIVERED:
+            others.append(settlement)
+        else:
+            alike = (settlement.project_id, attempt[7], attempt[11])
+            delivered.setdefault(alike, []).append(settlement)
+    for group in delivered.values():
+        for start in range(0, len(group), MAX_ROWS):
+            part = group[start : start + MAX_ROWS]
+            if not _deliver(cursor, part):
+                others += part
+    if others:
+        _settle_others(cursor, others)
+
+
+def _deliver(cursor: sqlite3.Cursor, settlements: list[Settlement]) -> bool:
+    """Write deliveries that the first try brought: by far the most. One row holds both.
+
+    Args:
+        cursor: of a connection that is prepared.
+        settlements: of one project, with one status; all were written once, or all twice.
+
+    Returns:
+        False where not all of them stood in the queue; nothing was written.
+    """
+    ids: list[bytes] = []
+    rows: list[Row] = []
+    for settlement in settlements:
+        settlement.late = False
+        ids.append(settlement.delivery_id)
+        rows.append(_delivered_row(settlement))
+    parameters = [
+        *_owed(settlements[0].project_id, 0, ids),
+        len(ids),
+        *_INSERT_DELIVERED.bind(rows),
+    ]
+    try:
+        _DELIVER.run(cursor, parameters)
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def _delivered_row(settlement: Settlement) -> Row:
+    attempt = settlement.attempt
+    return (*settlement.delivery, attempt[7], attempt[8], attempt[10], attempt[11])  # type: ignore[misc]
+
+
+def _owed(project_id: bytes, attempts: int, ids: list[bytes]) -> Row:
+    """Return the parameters of `_DELETE_OWED`."""
+    return pack_numbers([0] * len(ids)), project_id, attempts, pack_ids(ids)
+
+
+def _settle_others(cursor: sqlite3.Cursor, settlements: list[Settlement]) -> None:
     finals: dict[tuple[bytes, int], list[Settlement]] = {}
     for settlement in settlements:
         settlement.late = False
@@ -238,12 +361,11 @@ def settle(cursor: sqlite3.Cursor, settlements: Sequence[Settlement]) -> None:
     attempts: list[Row] = []
     diverted: list[Row] = []
     for settlement in settlements:
-        delivery, attempt = settlement.delivery, settlement.attempt
+        delivery = settlement.delivery
         if delivery is None or settlement.late:
             attempts.append(_attempt_row(cursor, settlement))
         elif settlement.attempts == 0 and delivery[4] == _DELIVERED:
-            # By far the most: one row holds both.
-            deliveries.append((*delivery, attempt[7], attempt[8], attempt[10], attempt[11]))
+            deliveries.append(_delivered_row(settlement))
         else:
             deliveries.append((*delivery, *_NO_TRY))
             attempts.append(_attempt_row(cursor, settlement))
@@ -265,15 +387,9 @@ def _finish(
     cursor: sqlite3.Cursor, project_id: bytes, attempts: int, settlements: list[Settlement]
 ) -> None:
     """Take deliveries of one project and one count of attempts out of the queue."""
-    ids = sorted(settlement.delivery_id for settlement in settlements)
-    gone = 0
-    for start in range(0, len(ids), _SIZES[0]):
-        part = ids[start : start + _SIZES[0]]
-        size = next(size for size in reversed(_SIZES) if size >= len(part))
-        # Padded with a repetition: an IN list has no use for it, the prepared statement has.
-        padded = part + part[-1:] * (size - len(part))
-        gone += cursor.execute(_DELETE_OWED[size], (project_id, attempts, *padded)).rowcount
-    if gone != len(ids):
+    ids = [settlement.delivery_id for settlement in settlements]
+    cursor.execute(_DELETE_OWED, _owed(project_id, attempts, ids))
+    if cursor.rowcount != len(ids):
         for settlement in settlements:
             settlement.late = _is_late(cursor, settlement)
 
