@@ -156,9 +156,11 @@ class CatalogueMemory:
     def read(
         self, connection: Connection, places: Sequence[Place] | None
     ) -> Mapping[Id, frozenset[str]]:
-        """Read the names in catalogues."""
+        """Read the names in catalogues; there are none in one that was emptied."""
         if places is None:
-            return event_types.load_names(connection)
+            named = event_types.load_names(connection)
+            every = projects.routing_versions(connection)
+            return {project_id: named.get(project_id, frozenset()) for project_id in every}
         return {
             project_id: frozenset(one.name for one in event_types.list_all(connection, project_id))
             for project_id, _ in places

@@ -3,9 +3,9 @@
 None of them shows while no worker is frozen for longer than its lease, or none commits late.
 """
 
+import math
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,8 +23,8 @@ _LOST_S = 0.5
 def go_on_without_a_lease() -> None:
     """Never stop sending: neither by one's own clock, nor when the database says so."""
 
-    def for_ever(self: Shards, _: int) -> None:
-        self._lease_us = self._confirmed_us = self.until_us = sys.maxsize
+    def for_ever(self: Shards, _: float) -> None:
+        self._lease = self._confirmed = self.until = math.inf
 
     def shrug(self: Ownership) -> None:
         self._next_s = _LOST_S

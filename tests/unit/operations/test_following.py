@@ -125,3 +125,20 @@ async def test_a_key_that_is_read_again_keeps_what_it_has_spent(at: Office) -> N
     memory = KeyMemory(access)
     memory.apply(await at.store.read(lambda c: memory.read(c, None)))
     assert access.spend(caller, reads=True) < left[-1]
+
+
+async def test_a_catalogue_that_was_emptied_is_followed_by_who_reads_everything(
+    at: Office,
+) -> None:
+    names, caller = Catalogue(), at.records.principal()
+    names.set_strict(caller.project_id, True)
+    memory = CatalogueMemory(names)
+
+    async def reload() -> bool:
+        memory.apply(await at.store.read(lambda c: memory.read(c, None)))
+        return names.known(caller.project_id, "c.d")
+
+    await at.event_types.replace(caller, [EventTypeIn("a.b")])
+    assert not await reload()
+    await at.event_types.replace(caller, [])
+    assert await reload()

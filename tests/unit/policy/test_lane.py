@@ -342,3 +342,23 @@ def test_a_lane_is_idle_when_it_is_empty_and_healthy() -> None:
     assert one.is_idle()
     one.forget()
     assert not one.is_idle()
+
+
+def test_a_retry_that_is_due_while_a_refill_reads_is_read_by_another() -> None:
+    one = lane(window=4)
+    works = [work(n) for n in range(4)]
+    for each in works:
+        one.push(each, START)
+    drain(one, START)
+    for done in works[:2]:
+        finish(one, done)
+    one.look_again()
+    one.begin_refill()
+    one.push(work(5), START)
+    # More than half of the window is taken: the database alone keeps it, and it is due now.
+    one.landed()
+    one.known[b"x" * 16] = work(6)
+    assert not one.retry(works[2], START, START)
+    one.has_ready(START)
+    refilled(one)
+    assert not one.complete

@@ -172,12 +172,12 @@ class Pipeline(ABC, Generic[C]):
                 if not self._inbox and not self._stopping:
                     self._wake.acquire()
                 self._sleeping = False
+            self._gather()
             session = self._live_session()
             if session is None:
                 if self._stopping:
                     return
                 continue
-            self._gather()
             changes = self.take(self._inbox)
             if changes:
                 self._write(session, changes)
