@@ -3,7 +3,7 @@
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,7 +17,7 @@ class Wire:
     Attributes:
         port: where it listens itself.
         cuts: how many connections were cut behind what `cut_after` has waited for.
-        greetings: what each connection's client has sent first.
+        greetings: what clients of PostgreSQL have told of themselves.
     """
 
     def __init__(self, to: int) -> None:
@@ -28,7 +28,7 @@ class Wire:
         self._ended = threading.Event()
         self._flows = threading.Event()
         self._flows.set()
-        self._wanted: Callable[[bytes], bool] | None = None
+        self._wanted: tuple[bytes, bytes] | None = None
         self._open: set[_Relay] = set()
         self.port = int(self._listening.getsockname()[1])
         self.cuts = 0
@@ -55,17 +55,23 @@ class Wire:
             relay.flows = threading.Event()
         self._flows.set()
 
-    def cut_after(self, wanted: Callable[[bytes], bool]) -> None:
-        """Cut the connection whose client is the next to send what is wanted.
+    def cut_after(self, who: bytes, what: bytes) -> None:
+        """Cut a connection as soon as its client has sent something.
 
         It is passed on, and answered by the server; the answer is lost.
-        """
-        self._wanted = wanted
 
-    def takes(self, chunk: bytes) -> bool:
+        Args:
+            who: is in the client's greeting.
+            what: is in what it sends.
+        """
+        self._wanted = (who, what)
+
+    def takes(self, greeting: bytes, chunk: bytes) -> bool:
         """Tell whether a chunk of a client's is what is waited for; it is, once."""
-        wanted = self._wanted
-        if wanted is None or not wanted(chunk):
+        if self._wanted is None:
+            return False
+        who, what = self._wanted
+        if who not in greeting or what not in chunk:
             return False
         self._wanted = None
         self.cuts += 1
@@ -125,11 +131,6 @@ class _Relay:
             with server, suppress(OSError):
                 self._pass_on(server)
 
-    def _greet(self, server: socket.socket) -> None:
-        greeting = self._client.recv(_CHUNK)
-        self._wire.greetings.append(greeting)
-        server.sendall(greeting)
-
     def cut(self) -> None:
         with suppress(OSError):
             self._client.shutdown(socket.SHUT_RDWR)
@@ -141,7 +142,7 @@ class _Relay:
         return True
 
     def _pass_on(self, server: socket.socket) -> None:
-        self._greet(server)
+        greeting = b""
         while not self._ended.is_set():
             ready, _, _ = select.select([self._client, server], [], [], _LOOK_S)
             if not self._may_flow():
@@ -154,7 +155,10 @@ class _Relay:
                     self._client.sendall(chunk)
                     continue
                 server.sendall(chunk)
-                if self._wire.takes(chunk):
+                if not greeting and b"application_name" in chunk:
+                    greeting = chunk
+                    self._wire.greetings.append(greeting)
+                if self._wire.takes(greeting, chunk):
                     server.recv(_CHUNK)
                     return
 

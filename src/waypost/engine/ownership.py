@@ -382,7 +382,7 @@ class Ownership:
         return bool(self._shards.unseen)
 
     async def save_once(self) -> bool:
-        """Have quiet shards freed, once it is saved how their receivers fare; False: there are none."""
+        """Have quiet shards freed, once how their receivers fare is saved; False where none is."""
         me, landed = self.me, frozenset(self._landed)
         if not landed:
             return False

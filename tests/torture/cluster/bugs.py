@@ -48,13 +48,14 @@ def read_on_from_the_last() -> None:
     read = Refiller._read
     newest: dict[bytes, bytes] = {}
 
-    async def patched(self: Refiller, receiver: Any, limit: int) -> Any:
-        head, now_us = await read(self, receiver, limit)
-        last = newest.get(receiver.subscription.id, b"")
-        rows = [row for row in head.rows if row.owed.attempts or row.owed.id > last]
-        newest[receiver.subscription.id] = max([last, *(row.owed.id for row in rows)])
-        head.rows[:] = rows
-        return head, now_us
+    async def patched(self: Refiller, receivers: Any, limits: Any) -> Any:
+        heads, now_us = await read(self, receivers, limits)
+        for receiver, head in zip(receivers, heads, strict=True):
+            last = newest.get(receiver.subscription.id, b"")
+            rows = [row for row in head.rows if row.owed.attempts or row.owed.id > last]
+            newest[receiver.subscription.id] = max([last, *(row.owed.id for row in rows)])
+            head.rows[:] = rows
+        return heads, now_us
 
     patch(Refiller, "_read", patched)
 

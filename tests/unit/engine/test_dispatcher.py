@@ -34,6 +34,8 @@ class Depot:
         settlements: what was handed to the committer and is not committed.
     """
 
+    shared = False
+
     def __init__(
         self, *subscriptions: Subscription, shards: Shards | None = None, **config: Any
     ) -> None:

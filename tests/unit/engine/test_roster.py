@@ -141,7 +141,7 @@ async def test_the_end_of_a_subscription_elsewhere_is_its_owners_matter() -> Non
 @pytest.mark.parametrize("over", ["lease", "confirm"])
 async def test_nothing_starts_behind_the_moment_until_when_it_may(over: str) -> None:
     depot = Shared(ONE)
-    getattr(depot.shards, over)(depot.clock.now_us() + 1_500)
+    getattr(depot.shards, over)(depot.clock.monotonic() + 0.0015)
     depot.owe(ONE)
     assert len(depot.open) == 1
     depot.owe(ONE)

@@ -151,11 +151,12 @@ class Acceptor(Pipeline[Acceptance]):
     def _write_some(self, session: Session, changes: list[Acceptance]) -> None:
         """Write acceptances by one statement; halve them where one of them can't be written."""
         try:
-            answered = _retried(lambda: self._accept(session, changes))
+            answered = _retried(lambda: self._accept(session, _open(changes)))
         except Exception as error:  # whatever it is: a value may be refused before it is sent
             failure = judge(error)
             if failure is Failure.LOST:
                 raise
+            changes = _open(changes)
             if failure is Failure.DATA and len(changes) > 1:
                 middle = len(changes) // 2
                 self._write_some(session, changes[:middle])
@@ -165,10 +166,13 @@ class Acceptor(Pipeline[Acceptance]):
             for change in changes:
                 change.outcome, change.error = Outcome.FAILED, answer(failure)
             answered = changes
-        self._answer(answered)
+        if answered:
+            self._answer(answered)
 
     def _accept(self, session: Session, changes: list[Acceptance]) -> list[Acceptance]:
-        """Write acceptances; return those that have their outcome."""
+        """Write acceptances; return those that have their outcome and were not told of it yet."""
+        if not changes:  # the loop has refused them meanwhile
+            return []
         firsts: dict[tuple[bytes, str], Acceptance] = {}
         repeats: list[Acceptance] = []
         written: list[Acceptance] = []
@@ -191,7 +195,11 @@ class Acceptor(Pipeline[Acceptance]):
         self._counters.written += sum(len(change.entries) for change in settled)
         self._counters.commits += 1
         self._counters.syncs += 1
-        return settled + self._repeated(session, lost)
+        if not lost:
+            return settled
+        # Told now: they hold, whatever becomes of the others.
+        self._answer(settled)
+        return self._repeated(session, lost)
 
     def _insert(
         self,
@@ -229,8 +237,6 @@ class Acceptor(Pipeline[Acceptance]):
 
     def _repeated(self, session: Session, lost: list[Acceptance]) -> list[Acceptance]:
         """Say of each whose key was held who holds it; one whose key is free by now comes again."""
-        if not lost:
-            return []
         held = self._holders(session, [(change, change.entries[0]) for change in lost])
         answered: list[Acceptance] = []
         for change in lost:
@@ -291,6 +297,7 @@ class Acceptor(Pipeline[Acceptance]):
             raise
         if done:
             session.commit()
+            change.outcome = Outcome.COMMITTED
             self._counters.commits += 1
             self._counters.syncs += 1
             self._counters.written += sum(e.duplicate_of is None for e in change.entries)
@@ -336,7 +343,6 @@ class Acceptor(Pipeline[Acceptance]):
             return False
         for entry in lost + repeats:
             entry.duplicate_of = held[entry.event_id][0]
-        change.outcome = Outcome.COMMITTED
         return True
 
     def _note_mismatch(self, session: Session, change: Acceptance) -> None:
@@ -346,6 +352,11 @@ class Acceptor(Pipeline[Acceptance]):
 
     def _answer(self, changes: list[Acceptance]) -> None:
         self.post(lambda: _deliver(changes))
+
+
+def _open(changes: list[Acceptance]) -> list[Acceptance]:
+    """Return those that have no outcome yet."""
+    return [change for change in changes if change.outcome is None]
 
 
 def _claim(change: Acceptance, entry: Entry) -> tuple[object, ...]:

@@ -26,6 +26,17 @@ SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SERIALIZABLE: Final = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 """Begins a transaction that is as good as alone, or fails."""
 
+BY_INDEXES: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""Settings of a session whose statements look for rows by indexes, by one plan for all times: what
+statistics say of a queue is out of date by the time they are read, and a table that was empty when
+the plan was made is not for long."""
+
 _CONNECT_S: Final = 5
 
 
@@ -173,12 +184,12 @@ DEFAULTS: Final = PostgresOptions()
 
 
 def connect(
-    conninfo: str, options: PostgresOptions = DEFAULTS, *, name: str = "tool"
+    conninfo: str, options: PostgresOptions = DEFAULTS, *, name: str = "tool", **settings: str
 ) -> Connection:
     """Open a connection for the storage modules.
 
     Each statement is committed by itself, unless a transaction is begun: see `SNAPSHOT` and
-    `SERIALIZABLE`.
+    `SERIALIZABLE`. The arguments are those of `open_raw`.
 
     Raises:
         sqlalchemy.exc.DBAPIError: it can't be opened.
@@ -187,7 +198,7 @@ def connect(
     made: list[psycopg.Connection[Any]] = []
 
     def make() -> psycopg.Connection[Any]:
-        made.append(open_raw(conninfo, options, name=name))
+        made.append(open_raw(conninfo, options, name=name, **settings))
         return made[-1]
 
     engine = create_engine(

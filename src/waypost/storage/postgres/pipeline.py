@@ -10,7 +10,6 @@ Where the connection is lost the thread makes a new one, again and again, until 
 
 import asyncio
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -20,11 +19,13 @@ import psycopg
 import structlog
 from psycopg.errors import ReadOnlySqlTransaction
 
+from waypost.clock import SystemClock
 from waypost.model.errors import ConfigInvalid
 from waypost.storage.postgres.failures import shown
 from waypost.storage.postgres.session import Session
 
 _log = structlog.get_logger(__name__)
+_monotonic = SystemClock().monotonic
 
 C = TypeVar("C")
 
@@ -186,13 +187,13 @@ class Pipeline(ABC, Generic[C]):
 
     def _gather(self) -> None:
         """Wait until a batch may begin."""
-        now = time.monotonic()
+        now = _monotonic()
         if now < self._next:
             self._gathering = True
             if len(self._inbox) < ENOUGH and not self._stopping:
                 self._wake.acquire(timeout=self._next - now)
             self._gathering = False
-            now = time.monotonic()
+            now = _monotonic()
         self._next = now + self._apart_s
 
     def _write(self, session: Session, changes: list[C]) -> None:

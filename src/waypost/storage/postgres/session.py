@@ -8,21 +8,13 @@ from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from waypost.storage.postgres.connection import (
+    BY_INDEXES,
     PostgresOptions,
     is_alive,
     open_raw,
     takes_changes,
 )
 
-_PLANNING: Final = {
-    # One plan for every batch, by indexes: what statistics say of a queue is out of date by the
-    # time they are read, and a table that was empty when the plan was made is not for long.
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-}
 _GOOD: Final = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
 
 
@@ -51,7 +43,7 @@ class Session:
         Raises:
             psycopg.Error: it can't be, or nothing can be written there.
         """
-        self._connection = open_raw(conninfo, options, name=name, **_PLANNING)
+        self._connection = open_raw(conninfo, options, name=name, **BY_INDEXES)
         if not takes_changes(self._connection):
             self._connection.close()
             raise errors.ReadOnlySqlTransaction("the server takes no changes")
