@@ -37,6 +37,11 @@ BACK_S = 10.0
 
 AWAY_S = 20.0
 MIB = 1024 * 1024
+LARGE = 100_000
+GROWTH = 16 * MIB
+"""It looks for its database from some threads more, and the collector comes by at times. What is
+refused meanwhile is several times as much."""
+
 OURS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'waypost %'"
 
 
@@ -193,16 +198,15 @@ def test_a_settlement_whose_answer_is_lost_is_one_delivery(cut: Cut, database: S
 # The database does not answer.
 
 
-@pytest.mark.parametrize("heal", ["flow", "abandon"])
-def test_a_black_hole(tmp_path: Path, database: Server, heal: str, record_property: Found) -> None:
+def test_a_black_hole(tmp_path: Path, database: Server, record_property: Found) -> None:
     with (
         wire(database.port) as between,
         rig(tmp_path, database, between.through(database.url())) as it,
     ):
         between.clog()
         it.producer.is_refused(20)
-        getattr(between, heal)()
-        record_property(f"goes on after a black hole ({heal}), s", f"{goes_on(it):.2f}")
+        between.flow()
+        record_property("goes on after a black hole, s", f"{goes_on(it):.2f}")
     it.producer.assert_refused_well()
 
 
@@ -210,7 +214,7 @@ def test_memory_stays_as_it_is_while_the_database_is_away(
     tmp_path: Path, database: Server, record_property: Found
 ) -> None:
     with rig(tmp_path, database, database.url()) as it:
-        with producer(it.url) as second, producer(it.url) as third:
+        with producer(it.url, size=LARGE) as second, producer(it.url, size=LARGE) as third:
             for one in (second, third):
                 one.accepts()
             before = resident(it.program)
@@ -224,7 +228,7 @@ def test_memory_stays_as_it_is_while_the_database_is_away(
             one.assert_refused_well()
             one.assert_kept(it.received, doubled=IN_FLIGHT)
     record_property("MiB more after an outage", (after - before) // MIB)
-    assert after - before < 8 * MIB
+    assert after - before < GROWTH
 
 
 def resident(program: Program) -> int:

@@ -29,6 +29,7 @@ class Wire:
         self._flows = threading.Event()
         self._flows.set()
         self._wanted: tuple[bytes, bytes] | None = None
+        self._exchanged = (b"\0", b"\0")
         self._open: set[_Relay] = set()
         self.port = int(self._listening.getsockname()[1])
         self.cuts = 0
@@ -49,12 +50,6 @@ class Wire:
         """Pass on what has waited, and what comes."""
         self._flows.set()
 
-    def abandon(self) -> None:
-        """Leave what is open clogged for ever, and pass on what is opened from now on."""
-        for relay in tuple(self._open):
-            relay.flows = threading.Event()
-        self._flows.set()
-
     def cut_after(self, who: bytes, what: bytes) -> None:
         """Cut a connection as soon as its client has sent something.
 
@@ -65,6 +60,14 @@ class Wire:
             what: is in what it sends.
         """
         self._wanted = (who, what)
+
+    def exchange(self, said: bytes, heard: bytes) -> None:
+        """Have clients hear something else than servers say; of the same length."""
+        self._exchanged = (said, heard)
+
+    def heard(self, chunk: bytes) -> bytes:
+        """Return what clients hear where a server says `chunk`."""
+        return chunk.replace(*self._exchanged)
 
     def takes(self, greeting: bytes, chunk: bytes) -> bool:
         """Tell whether a chunk of a client's is what is waited for; it is, once."""
@@ -152,7 +155,7 @@ class _Relay:
                 if not chunk:
                     return
                 if end is server:
-                    self._client.sendall(chunk)
+                    self._client.sendall(self._wire.heard(chunk))
                     continue
                 server.sendall(chunk)
                 if not greeting and b"application_name" in chunk:

@@ -10,8 +10,7 @@
 Only subscriptions in shards that this process owns are sent to; for the others the process that
 owns theirs is woken. A slot is held until the settling is committed, so that no more deliveries
 than there are slots can be repeated after a crash. A try that takes longer than a second moves to a
-slow slot, of which there are others: receivers that hang do not hold the slots of those that
-answer.
+slow slot: receivers that hang do not hold the slots of those that answer.
 """
 
 import asyncio

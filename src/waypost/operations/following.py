@@ -77,7 +77,9 @@ class SubscriptionMemory:
             known = {(one.project_id, one.id) for one in self._router.list_all()}
             gone += known - {(one.project_id, one.id) for one, _ in found.present}
         for project_id, subscription_id in gone:
-            self._router.remove(found.versions[project_id], project_id, subscription_id)
+            # A database that went back in time may not even know the project.
+            version = found.versions.get(project_id, 0)
+            self._router.remove(version, project_id, subscription_id)
             self._keys.publish(subscription_id, ())
             self._deleted(project_id, subscription_id)
         for subscription, own in found.present:

@@ -15,7 +15,7 @@ delivery from entering twice or not at all:
 The news of a commit may come so late that a refill has read the delivery before, and it was sent
 and settled since. So the lane remembers what has entered by refills (`_entered`). What was made
 before the end of a refill of which not all is remembered (`_sure_us`) is not taken but looked for
-in the database.
+in the database; so is what was made before the first refill behind a forgetting.
 
 A refill that began before the lane was told to forget is dropped: what it read may have been
 cancelled since.
@@ -107,6 +107,7 @@ class Lane:
     __slots__ = (
         "_entered",
         "_failures",
+        "_forgot",
         "_held_until_us",
         "_later",
         "_meanwhile",
@@ -151,6 +152,7 @@ class Lane:
         self._next_due_us: int | None = None
         self._meanwhile: list[Work] = []
         self._entered: dict[bytes, int] = {}
+        self._forgot = False
         self._sure_us = 0
         self._turn = 0
         self._failures = 0
@@ -293,6 +295,13 @@ class Lane:
             self._enter(work, now_us)
             entered.append(work)
         self._remember(entered, read_us)
+        if self._forgot:
+            # What was cancelled before has not entered: the news of it may come all the same.
+            self._forgot = False
+            self._sure_us = read_us
+            if meanwhile:
+                self.look_again()
+                meanwhile = []
         if reached_end:
             entered += self._join(meanwhile, now_us)
         self._settled.clear()
@@ -411,6 +420,7 @@ class Lane:
         self._later.clear()
         self._next_due_us = None
         self._meanwhile.clear()
+        self._forgot = True
         self._stale = self.refilling
         self.complete = False
         return dropped

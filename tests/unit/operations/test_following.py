@@ -15,6 +15,7 @@ from waypost.engine.router import Router
 from waypost.model.errors import NotAuthenticated
 from waypost.model.ids import Id
 from waypost.model.project import Environment
+from waypost.model.subscription import Subscription
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.event_types import Catalogue, EventTypeIn
 from waypost.operations.following import (
@@ -75,6 +76,14 @@ async def test_subscriptions_with_their_keys(at: Office, everything: bool) -> No
     assert other.deleted == [(gone.project_id, gone.id)]
     theirs = other.router.routes(caller.project_id).version
     assert theirs == at.router.routes(caller.project_id).version
+
+
+async def test_what_the_database_has_forgotten_with_its_project_is_gone(at: Office) -> None:
+    other = Other(at)
+    other.router.apply(7, Subscription(b"?" * 16, b"!" * 16, URL))
+    await other.reload()
+    assert other.router.list_all() == []
+    assert other.deleted == [(b"?" * 16, b"!" * 16)]
 
 
 async def test_projects_keys_and_catalogues(at: Office) -> None:

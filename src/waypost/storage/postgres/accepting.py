@@ -15,7 +15,7 @@ import structlog
 from waypost.model.errors import Unavailable
 from waypost.storage.changes import Acceptance, Entry, Outcome
 from waypost.storage.postgres import hot
-from waypost.storage.postgres.failures import Failure, answer, judge, shown
+from waypost.storage.postgres.failures import Failure, answer, judge
 from waypost.storage.postgres.pipeline import Batch, Pipeline
 from waypost.storage.postgres.session import Session
 from waypost.storage.store import Counters
@@ -162,7 +162,7 @@ class Acceptor(Pipeline[Acceptance]):
                 self._write_some(session, changes[:middle])
                 self._write_some(session, changes[middle:])
                 return
-            _log.error("acceptances_refused", count=len(changes), error=shown(error))
+            self.refused(failure, len(changes), error)
             for change in changes:
                 change.outcome, change.error = Outcome.FAILED, answer(failure)
             answered = changes
@@ -195,6 +195,7 @@ class Acceptor(Pipeline[Acceptance]):
         self._counters.written += sum(len(change.entries) for change in settled)
         self._counters.commits += 1
         self._counters.syncs += 1
+        self.succeeded()
         if not lost:
             return settled
         # Told now: they hold, whatever becomes of the others.
@@ -275,7 +276,7 @@ class Acceptor(Pipeline[Acceptance]):
             failure = judge(error)
             if failure is Failure.LOST:
                 raise
-            _log.error("acceptances_refused", count=1, error=shown(error))
+            self.refused(failure, 1, error)
             change.outcome, change.error = Outcome.FAILED, answer(failure)
         if change.outcome is not None:
             self._answer([change])
@@ -298,6 +299,7 @@ class Acceptor(Pipeline[Acceptance]):
         if done:
             session.commit()
             change.outcome = Outcome.COMMITTED
+            self.succeeded()
             self._counters.commits += 1
             self._counters.syncs += 1
             self._counters.written += sum(e.duplicate_of is None for e in change.entries)

@@ -29,6 +29,7 @@ SERIALIZABLE: Final = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 BY_INDEXES: Final = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
@@ -38,6 +39,7 @@ statistics say of a queue is out of date by the time they are read, and a table 
 the plan was made is not for long."""
 
 _CONNECT_S: Final = 5
+_READ_ONLY: Final = "default_transaction_read_only"
 
 
 class PostgresOptions(msgspec.Struct, frozen=True):
@@ -120,12 +122,15 @@ def open_raw(
     named: dict[str, Any] = {
         "application_name": f"waypost {name}",
         "connect_timeout": _CONNECT_S,
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
+        # A server that went without a word is given up within 8 seconds.
+        "keepalives_idle": 4,
+        "keepalives_interval": 2,
         "keepalives_count": 2,
-        "tcp_user_timeout": 20_000,
+        "tcp_user_timeout": 8_000,
         "client_encoding": "UTF8",
     }
+    # Set behind the connecting: libpq may have to find a server that takes changes, by the URL.
+    read_only = options.prepare and settings.pop(_READ_ONLY, "off") == "on"
     if options.prepare:
         session = {
             "statement_timeout": f"{options.statement_timeout_s * 1_000:.0f}",
@@ -147,6 +152,8 @@ def open_raw(
         context=_Context(),
         cursor_factory=_BinaryCursor,
     )
+    if read_only:
+        connection.execute(f"SET {_READ_ONLY} = on")
     if connection.info.server_version < OLDEST * 10_000:
         version = connection.info.server_version // 10_000
         connection.close()

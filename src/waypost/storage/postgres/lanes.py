@@ -30,12 +30,12 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::int8[]) WITH ORDINALITY
   AS lane (project_id, subscription_id, most, place)
 CROSS JOIN (VALUES (0), (1), (2)) AS kind (class)
 CROSS JOIN LATERAL (
-  SELECT id, event_id, class, due_us, attempts FROM queue
+  SELECT project_id, id, event_id, class, due_us, attempts FROM queue
   WHERE project_id = ANY (ARRAY[lane.project_id]) AND subscription_id = lane.subscription_id
     AND class = kind.class AND id <> ALL (%s::uuid[])
   ORDER BY due_us LIMIT lane.most
 ) AS q
-JOIN events AS e ON e.project_id = ANY (ARRAY[lane.project_id]) AND e.id = q.event_id
+JOIN events AS e ON e.project_id = ANY (ARRAY[q.project_id]) AND e.id = q.event_id
 """
 
 

@@ -13,6 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 import psycopg
@@ -21,7 +22,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 
 from waypost.clock import SystemClock
 from waypost.model.errors import ConfigInvalid
-from waypost.storage.postgres.failures import shown
+from waypost.storage.postgres.failures import Failure, shown
 from waypost.storage.postgres.session import Session
 
 _log = structlog.get_logger(__name__)
@@ -29,12 +30,14 @@ _monotonic = SystemClock().monotonic
 
 C = TypeVar("C")
 
+ENOUGH: Final = 64
+"""So many changes wait no longer for others."""
+
 _BACKOFF_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Pauses between attempts to connect; the last one goes on."""
 
-
-ENOUGH: Final = 64
-"""So many changes wait no longer for others."""
+_LASTING: Final = frozenset({Failure.FULL, Failure.BUSY})
+"""What fails one batch after the other for a while."""
 
 
 class Batch(Generic[C]):
@@ -78,7 +81,9 @@ class Pipeline(ABC, Generic[C]):
         self._apart_s = apart_s
         self._next = 0.0
         self._inbox: deque[C] = deque()
-        self._wake = threading.Semaphore(0)
+        # Held, but for the moment when the thread is to wake.
+        self._wake = threading.Lock()
+        self._wake.acquire()
         self._sleeping = False
         self._gathering = False
         self._flush_due = False
@@ -87,6 +92,7 @@ class Pipeline(ABC, Generic[C]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
         self._losses = 0
+        self._failing: Failure | None = None
         self.is_down = False
         self.is_away = False
         self.connecting_since: float | None = None
@@ -124,7 +130,7 @@ class Pipeline(ABC, Generic[C]):
         """Write what was handed over, as far as there is a connection, and end the thread."""
         self._stopping = True
         self._flush()
-        self._wake.release()
+        self._rouse()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
         self._drop_session()
@@ -141,9 +147,25 @@ class Pipeline(ABC, Generic[C]):
         self._flush_due = False
         if self._sleeping or (self._gathering and len(self._inbox) >= ENOUGH):
             self._sleeping = self._gathering = False
+            self._rouse()
+
+    def _rouse(self) -> None:
+        with suppress(RuntimeError):  # it is awake, or about to be
             self._wake.release()
 
     # Below: the pipeline's thread.
+
+    def refused(self, failure: Failure, count: int, error: Exception) -> None:
+        """Log that changes were refused; of what has one lasting cause, only the first time."""
+        if failure is not self._failing:
+            _log.error("batch_refused", pipeline=self._name, changes=count, error=shown(error))
+        self._failing = failure if failure in _LASTING else None
+
+    def succeeded(self) -> None:
+        """Log that what had a lasting cause is over."""
+        if self._failing is not None:
+            self._failing = None
+            _log.warning("batches_go_on", pipeline=self._name)
 
     def has_work(self) -> bool:
         """Tell whether something is to be written."""

@@ -107,10 +107,11 @@ class Settler(Pipeline[Settlement]):
                 self._write_some(session, batch, some[:middle], statement, values)
                 self._write_some(session, batch, some[middle:], statement, values)
                 return
-            _log.error("settlements_refused", count=len(some), error=shown(error))
+            self.refused(failure, len(some), error)
             # Owed until it is settled: tried again, however long it takes.
             self.post(lambda: self._submit_later(some))
         else:
+            self.succeeded()
             self.post(lambda: _deliver(some))
         answered = set(map(id, some))
         batch.changes = [one for one in batch.changes if id(one) not in answered]
