@@ -2,10 +2,12 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,9 @@ from waypost.telemetry import MEASURES
 
 DOCS = tree.ROOT / "docs"
 BLOCK = re.compile(r"^( *)```(sh|python|sql)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_PAGE_S = 3 * PATIENCE_S
+"""A page starts a program for each of its lines."""
+
 RUNS_ON = re.compile(r"\b(waypost serve( --processes \d)?|python receiver\.py)$")
 
 
@@ -75,17 +80,23 @@ class Terminal:
     def run(self, after: str = "") -> str:
         """Type it all; return what it prints."""
         script = "trap 'kill $(jobs -p) || :; wait || :' EXIT\n" + self._script + after
-        done = subprocess.run(
+        with subprocess.Popen(
             ["bash", "-c", script],
             cwd=self.folder,
             env=self._environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+            start_new_session=True,
+        ) as shell:
+            try:
+                out, err = shell.communicate(timeout=_PAGE_S)
+            finally:
+                with suppress(ProcessLookupError):
+                    # Where the shell was not given the time to end what runs in the background.
+                    os.killpg(shell.pid, signal.SIGKILL)
+        assert shell.returncode == 0, out + err
+        return out
 
 
 @pytest.fixture

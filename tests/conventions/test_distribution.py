@@ -31,6 +31,7 @@ OUTSIDE = {
     "connection": "no statement",
     "facts": "a reference table alone",
     "key_file": "a reference table alone",
+    "lanes.heads": "reads lanes, each with its project",
     "pages": "runs what it is given",
     "partitions.ensure": "makes tables",
     "partitions.exist": "no statement",
@@ -43,7 +44,16 @@ OUTSIDE = {
 }
 
 # Records that hold the project that a statement is about.
-BOUND = {"ApiKey", "FanOut", "Principal", "Project", "Replay", "Sequence[Owed]", "Subscription"}
+BOUND = {
+    "ApiKey",
+    "FanOut",
+    "Principal",
+    "Project",
+    "Replay",
+    "Sequence[LaneWanted]",
+    "Sequence[Owed]",
+    "Subscription",
+}
 
 
 def grown() -> Iterator[Table]:

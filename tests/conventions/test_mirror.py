@@ -19,10 +19,6 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),
-    "storage/postgres/hot.py": (
-        "tests/contract/storage/test_hot.py",
-        "what every database's hot statements must do",
-    ),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

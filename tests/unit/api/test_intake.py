@@ -346,7 +346,7 @@ def test_who_posts_too_often_is_told_when_to_come_again(world: World) -> None:
     "refusal, status, more",
     [
         (Unavailable(), 503, {b"retry-after": b"1"}),
-        (StorageFull(), 507, {}),
+        (StorageFull(), 507, {b"retry-after": b"5"}),
         (IdempotencyMismatch(), 422, {}),
     ],
 )

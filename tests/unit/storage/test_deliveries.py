@@ -148,7 +148,18 @@ def test_the_range_of_time_is_that_of_the_events(records: Records) -> None:
 
 def test_lists_are_read_by_an_index(records: Records) -> None:
     made(records)
+    is_shared = records.connection.dialect.name == "postgresql"
+    if is_shared:
+        # Its index of events leads to those of all projects: good for many rows alone.
+        records.connection.exec_driver_sql(
+            "INSERT INTO queue SELECT %s, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(),"
+            " 0, n, 0 FROM generate_series(1, 2000) AS n",
+            (records.project,),
+        )
+        records.connection.exec_driver_sql("ANALYZE")
     for which in (DeliveryFilter(), DeliveryFilter(event_id=records.event())):
         steps = plans_of(records.connection, lambda which=which: listed(records, which))  # type: ignore[misc]
         assert steps
-        assert walks(steps) == sorts(steps) == []
+        assert walks(steps) == []
+        # There what is owed for one event is sorted: there are no more than subscriptions.
+        assert len(sorts(steps)) <= (is_shared and which.event_id is not None)
