@@ -147,15 +147,18 @@ def make(place: Place) -> Records:
 def connect(place: Place) -> Connection:
     """Open one more connection to a database; at the test's end it is closed, if not before."""
     if isinstance(place, str):
-        connection = postgres_connection.connect(place)
-    else:
-        connection = sqlite_connection.connect(place)
+        return adopt(postgres_connection.connect(place))
+    return adopt(sqlite_connection.connect(place))
+
+
+def adopt(connection: Connection) -> Connection:
+    """See to it that a connection is closed at the test's end, and return it."""
     _opened_by_tests.append(connection)
     return connection
 
 
 def close_all() -> None:
-    """Close what `make` and `connect` have opened and nobody has closed yet."""
+    """Close what `make` and `connect` have opened, or `adopt` has seen, and nobody has closed."""
     while _opened_by_tests:
         connection = _opened_by_tests.pop()
         if not connection.closed:

@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument("--bug", choices=BUGS)
     parser.add_argument("--last-words", type=Path, default=Path("last-words"))
     parser.add_argument("--sends", type=Path, help="a folder for the log of what is sent")
-    parser.add_argument("--stall", action="store_true", help="freeze before a failure is written")
+    parser.add_argument(
+        "--stall", type=Path, help="freeze before a failure is written, if the first of a folder"
+    )
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     if arguments.crash_at:
@@ -35,7 +37,7 @@ def main() -> None:
     if arguments.sends:
         sends.log_to(arguments.sends)
     if arguments.stall:
-        of_clusters.stall_at_a_failure()
+        of_clusters.stall_at_a_failure(arguments.stall)
     sys.argv = ["waypost", *arguments.command]
     from waypost.cli import main as run
 

@@ -268,8 +268,8 @@ class Ingest:
         submitted = self._submitted
         while submitted:
             acceptance = submitted[0]
-            principal, drafts, done, rounds, since_us = acceptance.context
             if acceptance.outcome is None:
+                principal, drafts, done, rounds, since_us = acceptance.context
                 if since_us > before_us:
                     break
                 acceptance.context = (principal, drafts, _nobody, rounds, since_us)

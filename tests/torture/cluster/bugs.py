@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.torture.crash_points import patch
@@ -67,15 +68,22 @@ BUGS: Mapping[str, Callable[[], None]] = {
 }
 
 
-def stall_at_a_failure() -> None:
-    """Freeze this process when it is about to write that a try has failed for good; once."""
+def stall_at_a_failure(folder: Path) -> None:
+    """Freeze this process when it is about to write that a try has failed for good.
+
+    Of the processes that are given one folder only the first that comes to it.
+    """
     write = Settler._settle
-    stalled: list[bool] = []
+    mark = folder / "stalled"
 
     def patched(self: Settler, session: Session, some: list[Any], *rest: Any) -> None:
-        if not stalled and any(one.diverted is not None for one in some):
-            stalled.append(True)
-            os.kill(os.getpid(), signal.SIGSTOP)
+        if any(one.diverted is not None for one in some):
+            try:
+                mark.touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                os.kill(os.getpid(), signal.SIGSTOP)
         write(self, session, some, *rest)
 
     patch(Settler, "_settle", patched)

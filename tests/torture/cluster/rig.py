@@ -32,7 +32,7 @@ DRAIN_S = 90.0
 BACK_S = 10.0
 """After the database is back everything goes on by itself within this time."""
 
-STALL_S = 20.0
+STALL_S = 40.0
 _POLL_S = 0.05
 _STEADY = tuple(Role(f"steady-{number}", concurrency=8) for number in range(8))
 CLUSTER_CAST = (*CAST[2:], *_STEADY)
@@ -174,7 +174,8 @@ class Cluster:
         deadline = time.monotonic() + STALL_S
         while self._count_received() < count:
             if time.monotonic() > deadline:
-                raise ProcessError(f"{count} deliveries have not arrived")
+                logs = "\n".join(worker.log_tail() for worker in self.workers.all)
+                raise ProcessError(f"{count} deliveries have not arrived\n{logs}")
             await self.passes(_POLL_S)
 
     def _count_received(self) -> int:

@@ -57,7 +57,7 @@ async def overtaken(folder: Path, bug: str | None = None) -> Judgement:
     The other one's try is under way when the first one goes on; the receiver will take it.
     """
     async with cluster(folder, 2, cast=(LATE,)) as run:
-        await run.begin("--stall", *_sabotage(bug))
+        await run.begin(f"--stall={folder}", *_sabotage(bug))
         await run.load.run([run.load.make()])
         worker = await run.stalled()
         await run.receivers.command(mend=True)

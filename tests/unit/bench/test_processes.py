@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 BUSY = "sum(i * i for i in range(3_000_000))"
 PARENT = f"""
 import subprocess, sys
+{BUSY}
 child = subprocess.Popen([sys.executable, "-c", "{BUSY}; print(1, flush=True); input()"],
                          stdin=subprocess.PIPE)
 input()
@@ -24,7 +25,7 @@ input()
 
 @contextmanager
 def parent() -> Iterator[subprocess.Popen[bytes]]:
-    """A process with a child, which has computed for a while when this is entered."""
+    """A process with a child; both have computed for a while when the child's line is read."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as started:

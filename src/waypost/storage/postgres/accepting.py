@@ -31,6 +31,9 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 APART_S: Final = 0.004
 """How much later than the last one a batch begins: somebody waits for each answer."""
 
+# To ask a class of an enumeration for its member costs as much as a call.
+_COMMITTED: Final = Outcome.COMMITTED
+
 _TRIES: Final = 5
 """How often a batch is written again after a deadlock."""
 
@@ -175,24 +178,25 @@ class Acceptor(Pipeline[Acceptance]):
             return []
         firsts: dict[tuple[bytes, str], Acceptance] = {}
         repeats: list[Acceptance] = []
-        written: list[Acceptance] = []
-        for change in changes:
-            name = (change.project_id, change.entries[0].key or "")
-            if change.keyed and firsts.setdefault(name, change) is not change:
-                repeats.append(change)
-            else:
-                written.append(change)
+        settled = changes
+        keyed = [change for change in changes if change.keyed]
+        if keyed:
+            settled = [change for change in changes if not change.keyed]
+            for change in keyed:
+                name = (change.project_id, change.entries[0].key or "")
+                if firsts.setdefault(name, change) is not change:
+                    repeats.append(change)
         claims = sorted(_claim(change, change.entries[0]) for change in firsts.values())
-        won = self._insert(session, written, claims, max(c.now_us for c in changes))
+        won = self._insert(session, [*settled, *firsts.values()], claims)
         if won is None:
             return self._find_stale(session, changes)
-        lost = [c for c in firsts.values() if c.entries[0].event_id not in won] + repeats
-        settled = [change for change in written if not change.keyed]
-        settled += [c for c in firsts.values() if c.entries[0].event_id in won]
-        for change in settled:
-            change.outcome = Outcome.COMMITTED
+        lost = repeats
+        for change in firsts.values():
             change.entries[0].duplicate_of = None
-        self._counters.written += sum(len(change.entries) for change in settled)
+            (settled if change.entries[0].event_id in won else lost).append(change)
+        for change in settled:
+            change.outcome = _COMMITTED
+        self._counters.written += sum([len(change.entries) for change in settled])
         self._counters.commits += 1
         self._counters.syncs += 1
         self.succeeded()
@@ -207,14 +211,13 @@ class Acceptor(Pipeline[Acceptance]):
         session: Session,
         changes: list[Acceptance],
         claims: Sequence[tuple[object, ...]],
-        now_us: int,
     ) -> set[bytes] | None:
         """Write; return the events whose keys were won, or None where a routing was stale."""
         values = hot.accept_values(changes)
         if not claims:
             result = session.run(hot.ACCEPT, values)
         else:
-            values += hot.claim_values(claims, now_us)
+            values += hot.claim_values(claims, max(change.now_us for change in changes))
             result = session.run(hot.ACCEPT_KEYED, values)
         won = {result.get_value(row, 0) for row in range(result.ntuples)}
         return None if None in won else {event_id for event_id in won if event_id is not None}
@@ -328,7 +331,7 @@ class Acceptor(Pipeline[Acceptance]):
             keyed=True,
         )
         claims = sorted(_claim(change, entry) for entry in firsts.values())
-        won = self._insert(session, [part], claims, change.now_us)
+        won = self._insert(session, [part], claims)
         if won is None:
             change.outcome = Outcome.STALE
             return False

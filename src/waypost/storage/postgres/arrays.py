@@ -5,8 +5,7 @@ for nulls, the type's oid, length and lower bound; then each element behind its 
 """
 
 import struct
-from collections.abc import Sequence
-from itertools import repeat
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from waypost.model.ids import ID_BYTES
@@ -30,11 +29,14 @@ ARRAY_OF: Final = {
 
 _HEADER: Final = struct.Struct(">iiIii").pack
 _LENGTH: Final = struct.Struct(">i").pack
-_INT2: Final = struct.Struct(">ih").pack
-_INT4: Final = struct.Struct(">ii").pack
-_INT8: Final = struct.Struct(">iq").pack
+_INT2: Final = struct.Struct(">h").pack
+_INT4: Final = struct.Struct(">i").pack
+_INT8: Final = struct.Struct(">q").pack
 _NULL: Final = b"\xff\xff\xff\xff"
 _ID_BEGINS: Final = _LENGTH(ID_BYTES)
+_INT2_BEGINS: Final = _LENGTH(2)
+_INT4_BEGINS: Final = _LENGTH(4)
+_INT8_BEGINS: Final = _LENGTH(8)
 
 
 def uuids(values: Sequence[bytes]) -> bytes:
@@ -46,17 +48,17 @@ def uuids(values: Sequence[bytes]) -> bytes:
 
 def int2s(values: Sequence[int]) -> bytes:
     """Return an `int2[]`."""
-    return _header(INT2, len(values)) + b"".join(map(_INT2, repeat(2), values))
+    return _numbers(INT2, _INT2_BEGINS, _INT2, values)
 
 
 def int4s(values: Sequence[int]) -> bytes:
     """Return an `int4[]`."""
-    return _header(INT4, len(values)) + b"".join(map(_INT4, repeat(4), values))
+    return _numbers(INT4, _INT4_BEGINS, _INT4, values)
 
 
 def int8s(values: Sequence[int]) -> bytes:
     """Return an `int8[]`."""
-    return _header(INT8, len(values)) + b"".join(map(_INT8, repeat(8), values))
+    return _numbers(INT8, _INT8_BEGINS, _INT8, values)
 
 
 def byteas(values: Sequence[bytes | None]) -> bytes:
@@ -67,6 +69,12 @@ def byteas(values: Sequence[bytes | None]) -> bytes:
 def texts(values: Sequence[str | None]) -> bytes:
     """Return a `text[]`; None is null."""
     return _pieces(TEXT, [None if value is None else value.encode() for value in values])
+
+
+def _numbers(oid: int, begins: bytes, pack: Callable[[int], bytes], values: Sequence[int]) -> bytes:
+    if not values:
+        return _header(oid, 0)
+    return _header(oid, len(values)) + begins + begins.join(map(pack, values))
 
 
 def _pieces(oid: int, values: Sequence[bytes | None]) -> bytes:

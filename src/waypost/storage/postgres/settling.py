@@ -113,8 +113,11 @@ class Settler(Pipeline[Settlement]):
         else:
             self.succeeded()
             self.post(lambda: _deliver(some))
-        answered = set(map(id, some))
-        batch.changes = [one for one in batch.changes if id(one) not in answered]
+        if len(some) == len(batch.changes):
+            batch.changes = []
+        else:
+            answered = set(map(id, some))
+            batch.changes = [one for one in batch.changes if id(one) not in answered]
 
     def _settle(
         self, session: Session, some: list[Settlement], statement: Statement, values: Values

@@ -32,11 +32,20 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
         cached_statements=512,
         check_same_thread=False,
     )
+    try:
+        _set_up(raw, read_only=read_only)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+def _set_up(raw: sqlite3.Connection, *, read_only: bool) -> None:
     raw.execute("PRAGMA busy_timeout = 5000")
     if read_only:
         raw.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
         raw.execute("PRAGMA query_only = ON")
-        return raw
+        return
     raw.execute("PRAGMA journal_mode = WAL")
     raw.execute("PRAGMA synchronous = FULL")
     # On macOS a plain fsync stops at the disk's own cache; elsewhere this means nothing.
@@ -44,7 +53,6 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
     raw.execute("PRAGMA wal_autocheckpoint = 0")
     raw.execute("PRAGMA foreign_keys = ON")
     raw.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    return raw
 
 
 def raw(connection: Connection) -> sqlite3.Connection:

@@ -1,6 +1,5 @@
 """Migrations make exactly the tables that the code expects."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,17 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from tests.support import database
 from waypost.model.errors import ConfigInvalid
 from waypost.storage import migrations
 from waypost.storage.migrations.upgrade import statements, upgrade
 from waypost.storage.schema import metadata
-from waypost.storage.sqlite.connection import connect
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Connection]:
+def empty(tmp_path: Path) -> Connection:
     # A percent sign means something in the files that Alembic usually reads.
-    with connect(tmp_path / "100%.db") as connection:
-        yield connection
+    return database.connect(tmp_path / "100%.db")
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -48,9 +46,9 @@ def shape(connection: Connection) -> dict[str, Any]:
 
 def test_migrations_make_the_tables_of_the_schema(empty: Connection, tmp_path: Path) -> None:
     upgrade(empty)
-    with connect(tmp_path / "metadata.db") as other:
-        metadata.create_all(other)
-        assert shape(empty) == shape(other)
+    other = database.connect(tmp_path / "metadata.db")
+    metadata.create_all(other)
+    assert shape(empty) == shape(other)
     assert shape(empty), "something was compared"
 
 
@@ -78,9 +76,9 @@ def test_the_statements_of_a_dry_run_make_the_same_tables(
     assert migrations.current_revision(empty) is None, "a dry run changes nothing"
     raw: Any = empty.connection.driver_connection
     raw.executescript(script)
-    with connect(tmp_path / "metadata.db") as other:
-        metadata.create_all(other)
-        assert shape(empty) == shape(other)
+    other = database.connect(tmp_path / "metadata.db")
+    metadata.create_all(other)
+    assert shape(empty) == shape(other)
     assert migrations.current_revision(empty) == migrations.HEAD
 
 
