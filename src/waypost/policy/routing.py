@@ -1,12 +1,48 @@
-"""Routing: which subscriptions of a project want an event. Compiled once, matched many times."""
+"""Routing: which subscriptions of a project want an event. Compiled once, matched many times.
+
+First by type and owner, then by content: a subscription's filter is looked at where its types take
+the event, and where no value that it demands rules it out at once.
+"""
 
 from typing import Final
 
+import msgspec
+
+from waypost.model.event import NO_ATTRIBUTES, Attributes
 from waypost.model.subscription import DisabledBy, Subscription
+from waypost.policy import filters
+from waypost.policy.content import Content
+from waypost.policy.filter_index import FilterIndex
+from waypost.policy.filter_syntax import NOTHING, Reads
+from waypost.policy.filters import Filter
 
 _CACHE_MAX: Final = 10_000
 ALL: Final = "*"
 PREFIX: Final = ".*"
+_NULL: Final = b"null"
+
+
+class _Bucket:
+    """The subscriptions that have one pattern among their types."""
+
+    __slots__ = ("filtered", "plain")
+
+    def __init__(self) -> None:
+        self.plain: dict[bytes, Subscription] = {}
+        self.filtered: FilterIndex[tuple[Subscription, Filter]] = FilterIndex()
+
+    def drop(self, subscription_id: bytes) -> bool:
+        """Remove a subscription; tell whether one is left."""
+        self.plain.pop(subscription_id, None)
+        self.filtered.drop(subscription_id)
+        return bool(self.plain or self.filtered)
+
+
+class _Takers(msgspec.Struct, frozen=True):
+    """Who takes events of one type: whatever they hold, or if their filters match."""
+
+    plain: tuple[Subscription, ...]
+    filtered: tuple[FilterIndex[tuple[Subscription, Filter]], ...]
 
 
 class Routes:
@@ -20,41 +56,74 @@ class Routes:
         """Start with no subscription."""
         self.version = version
         self._by_id: dict[bytes, Subscription] = {}
-        self._buckets: dict[str, dict[bytes, Subscription]] = {}
-        self._cache: dict[str, tuple[Subscription, ...]] = {}
+        self._filters: dict[bytes, Filter] = {}
+        self._buckets: dict[str, _Bucket] = {}
+        self._cache: dict[str, _Takers] = {}
+        self._reading: dict[bytes, Reads] = {}
+        self._reads: Reads | None = NOTHING
+
+    @property
+    def reads(self) -> Reads:
+        """What some filter reads of the request that brings an event."""
+        if self._reads is None:
+            self._reads = NOTHING
+            for one in self._reading.values():
+                self._reads |= one
+        return self._reads
 
     def put(self, subscription: Subscription) -> None:
         """Add a subscription, or take its new settings."""
+        compiled = self._compiled(subscription)
         self.drop(subscription.id)
         self._by_id[subscription.id] = subscription
-        if _is_owed(subscription):
-            for key in _keys(subscription):
-                self._buckets.setdefault(key, {})[subscription.id] = subscription
+        if compiled is not None:
+            self._filters[subscription.id] = compiled
+            if compiled.reads != NOTHING:
+                self._reading[subscription.id] = compiled.reads
+                self._reads = None
+        if not _is_owed(subscription):
+            return
+        for key in set(_keys(subscription)):
+            bucket = self._buckets.setdefault(key, _Bucket())
+            if compiled is None or compiled.empty:
+                bucket.plain[subscription.id] = subscription
+            else:
+                bucket.filtered.put(subscription.id, (subscription, compiled), compiled)
 
     def drop(self, subscription_id: bytes) -> None:
         """Remove a subscription; it may be absent."""
         self._cache.clear()
         present = self._by_id.pop(subscription_id, None)
+        self._filters.pop(subscription_id, None)
+        if self._reading.pop(subscription_id, None) is not None:
+            self._reads = None
         for key in _keys(present) if present else ():
-            bucket = self._buckets.get(key, {})
-            bucket.pop(subscription_id, None)
-            if not bucket:
-                self._buckets.pop(key, None)
+            bucket = self._buckets.get(key)
+            if bucket is not None and not bucket.drop(subscription_id):
+                del self._buckets[key]
 
     def find(self, subscription_id: bytes) -> Subscription | None:
         """Return a subscription, enabled or not."""
         return self._by_id.get(subscription_id)
 
-    def match(self, event_type: str, owner: str | None) -> tuple[Subscription, ...]:
-        """Return the subscriptions that are owed an event of this type and owner."""
-        matched = self._cache.get(event_type)
-        if matched is None:
-            matched = self._look_up(event_type)
-        if not matched:
-            return matched
+    def match(
+        self,
+        event_type: str,
+        owner: str | None,
+        payload: bytes = _NULL,
+        attributes: Attributes = NO_ATTRIBUTES,
+    ) -> tuple[Subscription, ...]:
+        """Return the subscriptions that are owed an event of this type, owner and content."""
+        takers = self._cache.get(event_type)
+        if takers is None:
+            takers = self._look_up(event_type)
+        matched = takers.plain
         for subscription in matched:
             if subscription.owner is not None and subscription.owner != owner:
-                return tuple(s for s in matched if s.owner is None or s.owner == owner)
+                matched = tuple(s for s in matched if s.owner is None or s.owner == owner)
+                break
+        if takers.filtered:
+            return matched + _sift(takers.filtered, owner, Content(payload, attributes))
         return matched
 
     def aimed(self, targets: tuple[bytes, ...]) -> tuple[Subscription, ...]:
@@ -62,21 +131,61 @@ class Routes:
         found = (self._by_id.get(target) for target in dict.fromkeys(targets))
         return tuple(s for s in found if s is not None and _is_owed(s))
 
-    def _look_up(self, event_type: str) -> tuple[Subscription, ...]:
-        matched: dict[bytes, Subscription] = {}
+    def _look_up(self, event_type: str) -> _Takers:
+        plain: dict[bytes, Subscription] = {}
+        filtered = []
         for key in _keys_of_type(event_type):
-            matched.update(self._buckets.get(key, {}))
+            bucket = self._buckets.get(key)
+            if bucket is not None:
+                plain.update(bucket.plain)
+                if bucket.filtered:
+                    filtered.append(bucket.filtered)
         if len(self._cache) >= _CACHE_MAX:
             self._cache.clear()
-        result = self._cache[event_type] = tuple(matched.values())
+        result = self._cache[event_type] = _Takers(tuple(plain.values()), tuple(filtered))
         return result
+
+    def _compiled(self, subscription: Subscription) -> Filter | None:
+        """Return the filter of a subscription, compiled anew only where it has changed."""
+        if subscription.filter is None:
+            return None
+        known = self._filters.get(subscription.id)
+        if known is not None and known.text == subscription.filter:
+            return known
+        return filters.restored(subscription.filter)
+
+
+def _sift(
+    indexes: tuple[FilterIndex[tuple[Subscription, Filter]], ...],
+    owner: str | None,
+    content: Content,
+) -> tuple[Subscription, ...]:
+    """Return those whose filters match."""
+    found: dict[bytes, Subscription] = {}
+    for index in indexes:
+        for subscription, compiled in index.candidates(content):
+            if (
+                (subscription.owner is None or subscription.owner == owner)
+                and subscription.id not in found
+                and compiled.matches(content)
+            ):
+                found[subscription.id] = subscription
+    return tuple(found.values())
 
 
 def wants(subscription: Subscription, event_type: str, owner: str | None) -> bool:
-    """Tell whether a subscription's filter takes an event, whatever its state."""
+    """Tell whether a subscription takes events of a type and an owner, whatever its state.
+
+    Its filter is not asked: that takes the event's content.
+    """
     if subscription.owner is not None and subscription.owner != owner:
         return False
-    return not set(_keys(subscription)).isdisjoint(_keys_of_type(event_type))
+    return takes_type(_keys(subscription), event_type)
+
+
+def takes_type(patterns: tuple[str, ...], event_type: str) -> bool:
+    """Tell whether one of these types, prefixes as `card.*`, or `*` takes an event type."""
+    return not set(patterns).isdisjoint(_keys_of_type(event_type))
 
 
 def _is_owed(subscription: Subscription) -> bool:
