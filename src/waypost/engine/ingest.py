@@ -1,7 +1,8 @@
 """Ingest, the first hot path: from a request's drafts to committed events and what they are owed.
 
 1. refuse early where the intake is closed or full;
-2. route: who wants each event, by the compiled subscriptions in memory;
+2. route: who wants each event, by the compiled subscriptions in memory; what their filters read of
+   the request is kept with the event;
 3. commit: events, idempotency keys and owed deliveries in one transaction. The version of the
    routing is compared inside it; where it has moved on, route again. Deliveries that are too many
    for one commit are owed by a marker in it, which names the subscriptions that matched;
@@ -23,6 +24,8 @@ from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.subscription import Subscription
 from waypost.policy.events import Draft
+from waypost.policy.filter_syntax import NOTHING
+from waypost.policy.origin import Origin, with_origin
 from waypost.policy.routing import Routes
 from waypost.storage.changes import Acceptance, Entry, Outcome
 from waypost.storage.store import Store
@@ -121,7 +124,13 @@ class Ingest:
         if isinstance(self.closed, StorageFull):
             self.closed = None
 
-    def accept(self, principal: Principal, drafts: Sequence[Draft], done: Done) -> None:
+    def accept(
+        self,
+        principal: Principal,
+        drafts: Sequence[Draft],
+        done: Done,
+        origin: Origin | None = None,
+    ) -> None:
         """Accept the events of one request: all, or none.
 
         Args:
@@ -129,6 +138,7 @@ class Ingest:
             drafts: the events, checked.
             done: called once, on the loop: with the accepted events in the order of the drafts,
                 after the commit that holds them; or with the reason why none was accepted.
+            origin: the request, where filters may read of it.
         """
         if self.closed is not None:
             done(self.closed)
@@ -136,13 +146,21 @@ class Ingest:
             done(Unavailable())
         else:
             self.waiting += len(drafts)
-            self._submit(principal, drafts, done, 1)
+            self._submit(principal, drafts, done, origin, 1)
 
     def _submit(
-        self, principal: Principal, drafts: Sequence[Draft], done: Done, rounds: int
+        self,
+        principal: Principal,
+        bare: Sequence[Draft],
+        done: Done,
+        origin: Origin | None,
+        rounds: int,
     ) -> None:
         project_id = principal.project_id
         routes = self._router.routes(project_id)
+        drafts, reads = bare, routes.reads
+        if reads is not NOTHING and origin is not None:
+            drafts = [with_origin(draft, origin, reads) for draft in bare]
         keyed = fans_out = False
         rows = 0
         entries = []
@@ -164,7 +182,7 @@ class Ingest:
             keyed=keyed,
         )
         acceptance.fans_out = fans_out
-        acceptance.context = (principal, drafts, done, rounds)
+        acceptance.context = (principal, drafts, done, bare, origin, rounds)
         self._store.accept(acceptance)
 
     def _entry(self, project_id: Id, routes: Routes, draft: Draft, rows: int) -> Entry:
@@ -172,7 +190,7 @@ class Ingest:
         attributes = draft.attributes
         if attributes is NO_ATTRIBUTES:
             blob = key = None
-            matches = routes.match(draft.type, None)
+            matches = routes.match(draft.type, None, draft.payload)
         else:
             blob = _encode(attributes)
             key = attributes.idempotency_key
@@ -196,10 +214,10 @@ class Ingest:
         return entry
 
     def _committed(self, acceptance: Acceptance) -> None:
-        principal, drafts, done, rounds = acceptance.context
+        principal, drafts, done, bare, origin, rounds = acceptance.context
         outcome = acceptance.outcome
         if outcome is Outcome.STALE and rounds < _ROUNDS_MAX:
-            self._submit(principal, drafts, done, rounds + 1)
+            self._submit(principal, bare, done, origin, rounds + 1)
             return
         self.waiting -= len(drafts)
         if outcome is Outcome.COMMITTED:
@@ -253,4 +271,4 @@ def _match(routes: Routes, draft: Draft) -> tuple[Subscription, ...]:
     attributes = draft.attributes
     if attributes.targets:
         return routes.aimed(attributes.targets)
-    return routes.match(draft.type, attributes.owner)
+    return routes.match(draft.type, attributes.owner, draft.payload, attributes)
