@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, select
 
 from tests.support import database
 from tests.support.database import Records
-from waypost.engine.replayer import Replayer
+from waypost.engine.replayer import Replayer, _owe
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.event import Attributes
 from waypost.model.ids import Id
@@ -108,6 +109,49 @@ async def test_a_job_owes_what_the_present_filter_takes(
         assert {owed.due_us for owed in desk.told} <= {records.clock.now_us() + n for n in range(9)}
         after = await desk.look(replay)
         assert (after.state, after.owed) == (ReplayState.DONE, 2)
+
+
+@pytest.mark.parametrize("kind", list(ReplayKind))
+async def test_a_job_owes_what_the_present_filter_matches(
+    records: Records, tmp_path: Path, kind: ReplayKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "SLICE", 7)
+    text = '{"body":{"n":{"$gte":5}},"headers":{"x-a":"b"}}'
+    one = records.subscription(event_types=("card.*",), filter=text)
+    mine = Attributes(headers={"x-a": "b"})
+    events = [records.event(attributes=mine, payload=b'{"n":%d}' % n) for n in range(10)]
+    others = [
+        records.event(payload=b'{"n":9}'),
+        records.event("book.created", mine, payload=b'{"n":9}'),
+        records.event(attributes=mine, payload=b'{"n":"9"}'),
+    ]
+    aimed = records.event(attributes=Attributes(targets=(one.id,)))
+    if kind is ReplayKind.RECOVER:
+        for event_id in (*events, *others, aimed):
+            records.ended(event_id, one, DeliveryState.FAILED)
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        await desk.start(kind, one)
+        await desk.finish()
+        assert [owed[0] for owed in await desk.queued()] == [*events[5:], aimed]
+
+
+async def test_a_filter_that_changes_meanwhile_decides_anew(
+    records: Records, tmp_path: Path
+) -> None:
+    one = records.subscription(filter='{"body":{"n":1}}')
+    events = [records.event(payload=b'{"n":%d}' % n) for n in range(3)]
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        await desk.start(ReplayKind.MISSING, one)
+        step = await store.read(desk.replayer._look)
+        assert step is not None
+        changed = msgspec.structs.replace(one, filter='{"body":{"n":2}}')
+        await store.write(lambda c: subscriptions.update(c, changed))
+        ids = [records.ids.next() for _ in step.chosen]
+        assert await store.write(lambda c: _owe(c, step=step, delivery_ids=ids)) == []
+        await desk.finish()
+        assert [owed[0] for owed in await desk.queued()] == [events[2]]
 
 
 async def test_a_recovered_event_leaves_the_dead_letter_box(
