@@ -11,6 +11,7 @@ from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
 from waypost.api.events import EventRoutes
+from waypost.api.filters import FilterRoutes
 from waypost.api.health import Health
 from waypost.api.intake import Intake
 from waypost.api.jwks import JwksRoutes
@@ -38,6 +39,7 @@ from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.events import Events
+from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
 from waypost.operations.projects import Projects
 from waypost.operations.replays import Examples, Replays
@@ -189,6 +191,7 @@ class Surface:
             ).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
+            *FilterRoutes(Filters(store)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
