@@ -16,6 +16,7 @@ from bench.child import ChildError
 from bench.ledger import LedgerError
 from bench.report import Report
 from bench.rounds import Say, machine, say_nothing
+from bench.routing import routing
 from bench.scenarios import Settings, latency, profiles, soak, syncs, throughput
 from bench.server import REPOSITORY, LimitLoop, Waypost
 
@@ -30,6 +31,7 @@ loses or doubles anything prints VOID and ends with exit code 1.
   backlog     events that wait while the subscription is paused, a restart, the drain
   soak        a fixed rate for ten minutes; memory over time
   limit       the limit loop alone
+  routing     filters of many conditions, projects of many subscriptions; no server (seconds)
 """
 
 EXAMPLES = """\
@@ -132,6 +134,11 @@ def measure_limit(arguments: argparse.Namespace, settings: Settings, report: Rep
     throughput(settings, report, programs)
 
 
+def measure_routing(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """In this process."""
+    routing(report, arguments.rounds, settings.say)
+
+
 def _limit(arguments: argparse.Namespace) -> LimitLoop:
     other = arguments.limit_program
     return LimitLoop(program=other.resolve() if other else None)
@@ -144,6 +151,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "backlog": measure_backlog,
     "soak": measure_soak,
     "limit": measure_limit,
+    "routing": measure_routing,
 }
 
 

@@ -74,6 +74,8 @@ class Report:
     faults: list[str] = field(default_factory=list)
     """Reasons why the run is void: a ledger that does not balance, a server that broke."""
     remarks: list[str] = field(default_factory=list)
+    ledger: bool = True
+    """Whether events were counted; what calls functions alone has none."""
     details: dict[str, Any] = field(default_factory=dict)
     """Everything measured, round by round, for the JSON."""
 
@@ -93,7 +95,7 @@ class Report:
             console.print("VOID", style="bold red")
             for fault in self.faults:
                 console.print(f"  {fault}", markup=False, highlight=False)
-        elif self.sections:
+        elif self.sections and self.ledger:
             console.print("ledger: nothing lost, nothing doubled", style="green")
 
     def write(self, path: Path) -> None:
