@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
+from bench.bars import Bar
 from bench.figures import middle
-from bench.report import Bar, Figure, Report, Section
+from bench.report import Figure, Report, Section
 from bench.rounds import Say
 from waypost.model.event import NO_ATTRIBUTES
 from waypost.model.subscription import Subscription
@@ -37,7 +38,8 @@ def routing(report: Report, rounds: int, say: Say) -> None:
         say(name)
         values = [measure() for _ in range(max(rounds, 1))]
         report.details.setdefault("routing", {})[name] = values
-        figures.append(Figure(name, "µs", {_PROGRAM: middle(values)}, bar))
+        bars = {} if bar is None else {_PROGRAM: bar}
+        figures.append(Figure(name, "µs", {_PROGRAM: middle(values)}, bars))
     report.sections.append(Section("Routing one event, CPU", [_PROGRAM], figures))
 
 

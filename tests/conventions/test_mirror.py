@@ -13,11 +13,16 @@ BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 # module -> the test that covers it instead, and why it has none of its own.
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
+    "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),
+    "storage/postgres/hot.py": (
+        "tests/contract/storage/test_hot.py",
+        "what every database's hot statements must do",
+    ),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",
@@ -62,7 +67,7 @@ def test_each_unit_test_has_a_module() -> None:
     for test in UNIT.rglob("test_*.py"):
         subject = test.stem.removeprefix("test_")
         folder = test.relative_to(UNIT).parent
-        folder = BESIDE.get(folder.name, tree.PACKAGE) / folder
+        folder = BESIDE.get(next(iter(folder.parts), ""), tree.PACKAGE) / folder
         # test_lane_fairness.py is about lane.py; test_init.py about the package itself.
         stems = {"init"} | {path.stem for path in folder.glob("*.py")}
         if not any(subject == stem or subject.startswith(f"{stem}_") for stem in stems):

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from tests.support import database
 from tests.support.database import Records
 from tests.support.manual import SeededEntropy
+from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Accepted, Ingest, IngestConfig
@@ -30,9 +31,9 @@ from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
 from waypost.policy.urls import Destination
 from waypost.storage import projects, queue, schema, subscriptions
 from waypost.storage.connection import Connection
-from waypost.storage.store import Store
+from waypost.storage.sqlite.store import SqliteStore
 
-PATIENCE_S = 4.0
+PATIENCE_S = 20.0
 KEY = SigningKey(bytes(16), Signing.HMAC, bytes(range(32)))
 
 
@@ -142,7 +143,7 @@ class Works:
     """One process's engine. `stop` drains it; a test that just leaves it plays a crash."""
 
     def __init__(
-        self, records: Records, store: Store, config: DispatcherConfig, intake: IngestConfig
+        self, records: Records, store: SqliteStore, config: DispatcherConfig, intake: IngestConfig
     ) -> None:
         """Wire the parts as the server does."""
         loop = asyncio.get_running_loop()
@@ -153,7 +154,7 @@ class Works:
         self.receivers = Receivers()
         sender = Sender(loop, self.receivers, {**NATIVE_FORMATS, "broken": Broken()})
         self.dispatcher = Dispatcher(
-            loop, store, self.router, sender, self.clock, SeededEntropy(), config
+            loop, Configuration(store), self.router, sender, self.clock, SeededEntropy(), config
         )
         self.expander = Expander(store, self.dispatcher.owed, records.ids)
         self.woken = 0

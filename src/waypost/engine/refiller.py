@@ -9,6 +9,7 @@ import structlog
 
 from waypost.clock import Clock
 from waypost.engine.receiver import Receiver
+from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.policy.lane import Work
@@ -74,8 +75,9 @@ class Refiller:
         except asyncio.CancelledError:
             lane.abort_refill()
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, the lane must be filled
-            _log.exception("refill_failed")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lane must be filled
+            if not isinstance(error, Unavailable):
+                _log.exception("refill_failed")
             await asyncio.sleep(_RETRY_S)
             lane.abort_refill()
             self._refilled(receiver, ())
@@ -92,7 +94,13 @@ class Refiller:
             for row in head.rows
         ]
         reached_end = head.cut_us is None or head.cut_us > now_us
-        entered = lane.end_refill(works, now_us, reached_end=reached_end, next_due_us=head.cut_us)
+        entered = lane.end_refill(
+            works,
+            now_us,
+            read_us=self._clock.now_us(),
+            reached_end=reached_end,
+            next_due_us=head.cut_us,
+        )
         self._refilled(receiver, entered)
 
     async def _read(self, receiver: Receiver, limit: int) -> tuple[LaneHead, int]:

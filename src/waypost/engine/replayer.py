@@ -1,5 +1,8 @@
 """The replayer: does the durable jobs that owe again what subscriptions have missed.
 
+Where processes share the database, each does the jobs for the subscriptions that it sends to. It
+would be right, but wasted, if two did the same: the position is compared when it is moved.
+
 1. look, on a reader: the next job, and a slice of what lies behind its position;
 2. choose what the subscription takes by its present types, owner and filter;
 3. owe, in one transaction: what is still unserved goes into the queue and the position moves on;
@@ -46,12 +49,17 @@ class _Step(msgspec.Struct, frozen=True):
 
 
 class Replayer:
-    """Does jobs in turn, a step each, so that a long one does not keep the others waiting."""
+    """Does jobs in turn, a step each, so that a long one does not keep the others waiting.
+
+    Attributes:
+        mine: tells whether a subscription's jobs are done here.
+    """
 
     def __init__(
         self, store: Store, owed: Callable[[Sequence[Owed]], None], source: IdSource
     ) -> None:
         """Take the store, who is told of what is owed anew, and the source of ids."""
+        self.mine: Callable[[Id], bool] = lambda _: True
         self._store = store
         self._owed = owed
         self._ids = source
@@ -71,9 +79,9 @@ class Replayer:
         return True
 
     def _look(self, connection: Connection) -> _Step | None:
-        replay = replays.find_running(connection, self._last)
+        replay = self._next(connection, self._last)
         if replay is None and self._last != _START:
-            replay = replays.find_running(connection, _START)
+            replay = self._next(connection, _START)
         if replay is None:
             return None
         subscription = _enabled(connection, replay)
@@ -82,6 +90,13 @@ class Replayer:
         found = replays.read_slice(connection, replay)
         chosen = _choose(connection, replay, subscription, found.candidates)
         return _Step(replay, subscription, found, chosen)
+
+    def _next(self, connection: Connection, after: tuple[Id, Id]) -> Replay | None:
+        while True:
+            replay = replays.find_running(connection, after)
+            if replay is None or self.mine(replay.subscription_id):
+                return replay
+            after = (replay.project_id, replay.id)
 
 
 def _owe(

@@ -8,13 +8,15 @@ import structlog
 from msgspec.structs import replace
 
 from waypost.clock import Clock
+from waypost.engine.configuration import Configuration
 from waypost.engine.receiver import Receiver, ending_of
 from waypost.engine.router import Router
+from waypost.engine.shards import Shards
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.storage import projects, queue, subscriptions
+from waypost.storage import configuration, projects, queue, subscriptions
+from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
-from waypost.storage.store import Store
 
 _log = structlog.get_logger(__name__)
 
@@ -27,14 +29,17 @@ class Upkeep:
 
     def __init__(
         self,
-        store: Store,
+        configuration: Configuration,
         router: Router,
+        shards: Shards,
         clock: Clock,
         changed: Callable[[Subscription], None],
     ) -> None:
-        """Take the store, the router, and whom to tell of a subscription that was disabled."""
-        self._store = store
+        """Take what changes go through, and whom to tell of a subscription that was disabled."""
+        self._configuration = configuration
+        self._store = configuration.store
         self._router = router
+        self._shards = shards
         self._clock = clock
         self._changed = changed
         self._unsaved: dict[Id, Receiver] = {}
@@ -53,6 +58,15 @@ class Upkeep:
         if self._unsaved and now_us - self._saved_us >= _SAVE_EVERY_US:
             self._saved_us = now_us
             self._spawn(self._save())
+
+    async def save(self) -> None:
+        """Save what has changed now, so that whoever sends to a subscription next goes on by it."""
+        if self._unsaved:
+            await self._save()
+
+    def forget_unsaved(self) -> None:
+        """Save nothing of what has changed: other processes know better by now."""
+        self._unsaved.clear()
 
     async def _save(self) -> None:
         unsaved, self._unsaved = self._unsaved, {}
@@ -87,6 +101,7 @@ class Upkeep:
             found = subscriptions.set_disabled(connection, project_id, subscription_id, by)
             if found is None:
                 return None
+            configuration.record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
             return projects.bump_routing(connection, project_id), found
 
         def after(result: tuple[int, Subscription] | None) -> None:
@@ -96,7 +111,7 @@ class Upkeep:
 
         _log.warning("subscription_disabled", by=by.value, subscription=subscription_id.hex())
         try:
-            await self._store.write(write, after)
+            await self._configuration.change(write, after)
         except Exception:  # noqa: BLE001 - its next failure disables it again
             _log.exception("upkeep_disable_failed")
             return False
@@ -123,12 +138,14 @@ class Upkeep:
 
     async def _clear(self, project_id: Id, subscription_id: Id) -> None:
         try:
-            while (
+            # The shard's next owner goes on by itself with what is left.
+            while self._shards.owns(subscription_id) and (
                 await self._clear_chunk(project_id, subscription_id)
                 or subscription_id in self._once_more
             ):
                 self._once_more.discard(subscription_id)
         finally:
+            self._once_more.discard(subscription_id)
             del self._clearing[subscription_id]
 
     async def _clear_chunk(self, project_id: Id, subscription_id: Id) -> int:
@@ -168,5 +185,4 @@ class Upkeep:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._unsaved:
-            await self._save()
+        await self.save()

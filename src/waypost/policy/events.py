@@ -160,8 +160,9 @@ def _draft(fields: EventIn, limits: EventLimits, key: str | None, at: str) -> Dr
     if not is_type(fields.event_type):
         raise _invalid(f"{at}event_type", BAD_TYPE)
     payload = rawjson.original(fields.payload)
-    require_payload_size(payload, limits, f"{at}payload")
-    rawjson.require_shallow(payload, f"{at}payload")
+    if len(payload) > limits.max_event_bytes or rawjson.brackets(payload) > rawjson.MAX_DEPTH:
+        require_payload_size(payload, limits, f"{at}payload")
+        rawjson.require_shallow(payload, f"{at}payload")
     if key is None and msgspec.structs.astuple(fields)[2:] == _NOTHING_BESIDE:
         return Draft(fields.event_type, payload)
     return finish(fields.event_type, payload, _attributes(fields, key, at))
@@ -242,7 +243,8 @@ def require_body_size(body: bytes, limits: EventLimits) -> None:
     Raises:
         PayloadTooLarge: it is.
     """
-    if len(body) > limits.max_body_bytes:
+    # No body is too large that is no larger than a payload may be.
+    if len(body) > limits.max_event_bytes and len(body) > limits.max_body_bytes:
         raise PayloadTooLarge(f"body: must be at most {limits.max_body_bytes} bytes")
 
 

@@ -77,6 +77,7 @@ BESIDE: Final[dict[str, Callable[[Content], Any]]] = {
 }
 """All scopes but the body."""
 
+_OF_REQUEST: Final = ("headers", "query", PATH, "\\")
 _ANY: Final = "$"
 _NESTED: Final = ("$and", "$or")
 _ORDERS: Final[dict[str, tuple[Callable[[Any, Any], bool], str]]] = {
@@ -161,6 +162,12 @@ def parse(text: str) -> Parsed:
     return Parsed(root, parser.reads, tuple(parser.keys))
 
 
+def may_read_request(text: str) -> bool:
+    """Tell, without parsing it, whether a filter may read of the request; false is certain."""
+    # What has neither a name of them nor, with the backslash, another spelling of it.
+    return any(name in text for name in _OF_REQUEST)
+
+
 def _load(text: str) -> Any:
     """Read JSON exactly."""
     start = _Spot("filter")
@@ -178,7 +185,7 @@ def _load(text: str) -> Any:
     if rawjson.scan_depth(encoded) > DEPTH_MAX:
         raise _refusal(start, f"must not be nested deeper than {DEPTH_MAX}")
     try:
-        return json.loads(text, parse_int=whole, parse_float=fraction, object_pairs_hook=_once_each)
+        return _read(text)
     except ValueError as error:
         raise _refusal(start, str(error)) from error
 
@@ -191,6 +198,12 @@ def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"must hold {name!r} once in one object")
         made[name] = value
     return made
+
+
+# Made once: `json.loads` would make it for every text, which takes as long as to read a short one.
+_read: Final = json.JSONDecoder(
+    parse_int=whole, parse_float=fraction, object_pairs_hook=_once_each
+).decode
 
 
 class _Parser:
@@ -241,7 +254,7 @@ class _Parser:
                 continue
             if key.startswith("$"):
                 raise _refusal(here, r"must be a name; one that begins with $ is written \$")
-            name = _ESCAPED.sub(r"\1", key)
+            name = _unescaped(key)
             if spot.scope == "headers":
                 name = name.lower()
             self._note(name, here)
@@ -397,9 +410,13 @@ def _split(key: str, spot: _Spot) -> list[str | None]:
             )
         if step[1] != _ANY and step[1].startswith("$"):
             raise _refusal(spot, rf"must have \{step[1]} for a name that begins with $")
-        steps.append(None if step[1] == _ANY else _ESCAPED.sub(r"\1", step[1]))
+        steps.append(None if step[1] == _ANY else _unescaped(step[1]))
         position = step.end()
     return steps
+
+
+def _unescaped(name: str) -> str:
+    return _ESCAPED.sub(r"\1", name) if "\\" in name else name
 
 
 def _refusal(spot: _Spot, reason: str) -> InvalidSetting:

@@ -3,7 +3,8 @@
 The language is told in `waypost.policy.filter_syntax`, its meaning in `waypost.policy.conditions`.
 """
 
-from typing import Any
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from waypost.model.errors import InvalidSetting
 from waypost.policy.conditions import Condition, Mismatch
@@ -23,7 +24,7 @@ class Filter:
         empty: it has no condition, and every event matches.
     """
 
-    __slots__ = ("_root", "empty", "keys", "reads", "text")
+    __slots__ = ("__weakref__", "_root", "empty", "keys", "reads", "text")
 
     def __init__(self, text: str, parsed: Parsed) -> None:
         """Take what was parsed; `compiled` makes it."""
@@ -60,11 +61,16 @@ def restored(text: str) -> Filter:
 
     Failure policy: fail closed. Limits, or what RE2 takes, may have been others when it was set.
     Events are kept whether or not they match, and a replay brings them once the filter is mended.
+    Where one of the same text is in use, it is that one.
     """
-    try:
-        return compiled(text)
-    except InvalidSetting as error:
-        return Filter(text, Parsed(_Unusable(error.message), NOTHING, ()))
+    known = _in_use.get(text)
+    if known is None:
+        try:
+            known = compiled(text)
+        except InvalidSetting as error:
+            known = Filter(text, Parsed(_Unusable(error.message), NOTHING, ()))
+        _in_use[text] = known
+    return known
 
 
 class _Unusable(Condition):
@@ -81,3 +87,6 @@ class _Unusable(Condition):
 
     def mismatch(self, value: Any, content: Content) -> Mismatch:  # noqa: ARG002 - as above
         return Mismatch("", "", "", None, f"the filter is of no use any more: {self._reason}")
+
+
+_in_use: Final = WeakValueDictionary[str, Filter]()

@@ -11,6 +11,10 @@ delivery from entering twice or not at all:
 * what was committed meanwhile and could not be taken marks the lane `dirty`: the database holds
   more than the refill can have seen, so another refill follows.
 
+The news of a commit may come so late that a refill has read the delivery before, and it was sent
+and settled since. So what is older than the end of the last refill (`_read_us`) is not taken but
+looked for in the database, like what came while it read.
+
 A refill that began before the lane was told to forget is dropped: what it read may have been
 cancelled since.
 
@@ -26,6 +30,8 @@ A lane has no clock and does no I/O: the moment is always an argument, in UTC mi
 from collections import deque
 from heapq import heappop, heappush
 from typing import Any, Final
+
+import msgspec
 
 from waypost.model.delivery import DeliveryClass
 from waypost.model.ids import attempt_of
@@ -50,13 +56,12 @@ MAX_HOLD_US: Final = 300_000_000
 """A receiver's `Retry-After` holds its whole lane for at most five minutes."""
 
 
-class Work:
+class Work(msgspec.Struct, eq=False):
     """One delivery in a lane: what the queue says of it, and what its try needs.
 
     Attributes:
         due_us: when it may start, UTC microseconds.
         attempts: how many tries were made before.
-        attempt_id: the id of the next try, or of the present one.
         event: the event where it is in memory, else None; the lane never looks at it.
         call: the try in flight, for whoever sends it; the lane never looks at it.
         started_us: when the present try started, UTC microseconds; 0 where none is in flight.
@@ -64,41 +69,21 @@ class Work:
         faults: how often an error of our own has kept it from being tried.
     """
 
-    __slots__ = (
-        "attempt_id",
-        "attempts",
-        "call",
-        "due_us",
-        "event",
-        "event_id",
-        "faults",
-        "id",
-        "kind",
-        "slow",
-        "started_us",
-    )
+    id: bytes
+    event_id: bytes
+    kind: int
+    due_us: int
+    attempts: int
+    event: Any = None
+    call: Any = None
+    started_us: int = 0
+    slow: bool = False
+    faults: int = 0
 
-    def __init__(
-        self,
-        identifier: bytes,
-        event_id: bytes,
-        kind: int,
-        due_us: int,
-        attempts: int,
-        event: Any = None,
-    ) -> None:
-        """Keep what the queue says."""
-        self.id = identifier
-        self.event_id = event_id
-        self.kind = kind
-        self.due_us = due_us
-        self.attempts = attempts
-        self.event = event
-        self.attempt_id = attempt_of(identifier, attempts + 1, due_us)
-        self.call: Any = None
-        self.started_us = 0
-        self.slow = False
-        self.faults = 0
+    @property
+    def attempt_id(self) -> bytes:
+        """The id of the next try, or of the present one."""
+        return attempt_of(self.id, self.attempts + 1, self.due_us)
 
 
 class Lane:
@@ -118,6 +103,7 @@ class Lane:
         "_held_until_us",
         "_later",
         "_next_due_us",
+        "_read_us",
         "_ready",
         "_settled",
         "_stale",
@@ -155,6 +141,7 @@ class Lane:
         self._settled: set[bytes] = set()
         self._stale = False
         self._next_due_us: int | None = None
+        self._read_us = 0
         self._turn = 0
         self._failures = 0
         self._held_until_us = 0
@@ -170,7 +157,12 @@ class Lane:
         if work.id in self.known:
             # A refill saw the commit before the news of it came here.
             return False
-        if not self.complete or self.refilling or len(self.known) >= self._window:
+        if (
+            not self.complete
+            or self.refilling
+            or work.due_us <= self._read_us
+            or len(self.known) >= self._window
+        ):
             self.complete = False
             self.dirty = True
             return False
@@ -187,6 +179,7 @@ class Lane:
         if (
             not self.complete
             or self.refilling
+            or work.due_us <= self._read_us
             or self.paused
             or self._held_until_us
             or self.in_flight >= self.limit
@@ -246,13 +239,20 @@ class Lane:
         self.complete = False
 
     def end_refill(
-        self, found: list[Work], now_us: int, *, reached_end: bool, next_due_us: int | None
+        self,
+        found: list[Work],
+        now_us: int,
+        *,
+        read_us: int,
+        reached_end: bool,
+        next_due_us: int | None,
     ) -> list[Work]:
         """Take what a refill read.
 
         Args:
             found: deliveries by their due time, the earliest first; some may be due later.
             now_us: the moment that counted as present when the refill read.
+            read_us: the present: what was made before may have been read.
             reached_end: `found` holds everything that was due then.
             next_due_us: where `found` was cut, the due time from which it was.
 
@@ -260,6 +260,7 @@ class Lane:
             Those of `found` that entered.
         """
         self.refilling = False
+        self._read_us = read_us
         if self._stale:
             self.complete = False
             return []
@@ -340,7 +341,6 @@ class Lane:
         work.kind = DeliveryClass.RETRY
         work.due_us = due_us
         work.attempts += 1
-        work.attempt_id = attempt_of(work.id, work.attempts + 1, due_us)
         work.started_us = 0
         if len(self.known) > self._window // 2:
             self.leave(work.id)
@@ -419,6 +419,15 @@ class Lane:
         if self._next_due_us is not None and (soonest is None or self._next_due_us < soonest):
             return self._next_due_us
         return soonest
+
+    def oldest_due(self) -> int | None:
+        """Return when the delivery was due that has waited longest; None where none waits, or may.
+
+        About: of a lane that holds only a part of its queue, and of what failed and is due again.
+        """
+        if self.paused:
+            return None
+        return min((ready[0].due_us for ready in self._ready if ready), default=None)
 
     def is_idle(self) -> bool:
         """Tell whether nothing would be lost by forgetting the lane: it is empty and healthy."""

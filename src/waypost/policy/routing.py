@@ -2,8 +2,13 @@
 
 First by type and owner, then by content: a subscription's filter is looked at where its types take
 the event, and where no value that it demands rules it out at once.
+
+Filters are compiled when first an event comes that they may be asked about, or ahead of that a few
+at a time: a start with a hundred thousand of them is not kept waiting.
 """
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -13,7 +18,7 @@ from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy import filters
 from waypost.policy.content import Content
 from waypost.policy.filter_index import FilterIndex
-from waypost.policy.filter_syntax import NOTHING, Reads
+from waypost.policy.filter_syntax import NOTHING, Reads, may_read_request
 from waypost.policy.filters import Filter
 
 _CACHE_MAX: Final = 10_000
@@ -23,19 +28,27 @@ _NULL: Final = b"null"
 
 
 class _Bucket:
-    """The subscriptions that have one pattern among their types."""
+    """The subscriptions that have one pattern among their types.
 
-    __slots__ = ("filtered", "plain")
+    Attributes:
+        plain: those that take whatever the events hold.
+        filtered: those whose filters are asked.
+        pending: those that await that their filters, the texts beside them, are compiled.
+    """
+
+    __slots__ = ("filtered", "pending", "plain")
 
     def __init__(self) -> None:
         self.plain: dict[bytes, Subscription] = {}
         self.filtered: FilterIndex[tuple[Subscription, Filter]] = FilterIndex()
+        self.pending: dict[bytes, tuple[Subscription, str]] = {}
 
     def drop(self, subscription_id: bytes) -> bool:
         """Remove a subscription; tell whether one is left."""
         self.plain.pop(subscription_id, None)
         self.filtered.drop(subscription_id)
-        return bool(self.plain or self.filtered)
+        self.pending.pop(subscription_id, None)
+        return bool(self.plain or self.filtered or self.pending)
 
 
 class _Takers(msgspec.Struct, frozen=True):
@@ -58,8 +71,9 @@ class Routes:
         self._by_id: dict[bytes, Subscription] = {}
         self._filters: dict[bytes, Filter] = {}
         self._buckets: dict[str, _Bucket] = {}
+        self._pending: set[str] = set()
         self._cache: dict[str, _Takers] = {}
-        self._reading: dict[bytes, Reads] = {}
+        self._reading: dict[bytes, str] = {}
         self._reads: Reads | None = NOTHING
 
     @property
@@ -67,28 +81,35 @@ class Routes:
         """What some filter reads of the request that brings an event."""
         if self._reads is None:
             self._reads = NOTHING
-            for one in self._reading.values():
-                self._reads |= one
+            for subscription_id, text in self._reading.items():
+                found = self._compiled(subscription_id, text).reads
+                if found != NOTHING:
+                    self._reads |= found
         return self._reads
 
     def put(self, subscription: Subscription) -> None:
         """Add a subscription, or take its new settings."""
-        compiled = self._compiled(subscription)
+        text = subscription.filter
+        present = self._by_id.get(subscription.id)
+        is_same = present is not None and present.filter == text
+        known, reads = self._filters.get(subscription.id), self._reads
         self.drop(subscription.id)
         self._by_id[subscription.id] = subscription
-        if compiled is not None:
-            self._filters[subscription.id] = compiled
-            if compiled.reads != NOTHING:
-                self._reading[subscription.id] = compiled.reads
-                self._reads = None
+        if text is not None:
+            if is_same and known is not None:
+                self._filters[subscription.id] = known
+            if may_read_request(text):
+                self._reading[subscription.id] = text
+                self._reads = reads if is_same else None
         if not _is_owed(subscription):
             return
         for key in set(_keys(subscription)):
             bucket = self._buckets.setdefault(key, _Bucket())
-            if compiled is None or compiled.empty:
+            if text is None:
                 bucket.plain[subscription.id] = subscription
             else:
-                bucket.filtered.put(subscription.id, (subscription, compiled), compiled)
+                bucket.pending[subscription.id] = (subscription, text)
+                self._pending.add(key)
 
     def drop(self, subscription_id: bytes) -> None:
         """Remove a subscription; it may be absent."""
@@ -101,6 +122,21 @@ class Routes:
             bucket = self._buckets.get(key)
             if bucket is not None and not bucket.drop(subscription_id):
                 del self._buckets[key]
+                self._pending.discard(key)
+
+    def compile_some(self, limit: int) -> int:
+        """Compile up to so many of the filters that no event has been asked about; return how many.
+
+        0 where there are none left.
+        """
+        done = 0
+        while self._pending and done < limit:
+            done += self._settle(next(iter(self._pending)), limit - done)
+        return done
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Yield all of them, enabled or not."""
+        return iter(self._by_id.values())
 
     def find(self, subscription_id: bytes) -> Subscription | None:
         """Return a subscription, enabled or not."""
@@ -137,6 +173,7 @@ class Routes:
         for key in _keys_of_type(event_type):
             bucket = self._buckets.get(key)
             if bucket is not None:
+                self._settle(key, len(bucket.pending))
                 plain.update(bucket.plain)
                 if bucket.filtered:
                     filtered.append(bucket.filtered)
@@ -145,14 +182,27 @@ class Routes:
         result = self._cache[event_type] = _Takers(tuple(plain.values()), tuple(filtered))
         return result
 
-    def _compiled(self, subscription: Subscription) -> Filter | None:
-        """Return the filter of a subscription, compiled anew only where it has changed."""
-        if subscription.filter is None:
-            return None
-        known = self._filters.get(subscription.id)
-        if known is not None and known.text == subscription.filter:
-            return known
-        return filters.restored(subscription.filter)
+    def _settle(self, key: str, limit: int) -> int:
+        """Compile up to so many of the filters that are pending in a bucket; return how many."""
+        bucket = self._buckets[key]
+        found = list(islice(bucket.pending.items(), limit))
+        for subscription_id, (subscription, text) in found:
+            del bucket.pending[subscription_id]
+            compiled = self._compiled(subscription_id, text)
+            if compiled.empty:
+                bucket.plain[subscription_id] = subscription
+            else:
+                bucket.filtered.put(subscription_id, (subscription, compiled), compiled)
+        if not bucket.pending:
+            self._pending.discard(key)
+        return len(found)
+
+    def _compiled(self, subscription_id: bytes, text: str) -> Filter:
+        """Return the filter of a subscription, compiled where it was not yet."""
+        known = self._filters.get(subscription_id)
+        if known is None:
+            known = self._filters[subscription_id] = filters.restored(text)
+        return known
 
 
 def _sift(

@@ -1,6 +1,5 @@
 """The queue: what is owed, read lane by lane, and cleared for subscriptions that are no more."""
 
-import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -10,7 +9,9 @@ from sqlalchemy import Connection, text
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
 from waypost.model.ids import FIRST, Id
-from waypost.storage import hot
+from waypost.storage.postgres import rows as postgres_rows
+from waypost.storage.sqlite import hot
+from waypost.storage.sqlite.connection import raw
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
@@ -24,6 +25,18 @@ _LANE = text(
     "JOIN events AS e ON e.project_id = :project_id AND e.id = q.event_id "
     "ORDER BY q.due_us, q.id"
 )
+_LANES = text(
+    "WITH RECURSIVE lane (project_id, subscription_id) AS ("
+    "SELECT * FROM (SELECT project_id, subscription_id FROM queue "
+    "ORDER BY project_id, subscription_id LIMIT 1) AS first "
+    "UNION ALL SELECT next.* FROM lane CROSS JOIN LATERAL "
+    "(SELECT q.project_id, q.subscription_id FROM queue AS q "
+    "WHERE (q.project_id, q.subscription_id) > (lane.project_id, lane.subscription_id) "
+    "ORDER BY q.project_id, q.subscription_id LIMIT 1) AS next) "
+    "SELECT project_id, subscription_id FROM lane"
+)
+"""For PostgreSQL: SQLite, to which a statement is a call, looks for one lane after the other."""
+
 _NEXT_LANE = text(
     "SELECT project_id, subscription_id FROM queue WHERE "
     "(project_id, subscription_id) > (:project_id, :subscription_id) "
@@ -33,11 +46,15 @@ _EVENT = text(
     "SELECT type, payload, attributes, routing_version FROM events "
     "WHERE project_id = :project_id AND id = :id"
 )
-_OF_SUBSCRIPTION = text(
-    "SELECT id, event_id, attempts FROM queue INDEXED BY ix_queue_lane "
-    "WHERE project_id = :project_id AND subscription_id = :subscription_id "
-    "AND (class, due_us, id) > (:class, :due_us, :id) ORDER BY class, due_us, id LIMIT :limit"
-)
+_OF_SUBSCRIPTION = {
+    dialect: text(
+        f"SELECT id, event_id, attempts FROM queue {by_index} "
+        "WHERE project_id = :project_id AND subscription_id = :subscription_id "
+        "AND (class, due_us, id) > (:class, :due_us, :id) ORDER BY class, due_us, id LIMIT :limit"
+    )
+    # What SQLite guesses without statistics is a walk through the project.
+    for dialect, by_index in (("sqlite", "INDEXED BY ix_queue_lane"), ("postgresql", ""))
+}
 
 
 class LaneRow(msgspec.Struct, frozen=True):
@@ -138,6 +155,8 @@ def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
 
     Sweeps all projects, by one look-up in the index for each lane, however long the queue is.
     """
+    if connection.dialect.name == "postgresql":
+        return [(row[0], row[1]) for row in connection.execute(_LANES)]
     lanes: list[tuple[Id, Id]] = []
     at: tuple[Id, Id] = (FIRST, FIRST)
     while True:
@@ -152,7 +171,11 @@ def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
 
 def insert(connection: Connection, owed: Sequence[Owed]) -> None:
     """Put deliveries into the queue. Call it in a write only."""
-    hot.INSERT_QUEUE.run(_raw(connection).cursor(), [owed_row(one) for one in owed])
+    rows = [owed_row(one) for one in owed]
+    if connection.dialect.name == "postgresql":
+        postgres_rows.insert_queue(connection, rows)
+    else:
+        hot.INSERT_QUEUE.run(raw(connection).cursor(), rows)
 
 
 def owed_row(owed: Owed) -> tuple[Any, ...]:
@@ -196,9 +219,8 @@ def clear(  # noqa: PLR0913 - one statement's arguments
     Returns:
         How many were ended; 0 when none is left.
     """
-    cursor = _raw(connection).cursor()
     found = connection.execute(
-        _OF_SUBSCRIPTION,
+        _OF_SUBSCRIPTION[connection.dialect.name],
         {
             "project_id": project_id,
             "subscription_id": subscription_id,
@@ -209,8 +231,19 @@ def clear(  # noqa: PLR0913 - one statement's arguments
         },
     ).all()
     ended = [row for row in found if row.id not in sparing][:limit]
+    if connection.dialect.name == "postgresql":
+        return postgres_rows.end_untried(
+            connection,
+            project_id,
+            subscription_id,
+            [row.id for row in ended],
+            state=int(state),
+            reason=reason.value,
+            divert=divert,
+            now_us=now_us,
+        )
     hot.end_untried(
-        cursor,
+        raw(connection).cursor(),
         project_id,
         subscription_id,
         [(row.id, row.event_id, row.attempts) for row in ended],
@@ -220,9 +253,3 @@ def clear(  # noqa: PLR0913 - one statement's arguments
         now_us=now_us,
     )
     return len(ended)
-
-
-def _raw(connection: Connection) -> sqlite3.Connection:
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - the store opened it so
-    return raw

@@ -12,9 +12,9 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Row,
     exists,
-    func,
     or_,
     select,
     text,
@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy import (
     update as change,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState
@@ -43,16 +45,44 @@ SLICE: Final = 1_000
 _PAYLOADS: Final = 50
 """How many payloads are in memory at once."""
 
-# Both name their index: what SQLite guesses without statistics is a walk through the project.
-_NOT_PENDING = text(
-    "NOT EXISTS (SELECT 1 FROM queue INDEXED BY ix_queue_event"
-    " WHERE queue.project_id = events.project_id AND queue.event_id = events.id"
-    " AND queue.subscription_id = :subscription_id)"
-)
-_TAKE_BACK = text(
-    "DELETE FROM diverted_events INDEXED BY ix_diverted_event WHERE project_id = :project_id"
-    " AND event_id = :event_id AND subscription_id = :subscription_id"
-)
+_INDEXED_BY = {"sqlite": "INDEXED BY {}", "postgresql": ""}
+"""What SQLite guesses without statistics is a walk through the project: it is told the index."""
+
+_NOT_PENDING = {
+    dialect: text(
+        f"NOT EXISTS (SELECT 1 FROM queue {by.format('ix_queue_event')}"
+        " WHERE queue.project_id = events.project_id AND queue.event_id = events.id"
+        " AND queue.subscription_id = :subscription_id)"
+    )
+    for dialect, by in _INDEXED_BY.items()
+}
+_TAKE_BACK = {
+    dialect: text(
+        f"DELETE FROM diverted_events {by.format('ix_diverted_event')}"
+        " WHERE project_id = :project_id"
+        " AND event_id = :event_id AND subscription_id = :subscription_id"
+    )
+    for dialect, by in _INDEXED_BY.items()
+}
+
+
+class place_of(FunctionElement[int]):  # noqa: N801 - stands in a statement as functions do
+    """Where in some bytes others begin, from 1; 0 where they are not in them."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(place_of)
+def _on_sqlite(element: Any, compiler: Any, **named: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **named)})"
+
+
+@compiles(place_of, "postgresql")
+def _on_postgresql(element: Any, compiler: Any, **named: Any) -> str:
+    inside, wanted = element.clauses
+    return f"position({compiler.process(wanted, **named)} IN {compiler.process(inside, **named)})"
+
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
@@ -209,7 +239,9 @@ def unserved(connection: Connection, replay: Replay, event_ids: Sequence[Id]) ->
             deliveries.c.state == DeliveryState.DELIVERED.value,
             deliveries.c.finished_us >= replay.begin_us,
         )
-    not_pending = _NOT_PENDING.bindparams(subscription_id=replay.subscription_id)
+    not_pending = _NOT_PENDING[connection.dialect.name].bindparams(
+        subscription_id=replay.subscription_id
+    )
     rows = connection.execute(
         select(events.c.id)
         .where(*_are(replay, event_ids), not_pending, ~served)
@@ -224,7 +256,8 @@ def take_back(
     """Take events that are owed to a subscription again out of its dead-letter box."""
     if event_ids:
         place = {"project_id": project_id, "subscription_id": subscription_id}
-        connection.execute(_TAKE_BACK, [{**place, "event_id": one} for one in event_ids])
+        take_back = _TAKE_BACK[connection.dialect.name]
+        connection.execute(take_back, [{**place, "event_id": one} for one in event_ids])
 
 
 def _missing_slice(connection: Connection, replay: Replay) -> Slice:
@@ -318,7 +351,7 @@ def _is_yet_to_be_owed(replay: Replay) -> ColumnElement[bool]:
     return exists().where(
         fan_outs.c.project_id == events.c.project_id,
         fan_outs.c.event_id == events.c.id,
-        func.instr(fan_outs.c.subscriptions, replay.subscription_id) > 0,
+        place_of(fan_outs.c.subscriptions, replay.subscription_id) > 0,
     )
 
 

@@ -113,6 +113,16 @@ def set_failing_since(
     )
 
 
+def failing_since(connection: Connection) -> dict[ids.Id, int]:
+    """Return since when each subscription has had nothing but failures, of those that have."""
+    rows = connection.execute(
+        select(subscriptions.c.id, subscriptions.c.failing_since_us).where(
+            subscriptions.c.failing_since_us.is_not(None), subscriptions.c.deleted_at_us.is_(None)
+        )
+    )
+    return {row.id: row.failing_since_us for row in rows}
+
+
 def delete(connection: Connection, project_id: ids.Id, subscription_id: ids.Id, at_us: int) -> None:
     """Mark a subscription deleted.
 

@@ -10,9 +10,11 @@ from structlog.testing import capture_logs
 from tests.support.engine import KEY, Broken, Post, Receivers
 from tests.support.manual import ManualClock, SeededEntropy
 from waypost.clock import IdSource
+from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
+from waypost.engine.shards import Shards
 from waypost.engine.slots import DispatcherConfig
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.event import Event
@@ -31,7 +33,9 @@ class Depot:
         settlements: what was handed to the committer and is not committed.
     """
 
-    def __init__(self, *subscriptions: Subscription, **config: Any) -> None:
+    def __init__(
+        self, *subscriptions: Subscription, shards: Shards | None = None, **config: Any
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.clock = ManualClock()
         self.ids = IdSource(self.clock, SeededEntropy())
@@ -44,12 +48,13 @@ class Depot:
         store: Any = self
         self.dispatcher = Dispatcher(
             loop,
-            store,
+            Configuration(store),
             self.router,
             Sender(loop, self.network, formats),
             self.clock,
             SeededEntropy(),
             DispatcherConfig(**config),
+            shards,
         )
         self.dispatcher._receivers.load({one.id: (KEY,) for one in subscriptions})
 

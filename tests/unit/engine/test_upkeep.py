@@ -13,15 +13,17 @@ from structlog.testing import capture_logs
 from tests.support import database
 from tests.support.database import Records
 from waypost.engine import upkeep
+from waypost.engine.configuration import Configuration
 from waypost.engine.receiver import Receiver
 from waypost.engine.router import Router
 from waypost.engine.sender import Address
+from waypost.engine.shards import all_shards
 from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
 from waypost.storage import queue, schema, subscriptions
-from waypost.storage.store import Store
+from waypost.storage.sqlite.store import SqliteStore
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +41,14 @@ def records(tmp_path: Path) -> Records:
 class Desk:
     """An upkeep on a store, and what it has told of."""
 
-    def __init__(self, records: Records, store: Store, *present: Subscription) -> None:
+    def __init__(self, records: Records, store: SqliteStore, *present: Subscription) -> None:
         self.store = store
         self.router = Router()
         self.router.load(store.committer.versions, present)
         self.told: list[Subscription] = []
-        self.upkeep = Upkeep(store, self.router, records.clock, self.told.append)
+        self.upkeep = Upkeep(
+            Configuration(store), self.router, all_shards(), records.clock, self.told.append
+        )
 
     async def finish(self) -> None:
         async with asyncio.timeout(10):

@@ -16,6 +16,7 @@ from waypost.model.subscription import DisabledBy, Signing
 from waypost.operations.event_types import EventTypeIn
 from waypost.policy.settings import Settings
 from waypost.storage import schema
+from waypost.storage.sqlite.store import SqliteStore
 
 NAMED = Settings(url=URL, event_types=("a.b",))
 
@@ -31,6 +32,7 @@ async def version(at: Office) -> int:
     project_id = at.records.project
     query = select(schema.projects.c.routing_version).where(schema.projects.c.id == project_id)
     kept = await at.store.read(lambda c: c.execute(query).scalar_one())
+    assert isinstance(at.store, SqliteStore)
     assert at.store.committer.versions[project_id] == kept
     assert at.router.routes(project_id).version == kept
     return int(kept)

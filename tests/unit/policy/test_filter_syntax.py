@@ -14,9 +14,11 @@ from waypost.policy.filter_syntax import (
     CONDITIONS_MAX,
     DEPTH_MAX,
     FILTER_BYTES_MAX,
+    NOTHING,
     SECRET_HEADERS,
     Key,
     Reads,
+    may_read_request,
     parse,
 )
 
@@ -139,6 +141,21 @@ def test_what_is_read_of_the_request_is_noted() -> None:
     assert Reads(frozenset("a")) | Reads(query=frozenset("b")) == Reads(
         frozenset("a"), frozenset("b")
     )
+
+
+@pytest.mark.parametrize(
+    "text, may",
+    [
+        ('{"body":{"a":1},"metadata":{"b":"c"}}', False),
+        ('{"headers":{"x-a":"1"}}', True),
+        ('{"query":{"q":"1"}}', True),
+        ('{"$or":[{"path":"/"},{"body":{"a":1}}]}', True),
+        (r'{"\u0070ath":"/"}', True),
+    ],
+)
+def test_whether_it_may_read_of_the_request_is_seen_without_parsing(text: str, may: bool) -> None:
+    assert may_read_request(text) is may
+    assert (parse(text).reads != NOTHING) is may
 
 
 @pytest.mark.parametrize("name", sorted(SECRET_HEADERS))

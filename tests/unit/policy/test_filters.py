@@ -1,7 +1,9 @@
 """A compiled filter says what a plain reading of it says, and never raises."""
 
+import gc
 import json
 import re
+import weakref
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -216,6 +218,18 @@ def test_a_filter_that_is_of_no_use_any_more_matches_nothing(
     mismatch = made.explain(content)
     assert mismatch is not None
     assert mismatch.reason.startswith("the filter is of no use any more: filter.body.b: ")
+
+
+def test_equal_texts_share_one_filter_for_as_long_as_it_is_in_use() -> None:
+    text = '{"body":{"of this test":1}}'
+    one = restored(text)
+    assert restored(text) is one
+    assert restored(text + " ") is not one
+    seen = weakref.ref(one)
+    del one
+    gc.collect()
+    assert seen() is None
+    assert restored(text).text == text
 
 
 # --- the documentation ------------------------------------------------------------------------

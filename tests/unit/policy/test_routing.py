@@ -156,23 +156,61 @@ def test_a_changed_filter_holds_at_once() -> None:
     found.put(msgspec.structs.replace(one, filter=None))
     assert found.match("a", None, content(n=3))
     found.drop(one.id)
-    assert (found._buckets, found._filters, found._reading) == ({}, {}, {})
+    assert (found._buckets, found._filters, found._reading, found._pending) == ({}, {}, {}, set())
 
 
-def test_a_filter_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[str] = []
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of filters that were compiled."""
+    found: list[str] = []
 
     def note(text: str) -> Filter:
-        texts.append(text)
+        found.append(text)
         return compiled(text)
 
     monkeypatch.setattr(filters, "restored", note)
+    return found
+
+
+def test_a_filter_is_compiled_once(texts: list[str]) -> None:
     one = subscription(1, "a", "b", filter='{"body":{"n":1}}')
     found = routes(one)
     for n in range(5):
         found.match("a", None, content(n=n))
         found.put(msgspec.structs.replace(one, paused=bool(n % 2)))
     assert texts == ['{"body":{"n":1}}']
+
+
+def test_a_filter_is_compiled_when_it_is_asked_first(texts: list[str]) -> None:
+    made = {kind: f'{{"body":{{"{kind}":1}}}}' for kind in "abc"}
+    found = routes(*(subscription(ord(kind), kind, filter=made[kind]) for kind in made))
+    assert found.reads is NOTHING
+    assert texts == []
+    found.match("b", None)
+    assert texts == [made["b"]]
+    found.match("d", None)
+    found.match("b", None)
+    assert texts == [made["b"]]
+
+
+def test_filters_are_compiled_ahead_a_few_at_a_time(texts: list[str]) -> None:
+    found = routes(
+        *(subscription(n, f"t.{n % 3}", filter=f'{{"body":{{"n":{n}}}}}') for n in range(10)),
+        subscription(10, filter='{"headers":{"x-a":"b"}}', disabled_by=DisabledBy.PERSON),
+        subscription(11),
+    )
+    counts = []
+    while done := found.compile_some(4):
+        counts.append(done)
+        assert len(texts) == sum(counts)
+    assert counts == [4, 4, 2]
+    assert set_of(found.match("t.1", None, content(n=7))) == {7, 11}
+    assert len(texts) == 10
+    found.put(subscription(12, "t.1", filter='{"body":{"n":7}}'))
+    found.drop(subscription(12).id)
+    found.put(subscription(12, "u", filter='{"body":{"n":7}}'))
+    found.drop(subscription(12).id)
+    assert found.compile_some(4) == 0
 
 
 def test_a_filter_that_is_of_no_use_any_more_takes_nothing_and_breaks_nothing() -> None:
@@ -191,6 +229,9 @@ def test_what_filters_read_is_known_as_long_as_there_is_one() -> None:
         2, filter='{"headers":{"x-b":"b"},"path":"/"}', disabled_by=DisabledBy.PERSON
     )
     found = routes(one, two, subscription(3, filter='{"body":{"a":1}}'), subscription(4))
+    assert found.reads == Reads(frozenset({"x-a", "x-b"}), path=True)
+    found.put(msgspec.structs.replace(one, paused=True))
+    assert found._reads is not None, "what did not change is not summed up again"
     assert found.reads == Reads(frozenset({"x-a", "x-b"}), path=True)
     found.drop(two.id)
     assert found.reads == Reads(frozenset({"x-a"}))
@@ -238,6 +279,7 @@ SUBSCRIPTIONS = st.builds(
     url=st.just(""),
     event_types=st.none() | st.lists(PATTERNS, min_size=1, max_size=3).map(tuple),
     disabled_by=st.sampled_from([None, None, *DisabledBy]),
+    paused=st.booleans(),
     owner=OWNERS,
     filter=st.sampled_from(
         [
@@ -252,21 +294,29 @@ SUBSCRIPTIONS = st.builds(
     ),
 )
 BODIES = st.sampled_from([b"null", b'{"n":1}', b'{"n":2,"m":1}', b'{"n":[1,2],"m":1}', b"{"])
-CHANGES = st.lists(SUBSCRIPTIONS | st.integers(0, 5).map(lambda n: n.to_bytes(16)), max_size=20)
+CHANGES = st.lists(
+    SUBSCRIPTIONS | st.integers(0, 5).map(lambda n: n.to_bytes(16)) | st.integers(1, 3), max_size=20
+)
+"""A subscription that is put, the id of one that goes, or how many filters to compile ahead."""
 
 
 @given(changes=CHANGES, looks=st.lists(st.tuples(TYPES, OWNERS, BODIES), min_size=1, max_size=5))
 def test_a_look_up_says_what_the_plain_rule_says(
-    changes: list[Subscription | bytes], looks: list[tuple[str, str | None, bytes]]
+    changes: list[Subscription | bytes | int], looks: list[tuple[str, str | None, bytes]]
 ) -> None:
     found, plain = Routes(1), dict[bytes, Subscription]()
     for change in changes:
+        if isinstance(change, int):
+            found.compile_some(change)
+            continue
         if isinstance(change, bytes):
             found.drop(change)
             plain.pop(change, None)
         else:
             found.put(change)
             plain[change.id] = change
+            if change.paused:
+                continue  # what is pending meets the next change
         for event_type, owner, body in looks:
             held = Content(body, NO_ATTRIBUTES)
             expected = {

@@ -15,7 +15,7 @@ from waypost.model.errors import ConfigInvalid
 from waypost.storage import migrations, subscriptions
 from waypost.storage.migrations.upgrade import _config, statements, upgrade
 from waypost.storage.schema import metadata
-from waypost.storage.store import connect
+from waypost.storage.sqlite.connection import connect
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_migrations_make_the_tables_of_the_schema(empty: Connection, tmp_path: P
 
 
 def test_what_a_database_of_the_first_revision_holds_stays(empty: Connection) -> None:
-    config = _config(io.StringIO())
+    config = _config(io.StringIO(), "sqlite")
     config.attributes["connection"] = empty
     command.upgrade(config, migrations.KNOWN[0])
     empty.execute(

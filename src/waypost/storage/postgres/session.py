@@ -1,0 +1,112 @@
+"""A session of the hot path: prepared statements, with nothing between them and libpq."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors
+from psycopg.pq import ConnStatus, ExecStatus, Format
+from psycopg.pq.abc import PGresult
+
+from waypost.storage.postgres.connection import PostgresOptions, open_raw
+
+_PLANNING: Final = {
+    # One plan for every batch, by indexes: what statistics say of a queue is out of date by the
+    # time they are read, and a table that was empty when the plan was made is not for long.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+_GOOD: Final = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
+
+
+class Statement:
+    """A statement with the types of its parameters, which are given in binary."""
+
+    __slots__ = ("name", "sql", "types")
+
+    def __init__(self, name: str, sql: str, types: Sequence[int]) -> None:
+        """Name it: sessions prepare it under that name."""
+        self.name = name.encode()
+        self.sql = sql.encode()
+        self.types = list(types)
+
+
+class Session:
+    """A connection that runs the statements of the hot path. For one thread.
+
+    Attributes:
+        statements: how many were sent.
+    """
+
+    def __init__(self, conninfo: str, options: PostgresOptions, name: str) -> None:
+        """Connect.
+
+        Raises:
+            psycopg.Error: it can't be.
+        """
+        self._connection = open_raw(conninfo, options, name=name, **_PLANNING)
+        self._wire: Any = self._connection.pgconn
+        # A batch is sent and its result awaited in one call, without the interpreter's lock.
+        self._wire.nonblocking = 0
+        self._prepare = options.prepare
+        self._prepared: set[bytes] = set()
+        self.statements = 0
+
+    def is_alive(self) -> bool:
+        """Tell whether the server has closed the connection, as far as is known here."""
+        try:
+            # What comes without being asked for is its last word; behind that is the end.
+            self._wire.consume_input()
+            self._wire.consume_input()
+        except psycopg.Error:
+            return False
+        return bool(self._wire.status == ConnStatus.OK)
+
+    def run(self, statement: Statement, values: Sequence[bytes | None]) -> PGresult:
+        """Run a statement, in a transaction of its own unless one is begun.
+
+        Raises:
+            psycopg.Error: it failed.
+        """
+        formats = [Format.BINARY] * len(values)
+        self.statements += 1
+        if self._prepare:
+            if statement.name not in self._prepared:
+                self._check(self._wire.prepare(statement.name, statement.sql, statement.types))
+                self._prepared.add(statement.name)
+            result = self._wire.exec_prepared(statement.name, values, formats, Format.BINARY)
+        else:
+            result = self._wire.exec_params(
+                statement.sql, values, statement.types, formats, Format.BINARY
+            )
+        return self._check(result)
+
+    def begin(self) -> None:
+        """Begin a transaction, for several statements."""
+        self._command(b"BEGIN")
+
+    def commit(self) -> None:
+        """End it: what it did holds."""
+        self._command(b"COMMIT")
+
+    def roll_back(self) -> None:
+        """End it: nothing of it holds."""
+        self._command(b"ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _command(self, sql: bytes) -> None:
+        self.statements += 1
+        self._check(self._wire.exec_(sql))
+
+    def _check(self, result: PGresult) -> PGresult:
+        if result.status in _GOOD:
+            return result
+        if self._wire.status != ConnStatus.OK:
+            raise errors.OperationalError("the connection was lost")
+        raise errors.error_from_result(result)
