@@ -44,6 +44,9 @@ EXPLAINING: Final = {
 ROLE: Final = "waypost"
 WHEEL: Final = "16"
 _SYSTEM: Final = Path("/usr/lib/postgresql")
+_OLDEST: Final = 15
+"""Waypost takes none that is older."""
+
 _STATEMENTS: Final = """
     SELECT s.query, s.calls, s.total_exec_time, s.rows
     FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
@@ -215,8 +218,8 @@ def running(
 
 
 def best_version() -> str:
-    """The newest of the system's that has contrib modules; else the wheel's."""
-    able = [version for version in _versions(_SYSTEM) if has_contrib(version)]
+    """The newest of the system's that will do and has contrib modules; else the wheel's."""
+    able = [v for v in _versions(_SYSTEM) if int(v) >= _OLDEST and has_contrib(v)]
     return able[-1] if able else WHEEL
 
 

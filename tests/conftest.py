@@ -26,6 +26,13 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Close the databases that a test has left open, before anybody collects them as garbage."""
+    yield
+    database.close_all()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Return where a database of the test's own is; the test runs once on each kind."""
@@ -34,6 +41,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     else:
         with postgres.fresh(database.fill) as url:
             yield url
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: at the end no worker is busy alone, for want of short tests."""
+    items.sort(key=lambda item: "acceptance" not in item.path.parts)
 
 
 @pytest.hookimpl(wrapper=True)

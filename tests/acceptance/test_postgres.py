@@ -18,6 +18,7 @@ import pytest
 from tests.support import postgres
 from tests.support.program import Program, call, server, waypost
 from tests.support.receiver import receiver
+from tests.support.site import eventually
 from waypost.clock import SystemClock
 from waypost.storage.migrations.upgrade import upgrade_shared
 from waypost.storage.postgres.connection import connect
@@ -92,8 +93,7 @@ def test_two_processes_share_the_work_and_one_that_is_killed_is_replaced(
         received.wait_for(80)
         assert ids_of(received.requests) == tokens
         # Each process tells the others once a second.
-        while accepted(at) != 10:
-            pass
+        eventually(lambda: accepted(at), lambda count: count == 10)
         pids = started(program)
         os.kill(pids[1], signal.SIGKILL)
         assert program.event("process_died")["process"] == 1
@@ -101,8 +101,8 @@ def test_two_processes_share_the_work_and_one_that_is_killed_is_replaced(
         more = post(at, 10)
         received.wait_for(160)
         assert ids_of(received.requests) == tokens | more
-        while accepted(at) != 20:  # what the dead one had counted is not forgotten
-            pass
+        # What the dead one had counted is not forgotten.
+        eventually(lambda: accepted(at), lambda count: count == 20)
         assert program.stop() == 0
         assert all(is_gone(pid) for pid in started(program).values())
 
@@ -202,16 +202,13 @@ def test_a_server_outlives_its_database(tmp_path: Path) -> None:
             received.wait_for(1)
             database.stop(signal.SIGQUIT)
             program.event("configuration_unconfirmed")
-            status, answer = call(at, "/readyz")
-            while status == 200:
-                status, answer = call(at, "/readyz")
+            status, answer = eventually(lambda: call(at, "/readyz"), lambda found: found[0] != 200)
             assert status == 503
             assert "does not answer" in answer["checks"]["database"]
             assert call(at, "/v1/events", EVENT)[0] == 503
             assert call(at, "/healthz")[0] == 200
             database.start()
-            while status != 200:
-                status, answer = call(at, "/readyz")
+            eventually(lambda: call(at, "/readyz")[0], lambda status: status == 200)
             tokens |= post(at, 1)
             received.wait_for(2)
             assert ids_of(received.requests) == tokens

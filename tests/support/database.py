@@ -128,6 +128,8 @@ class Records:
 PATIENT = PostgresOptions(answer_s=20.0)
 """A machine that is busy with tests is no reason for an answer of 503."""
 
+_opened_by_tests: list[Connection] = []
+
 Place = Path | str
 """Where a database is: a file of SQLite's, or the URL of one of PostgreSQL's."""
 
@@ -137,18 +139,31 @@ def make(place: Place) -> Records:
 
     On PostgreSQL the tables are there: `place` comes from the fixture of that name.
     """
-    if isinstance(place, str):
-        return Records(postgres_connection.connect(place))
-    connection = sqlite_connection.connect(place)
-    schema.metadata.create_all(connection)
+    connection = connect(place)
+    if not isinstance(place, str):
+        schema.metadata.create_all(connection)
     return Records(connection)
 
 
 def connect(place: Place) -> Connection:
-    """Open one more connection to a database."""
+    """Open one more connection to a database; at the test's end it is closed, if not before."""
     if isinstance(place, str):
-        return postgres_connection.connect(place)
-    return sqlite_connection.connect(place)
+        connection = postgres_connection.connect(place)
+    else:
+        connection = sqlite_connection.connect(place)
+    _opened_by_tests.append(connection)
+    return connection
+
+
+def close_all() -> None:
+    """Close what `make` and `connect` have opened and nobody has closed yet."""
+    while _opened_by_tests:
+        connection = _opened_by_tests.pop()
+        if not connection.closed:
+            # Closing it would roll back first, which one can't whose server has gone.
+            connection.invalidate()
+            connection.close()
+        connection.engine.dispose()
 
 
 def fill(url: str) -> None:

@@ -10,8 +10,16 @@ from sqlalchemy import event as hooks
 from waypost.storage import schema
 
 
-def plans_of(connection: Connection, act: Callable[[], object]) -> list[str]:
-    """Return the steps of every statement of an act, as the database plans them."""
+def plans_of(
+    connection: Connection, act: Callable[[], object], *, as_it_is: bool = False
+) -> list[str]:
+    """Return the steps of every statement of an act, as the database plans them.
+
+    Args:
+        connection: on which the act runs.
+        act: runs the statements.
+        as_it_is: the connection's own settings hold, however few rows there are.
+    """
     seen: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, values: Any, *_rest: Any) -> None:
@@ -24,7 +32,8 @@ def plans_of(connection: Connection, act: Callable[[], object]) -> list[str]:
         hooks.remove(connection, "before_cursor_execute", note)
     cursor = connection.connection.cursor()
     plans: list[str] = []
-    if connection.dialect.name == "postgresql":
+    bends = connection.dialect.name == "postgresql" and not as_it_is
+    if bends:
         # Few rows are quicker read than looked for: it is asked what it would do with many.
         for method in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
             cursor.execute(f"SET enable_{method} = off")
@@ -36,7 +45,7 @@ def plans_of(connection: Connection, act: Callable[[], object]) -> list[str]:
         else:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}", row)
             plans += [step[3] for step in cursor.fetchall()]
-    if connection.dialect.name == "postgresql":
+    if bends:
         cursor.execute("RESET ALL")
     return plans
 

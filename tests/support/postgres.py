@@ -11,9 +11,11 @@ import fcntl
 import importlib.util
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,7 @@ USER: Final = "postgres"
 CRASH: Final = signal.SIGQUIT
 """How to stop a server so that it has no time for anything: as `pg_ctl stop -m immediate`."""
 
+_NOBODY: Final = "nobody"
 _PREFIX: Final = "waypost-postgres-"
 _LOCK: Final = "lock"
 _SYSTEM: Final = Path("/usr/lib/postgresql")
@@ -68,9 +71,12 @@ class Server:
         version: str = "16",
         durable: bool = False,
         options: Mapping[str, str] = MappingProxyType({}),
+        primary: "Server | None" = None,
     ) -> None:
-        """Make the cluster; `durable` keeps fsync on, `options` are given by `-c`."""
-        self._binaries = binaries(version)
+        """Make the cluster; `durable` keeps fsync on, `options` are given by `-c`.
+
+        With `primary` it is a standby of that server, which runs.
+        """
         self._folder = folder
         self._data = folder / "data"
         self._options = {**({} if durable else _FAST), **options}
@@ -78,11 +84,13 @@ class Server:
         self.port = _free_port()
         folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
-            shutil.chown(folder, "nobody", "nogroup")
+            shutil.chown(folder, _NOBODY)
+        self._binaries = _reachable(binaries(version), folder / "programs")
+        initdb = [self._binaries / "initdb", "-U", USER, "--auth=trust", "-E", "UTF8"]
         subprocess.run(
             [
-                *(self._binaries / "initdb", "-D", self._data, "-U", USER, "--auth=trust"),
-                *("--no-sync", "-E", "UTF8", "--no-locale"),
+                *([*initdb, "--no-locale"] if primary is None else self._copy(primary)),
+                *("-D", self._data, "--no-sync"),
             ],
             check=True,
             cwd=folder,
@@ -90,6 +98,10 @@ class Server:
             stdout=subprocess.DEVNULL,
             **_as_nobody(),  # type: ignore[call-overload] # names and groups
         )
+
+    def _copy(self, primary: "Server") -> list[str | Path]:
+        source = ["-d", primary.url().rpartition("/")[0], "--checkpoint=fast", "-X", "stream"]
+        return [self._binaries / "pg_basebackup", *source, "--write-recovery-conf"]
 
     @property
     def pid(self) -> int:
@@ -160,19 +172,25 @@ class Server:
 
 @contextmanager
 def running(
-    *, version: str = "16", durable: bool = False, options: Mapping[str, str] = MappingProxyType({})
+    *,
+    version: str = "16",
+    durable: bool = False,
+    options: Mapping[str, str] = MappingProxyType({}),
+    primary: Server | None = None,
 ) -> Iterator[Server]:
     """Have a server for oneself; it is stopped, and its folder removed, at the end."""
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    server = Server(folder, version=version, durable=durable, options=options)
     try:
-        server.start()
-        yield server
+        server = Server(folder, version=version, durable=durable, options=options, primary=primary)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop(signal.SIGQUIT)
     finally:
-        server.stop(signal.SIGQUIT)
         shutil.rmtree(folder)
         os.close(lock)
 
@@ -283,7 +301,24 @@ def _as_nobody() -> dict[str, object]:
     """Return how to start PostgreSQL's programs: they refuse to run as root."""
     if os.getuid() != 0:
         return {}
-    return {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    return {"user": _NOBODY, "group": pwd.getpwnam(_NOBODY).pw_gid, "extra_groups": []}
+
+
+def _reachable(found: Path, copy: Path) -> Path:
+    """Return the folder of the programs, where whoever runs them may go: below root's home a copy.
+
+    The wheel's programs find their libraries by the place that these have beside them.
+    """
+    way = (found / "postgres", found, *found.resolve().parents)
+    if os.getuid() != 0 or all(one.stat().st_mode & stat.S_IXOTH for one in way):
+        return found
+    installed, package = found.parents[:2]
+    parts = [installed, *package.parent.glob(f"{package.name}.libs")]
+    for part in parts:
+        shutil.copytree(part, copy / part.relative_to(package.parent))
+    for path in (copy, *copy.rglob("*")):
+        shutil.chown(path, _NOBODY)
+    return copy / found.relative_to(package.parent)
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -97,6 +97,11 @@ class Program:
         entry: dict[str, Any] = json.loads(line)
         return entry
 
+    def tells(self, name: str) -> None:
+        """Wait until the log has a line about an event; it may have come already."""
+        if not any(f'"{name}"' in line for line in self.lines):
+            self.event(name)
+
     def signal(self, number: int) -> None:
         """Send a signal."""
         self._process.send_signal(number)

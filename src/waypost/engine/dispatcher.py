@@ -10,8 +10,7 @@
 Only subscriptions in shards that this process owns are sent to; for the others the process that
 owns theirs is woken. A slot is held until the settling is committed, so that no more deliveries
 than there are slots can be repeated after a crash. A try that takes longer than a second moves to a
-slow slot, of which there are others: receivers that hang do not hold the slots of those that
-answer.
+slow slot: receivers that hang do not hold the slots of those that answer.
 """
 
 import asyncio
@@ -158,9 +157,7 @@ class Dispatcher:
                 continue
             receiver = self.roster.open(project_id, subscription_id, empty=False)
             if receiver is not None:
-                # A refill that is under way may have read before that was committed.
-                receiver.lane.complete = False
-                receiver.lane.dirty = True
+                receiver.lane.look_again()
                 self._pump(receiver)
 
     def missed(self, newest: Iterable[tuple[Id, Id, Id | None]]) -> None:
@@ -187,8 +184,7 @@ class Dispatcher:
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
         now_us = self._clock.now_us()
-        may_send = now_us <= self._shards.until_us and not self.stopping
-        if may_send and self._slots(receiver).free and receiver.lane.take(work):
+        if self._may_send() and self._slots(receiver).free and receiver.lane.take(work):
             self.held_bytes += size if keep else 0
             self._begin(receiver, work, now_us)
             return
@@ -220,9 +216,9 @@ class Dispatcher:
 
     def _pump(self, receiver: Receiver, at_most: int = sys.maxsize) -> None:
         """Start what may start now, and see to it that the rest starts later."""
-        now_us = self._clock.now_us()
-        if now_us > self._shards.until_us or self.stopping:
+        if not self._may_send():
             return
+        now_us = self._clock.now_us()
         lane = receiver.lane
         kind = self._slots(receiver)
         while at_most and kind.free:
@@ -252,6 +248,9 @@ class Dispatcher:
         for receiver in self._receivers:
             self._pump(receiver)
 
+    def _may_send(self) -> bool:
+        return self._clock.monotonic() <= self._shards.until and not self.stopping
+
     def _slots(self, receiver: Receiver) -> Slots:
         return self._slow if receiver.suspect else self._fast
 
@@ -276,11 +275,10 @@ class Dispatcher:
         if event is None:
             self._conclude_fault(receiver, work)
             return
-        now_us = self._clock.now_us()
-        if receiver.lane.paused or self.stopping or now_us > self._shards.until_us:
+        if receiver.lane.paused or not self._may_send():
             self._put_back(receiver, work)
         else:
-            self._send(receiver, work, event, now_us)
+            self._send(receiver, work, event, self._clock.now_us())
 
     def _put_back(self, receiver: Receiver, work: Work) -> None:
         receiver.lane.put_back(work)
@@ -309,7 +307,7 @@ class Dispatcher:
         if not isinstance(exchange, Reply) and exchange.kind is FailureKind.ABORTED:
             # Nothing is known of it and nobody is to blame: it stays owed as it is.
             receiver.lane.leave(work.id)
-            receiver.lane.complete = False
+            receiver.lane.look_again()
             self._unload(work)
             self._leave(receiver, work)
             self._pump(receiver)
@@ -380,9 +378,8 @@ class Dispatcher:
             self._pump(receiver)
 
     async def _disable(self, receiver: Receiver, by: DisabledBy) -> None:
-        subscription = receiver.subscription
-        if not await self._upkeep.disable(subscription.project_id, subscription.id, by):
-            receiver.take(subscription, receiver.address)
+        if not await self._upkeep.disable(receiver.subscription, by) and receiver.stopping:
+            receiver.take(receiver.subscription, receiver.address)
             self._pump(receiver)
 
     # 6. After the commit.
@@ -392,6 +389,8 @@ class Dispatcher:
         lane: Lane = receiver.lane
         if settlement.late or settlement.retry_at_us is None:
             lane.leave(work.id)
+            if settlement.late:
+                lane.look_again()  # it may have been put off by somebody else
             self._unload(work)
             self._count(settlement)
         else:

@@ -28,7 +28,6 @@ PATIENCE_S: Final = 1.0
 """What is in memory may be so old."""
 
 _RETRY_S: Final = 0.1
-_MICROS: Final = 1_000_000
 
 Place = tuple[Id, Id]
 """The project and the id of what has changed."""
@@ -49,8 +48,7 @@ class Follower:
 
     Attributes:
         version: of the configuration that is in memory.
-        confirmed: told until when what is in memory may be gone by: seconds of the monotonic clock,
-            and UTC microseconds.
+        confirmed: told until when what is in memory may be gone by: seconds of the monotonic clock.
         lapsed: told when it may be gone by again, after a while in which it could not.
     """
 
@@ -65,7 +63,7 @@ class Follower:
         self._until = 0.0
         self._is_late = False
         self.version = 0
-        self.confirmed: Callable[[float, int], None] = lambda *_: None
+        self.confirmed: Callable[[float], None] = lambda _: None
         self.lapsed: Callable[[], None] = lambda: None
 
     def follow(self, kind: Kind, memory: Memory) -> None:
@@ -140,7 +138,8 @@ class Follower:
     def _late(self, error: Exception) -> None:
         if not self._is_late:
             self._is_late = True
-            _log.warning("configuration_unconfirmed", error=str(error) or type(error).__name__)
+            log = _log.info if isinstance(error, Unavailable) else _log.warning
+            log("configuration_unconfirmed", error=str(error) or type(error).__name__)
 
     def _answer(
         self, error: Exception | None, waiting: list[asyncio.Future[None]] | None = None
@@ -155,7 +154,7 @@ class Follower:
 
     async def _poll(self) -> None:
         """Bring what is in memory to what the database held at some moment since the call."""
-        asked, asked_us = self._clock.monotonic(), self._clock.now_us()
+        asked = self._clock.monotonic()
         version = await self._apart.run(configuration.current)
         if version != self.version:
             version, found = await self._apart.snapshot(self._read)
@@ -163,10 +162,9 @@ class Follower:
                 self._memories[kind].apply(things)
             self.version = version
         self._is_late = False
-        # By both clocks it may be over: then nothing was taken or sent meanwhile.
         was_over = self._clock.monotonic() > self._until
         self._until = asked + PATIENCE_S
-        self.confirmed(self._until, asked_us + int(PATIENCE_S * _MICROS))
+        self.confirmed(self._until)
         if was_over:
             self.lapsed()
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from waypost.model.errors import Unavailable
+from waypost.model.errors import StorageFull, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +60,7 @@ class Job:
                 await task
 
     async def _run(self) -> None:
+        is_waiting = False
         while True:
             # Not `wait_for`: until Python 3.12 it loses a cancellation that comes with a wake.
             with suppress(TimeoutError):
@@ -71,7 +72,12 @@ class Job:
                     pass
             except Exception as error:  # noqa: BLE001 - whatever it is, the work goes on
                 # The store may be away or full for a while, and no work is ever forgotten.
-                if not isinstance(error, Unavailable):
+                if not isinstance(error, Unavailable | StorageFull):
                     _log.exception("job_failed", job=self._name)
+                elif not is_waiting:
+                    _log.info("job_waits", job=self._name, error=str(error))
+                    is_waiting = True
                 await asyncio.sleep(_RETRY_S)
                 self._wanted.set()
+            else:
+                is_waiting = False

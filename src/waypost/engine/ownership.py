@@ -6,6 +6,9 @@ claims what is free within it. A worker counts its lease from before it asked fo
 monotonic clock, and a margin less: so it has stopped before the database can take it for dead. What
 is in flight then is broken off; nobody knows what became of it, so it stays owed. It comes back as
 a new worker.
+
+Nothing but its own statements holds a heartbeat up: what claimed shards are owed is looked at, and
+how receivers fare is saved before their shards are freed, by jobs of their own.
 """
 
 import asyncio
@@ -18,7 +21,9 @@ import msgspec
 import structlog
 
 from waypost.clock import Clock, IdSource
+from waypost.engine.job import Job
 from waypost.engine.shards import Shards
+from waypost.model.errors import Unavailable
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
 from waypost.policy import balance
@@ -144,17 +149,23 @@ class Ownership:
         self._alarm: asyncio.TimerHandle | None = None
         self._until = 0.0
         self._next_s = 0.0
+        self._joining: Id | None = None
         self._former: list[Id] = []
         self._leaving: set[Shard] = set()
+        self._landed: set[Shard] = set()
         self._quiet: set[Shard] = set()
         self._told = (0.0, 0)
-        self._is_to_look = False
+        self._claims = 0
+        self.looking = Job("ownership-look", self.look_once)
+        self.saving = Job("ownership-save", self.save_once)
         self.me: Id | None = None
         self.tell: Callable[[], None] = lambda: None
         self.aligned: Callable[[int, float, float], None] = lambda *_: None
 
     def start(self) -> None:
         """Join, and claim a share."""
+        self.looking.start()
+        self.saving.start()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def wake(self) -> None:
@@ -164,8 +175,10 @@ class Ownership:
     def left(self, shard: Shard) -> None:
         """A shard that was given up, or lost, is quiet: whoever lacks it may have it."""
         if shard in self._leaving:
-            self._quiet.add(shard)
-        self._wanted.set()
+            self._landed.add(shard)
+            self.saving.wake()
+        else:
+            self._wanted.set()
 
     def retire(self) -> None:
         """Give up every shard, each as soon as nothing of it is in flight."""
@@ -180,6 +193,8 @@ class Ownership:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await self.looking.stop()
+        await self.saving.stop()
         if self._alarm is not None:
             self._alarm.cancel()
         if self.me is not None:
@@ -203,7 +218,9 @@ class Ownership:
                 await self.beat()
             except Exception as error:  # noqa: BLE001 - whatever it is, only time can tell
                 if not is_failing:
-                    _log.warning("heartbeat_failed", error=str(error) or type(error).__name__)
+                    # That the database is away is told by whoever connects to it.
+                    log = _log.info if isinstance(error, Unavailable) else _log.warning
+                    log("heartbeat_failed", error=str(error) or type(error).__name__)
                 is_failing = True
                 self._next_s = _RETRY_S
             else:
@@ -221,20 +238,10 @@ class Ownership:
         Raises:
             Unavailable: the database does not answer.
         """
-        if self._quiet:
-            await self._lanes.save()
         quiet, self._quiet = self._quiet, set()
-        asked, asked_us = self._clock.monotonic(), self._clock.now_us()
+        asked = self._clock.monotonic()
         me = self.me
-        card = None
-        if me is None:
-            card = Card(
-                self._ids.next(),
-                self._config.name,
-                self._role,
-                self._config.listen,
-                self._config.version,
-            )
+        card = self._card() if me is None else None
         try:
             found = await self._apart.run(
                 partial(
@@ -250,9 +257,6 @@ class Ownership:
             )
         except BaseException:
             self._quiet |= quiet
-            if card is not None:
-                # It may have come, and nobody knows of it.
-                self._former.append(card.id)
             raise
         self._leaving -= quiet
         if self.me is not me:
@@ -263,13 +267,21 @@ class Ownership:
             self._next_s = 0.0
             return
         if card is not None:
-            self.me = card.id
+            self.me, self._joining = card.id, None
             self._former.clear()
         self.aligned(found.now_us, asked, self._clock.monotonic())
-        self._renewed(asked, asked_us)
+        self._renewed(asked)
         if card is not None or quiet:
             self.tell()
         await self._share(found)
+
+    def _card(self) -> Card:
+        """Return what this process joins by: the same until it has, for nobody knows how often."""
+        if self._joining is None:
+            self._joining = self._ids.next()
+            self._former.append(self._joining)
+        config = self._config
+        return Card(self._joining, config.name, self._role, config.listen, config.version)
 
     def _load(self, now: float) -> Load:
         before, delivered_before = self._told
@@ -279,10 +291,9 @@ class Ownership:
         lag_us = self._lanes.lag_us(self._clock.now_us())
         return Load(delivered, rate, lag_us // 1_000, self._lanes.in_flight_count)
 
-    def _renewed(self, asked: float, asked_us: int) -> None:
-        sure_s = self._config.lease_s * (1 - _MARGIN)
-        self._until = asked + sure_s
-        self._shards.lease(asked_us + int(sure_s * _MICROS))
+    def _renewed(self, asked: float) -> None:
+        self._until = asked + self._config.lease_s * (1 - _MARGIN)
+        self._shards.lease(self._until)
         self.check()
 
     def check(self) -> None:
@@ -305,8 +316,9 @@ class Ownership:
         _log.warning("lease_lost", worker=self.me.hex())
         self._former.append(self.me)
         self.me = None
-        self._shards.lease(0)
+        self._shards.lease(0.0)
         self._leaving.clear()
+        self._landed.clear()
         self._quiet.clear()
         self._lanes.lose(self._owned())
         self._wanted.set()
@@ -325,7 +337,7 @@ class Ownership:
         me = self.me
         if me is None or self._role in IDLE_ROLES:
             return
-        await self._agree(found.owned)
+        self._agree(found.owned)
         sending = [peer.id for peer in found.peers if peer.role not in IDLE_ROLES]
         plan = balance.plan(sending, me, found.owned, self._leaving, found.free)
         self._give_up(plan.release)
@@ -335,28 +347,51 @@ class Ownership:
         if plan.claim and not is_landing:
             claimed = await self._apart.run(partial(workers.claim, me=me, most=plan.claim))
             if self.me is me:
-                await self._take(claimed)
+                self._take(claimed)
+                if self._role in IDLE_ROLES:
+                    # It was asked to retire meanwhile.
+                    self._give_up(claimed)
 
-    async def _agree(self, owned: Mapping[Shard, int]) -> None:
+    def _agree(self, owned: Mapping[Shard, int]) -> None:
         """Own what the database says: it may have gone back in time, or its answer was lost."""
         epochs = self._shards.epochs
         strange = [shard for shard in self._owned() if owned.get(shard) != epochs[shard]]
         if strange:
             self._lanes.lose(strange)
-        await self._take(
-            {s: e for s, e in owned.items() if not epochs[s] and s not in self._leaving}
-        )
+        if not self._lanes.is_leaving:  # else one of them may not have landed
+            self._take({s: e for s, e in owned.items() if not epochs[s] and s not in self._leaving})
 
-    async def _take(self, claimed: Mapping[Shard, int]) -> None:
+    def _take(self, claimed: Mapping[Shard, int]) -> None:
+        if not claimed:
+            return
         for shard, epoch in claimed.items():
             self._shards.epochs[shard] = epoch
-            self._is_to_look = True
-        if claimed:
-            _log.info("shards_claimed", shards=len(claimed), owned=self._shards.count())
-        if self._is_to_look:
-            # Should it fail, the next heartbeat looks.
-            self._lanes.resume(await self._look())
-            self._is_to_look = False
+        self._shards.unseen.update(claimed)
+        self._claims += 1
+        self.looking.wake()
+        _log.info("shards_claimed", shards=len(claimed), owned=self._shards.count())
+
+    async def look_once(self) -> bool:
+        """Look at what shards are owed that were claimed; False where there are none (any more)."""
+        if not self._shards.unseen:
+            return False
+        claims = self._claims
+        self._lanes.resume(await self._look())
+        if self._claims == claims:
+            self._shards.unseen.clear()
+        return bool(self._shards.unseen)
+
+    async def save_once(self) -> bool:
+        """Have quiet shards freed, once how their receivers fare is saved; False where none is."""
+        me, landed = self.me, frozenset(self._landed)
+        if not landed:
+            return False
+        await self._lanes.save()
+        if self.me is me:
+            self._landed -= landed
+            self._quiet |= landed
+            self._wanted.set()
+        return bool(self._landed)
 
 
 def _beat(

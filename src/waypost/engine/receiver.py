@@ -107,6 +107,7 @@ class Receiver:
     def delete(self) -> None:
         """The subscription was deleted: nothing is tried any more."""
         self.ending = DELETED
+        self.stopping = False
         self.over = self.lane.paused = True
 
     def leave(self) -> None:

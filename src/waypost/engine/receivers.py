@@ -77,8 +77,10 @@ class Receivers:
         if receiver is None:
             present = self._router.find(project_id, subscription_id)
             if present is not None and present.disabled_by is None:
+                shard = shard_of(subscription_id)
+                empty = empty and shard not in self._shards.unseen
                 lane = Lane(present.concurrency, self._window, empty=empty)
-                epoch = self._shards.epochs[shard_of(subscription_id)]
+                epoch = self._shards.epochs[shard]
                 receiver = Receiver(present, self.address(present), lane, epoch)
                 self._by_id[subscription_id] = receiver
         return receiver

@@ -4,14 +4,14 @@ On SQLite one process owns all of them for ever. Where processes share a databas
 that its ownership has claimed, until its lease ends or it can't tell whether its memory is right.
 """
 
-import sys
+import math
 from collections.abc import Callable
 from typing import Final
 
 from waypost.model.ids import Id
-from waypost.model.shards import SHARDS, shard_of
+from waypost.model.shards import SHARDS, Shard, shard_of
 
-FOR_EVER: Final = sys.maxsize
+FOR_EVER: Final = math.inf
 LEADING: Final = 0
 """The jobs that one process does for all run at the owner of this shard."""
 
@@ -21,17 +21,19 @@ class Shards:
 
     Attributes:
         epochs: by shard, the epoch under which this process owns it; 0 where it does not.
-        until_us: no try starts later than this, UTC microseconds.
+        unseen: those that were claimed, and not looked at since: more is owed there than is known.
+        until: no try starts later than this, by the monotonic clock in seconds.
         wake: told of the project and subscription of work that another process has to send.
     """
 
-    __slots__ = ("_confirmed_us", "_lease_us", "epochs", "until_us", "wake")
+    __slots__ = ("_confirmed", "_lease", "epochs", "unseen", "until", "wake")
 
     def __init__(self, wake: Callable[[Id, Id], None]) -> None:
         """Begin with none."""
         self.epochs = [0] * SHARDS
+        self.unseen: set[Shard] = set()
         self.wake = wake
-        self.until_us = self._lease_us = self._confirmed_us = 0
+        self.until = self._lease = self._confirmed = 0.0
 
     def owns(self, subscription_id: Id) -> bool:
         """Tell whether this process sends to a subscription."""
@@ -45,15 +47,15 @@ class Shards:
         """Return how many this process owns."""
         return SHARDS - self.epochs.count(0)
 
-    def lease(self, until_us: int) -> None:
+    def lease(self, until: float) -> None:
         """Take until when nobody else can own what this process owns."""
-        self._lease_us = until_us
-        self.until_us = min(until_us, self._confirmed_us)
+        self._lease = until
+        self.until = min(until, self._confirmed)
 
-    def confirm(self, until_us: int) -> None:
+    def confirm(self, until: float) -> None:
         """Take until when what is in memory of the configuration may be sent by."""
-        self._confirmed_us = until_us
-        self.until_us = min(until_us, self._lease_us)
+        self._confirmed = until
+        self.until = min(until, self._lease)
 
 
 def all_shards() -> Shards:

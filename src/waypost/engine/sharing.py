@@ -30,7 +30,10 @@ from waypost.storage.store import Store
 _log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
-"""How often it is looked for what another process has left to do, should nobody have told of it."""
+"""How often it is looked for what another process has left to do, where nobody tells of it."""
+
+LOOK_ANYWAY_S: Final = 5.0
+"""The same where others tell of it: should one have died before it did."""
 
 
 class Links(Protocol):
@@ -54,6 +57,7 @@ class Sharing:
         configuration: what changes of the configuration go through.
         follower: keeps up with what others change.
         waker: tells others, and hears of them.
+        look_s: how often it is looked for what others have left to do, seconds.
     """
 
     def __init__(self, store: Store, links: Links, clock: Clock, *, notify: bool) -> None:
@@ -70,6 +74,7 @@ class Sharing:
         self._links = links
         self._clock = clock
         self._notify = notify
+        self.look_s = LOOK_ANYWAY_S if notify else LOOK_S
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel: Channel | None = None
         self._ownership: Ownership | None = None
@@ -106,8 +111,8 @@ class Sharing:
     def confirm(self, dispatcher: Dispatcher, admit: Callable[[float], None]) -> None:
         """Send, and admit callers, only while what is in memory is known to be right."""
 
-        def confirmed(until: float, until_us: int) -> None:
-            self.shards.confirm(until_us)
+        def confirmed(until: float) -> None:
+            self.shards.confirm(until)
             admit(until)
 
         self.follower.confirmed = confirmed
@@ -123,7 +128,7 @@ class Sharing:
     def one_does(self, *jobs: Job) -> None:
         """Let one process do these jobs for all."""
         for job in jobs:
-            job.only(self.shards.leads, every_s=LOOK_S)
+            job.only(self.shards.leads, every_s=self.look_s)
 
     def listen(self, topic: Topic, job: Job) -> Callable[[], None]:
         """Return what has a job look for work, here and in the other processes."""

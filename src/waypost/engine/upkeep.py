@@ -12,6 +12,7 @@ from waypost.engine.configuration import Configuration
 from waypost.engine.receiver import Receiver, ending_of
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
+from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.storage import configuration, projects, queue, subscriptions
@@ -43,6 +44,7 @@ class Upkeep:
         self._clock = clock
         self._changed = changed
         self._unsaved: dict[Id, Receiver] = {}
+        self._forgotten = 0
         self._saved_us = 0
         self._clearing: dict[Id, Collection[Id]] = {}
         self._once_more: set[Id] = set()
@@ -67,9 +69,11 @@ class Upkeep:
     def forget_unsaved(self) -> None:
         """Save nothing of what has changed: other processes know better by now."""
         self._unsaved.clear()
+        self._forgotten += 1
 
     async def _save(self) -> None:
         unsaved, self._unsaved = self._unsaved, {}
+        forgotten = self._forgotten
         states = [
             (r.subscription.project_id, r.subscription.id, r.failing_since_us)
             for r in unsaved.values()
@@ -81,41 +85,44 @@ class Upkeep:
 
         try:
             await self._store.write(save)
-        except Exception:  # noqa: BLE001 - whatever it is, the next save tries again
-            _log.exception("upkeep_save_failed")
-            self._unsaved = {**unsaved, **self._unsaved}
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next save tries again
+            _failed("upkeep_save_failed", error)
+            if self._forgotten == forgotten:
+                self._unsaved = {**unsaved, **self._unsaved}
             return
         for project_id, subscription_id, since_us in states:
             present = self._router.find(project_id, subscription_id)
             if present is not None:
                 self._router.refresh(replace(present, failing_since_us=since_us))
 
-    async def disable(self, project_id: Id, subscription_id: Id, by: DisabledBy) -> bool:
+    async def disable(self, subscription: Subscription, by: DisabledBy) -> bool:
         """Disable a subscription; from the commit on nothing is owed to it any more.
 
         Returns:
-            False where it could not be written: the subscription is what it was.
+            False where it is what it was: this could not be written, or its address, of which the
+            receiver's answers speak, has been changed meanwhile, maybe by another process.
         """
+        place = (subscription.project_id, subscription.id)
 
         def write(connection: Connection) -> tuple[int, Subscription] | None:
-            found = subscriptions.set_disabled(connection, project_id, subscription_id, by)
-            if found is None:
+            present = subscriptions.find(connection, *place)
+            if present is None or present.url != subscription.url:
                 return None
-            configuration.record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
-            return projects.bump_routing(connection, project_id), found
+            found = subscriptions.set_disabled(connection, *place, by) or present
+            configuration.record(connection, Kind.SUBSCRIPTION, *place)
+            return projects.bump_routing(connection, place[0]), found
 
         def after(result: tuple[int, Subscription] | None) -> None:
             if result is not None:
                 self._router.apply(*result)
                 self._changed(result[1])
 
-        _log.warning("subscription_disabled", by=by.value, subscription=subscription_id.hex())
+        _log.warning("subscription_disabled", by=by.value, subscription=subscription.id.hex())
         try:
-            await self._configuration.change(write, after)
-        except Exception:  # noqa: BLE001 - its next failure disables it again
-            _log.exception("upkeep_disable_failed")
+            return await self._configuration.change(write, after) is not None
+        except Exception as error:  # noqa: BLE001 - its next failure disables it again
+            _failed("upkeep_disable_failed", error)
             return False
-        return True
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
         """End what a disabled or deleted subscription is owed, in chunks.
@@ -170,8 +177,8 @@ class Upkeep:
 
         try:
             return await self._store.write(write)
-        except Exception:  # noqa: BLE001 - nothing may stay owed for ever
-            _log.exception("upkeep_clear_failed")
+        except Exception as error:  # noqa: BLE001 - nothing may stay owed for ever
+            _failed("upkeep_clear_failed", error)
             await asyncio.sleep(_RETRY_S)
             return 1
 
@@ -186,3 +193,11 @@ class Upkeep:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.save()
+
+
+def _failed(what: str, error: Exception) -> None:
+    """Log what is tried again; that the database is away or full for a while is expected."""
+    if isinstance(error, Unavailable | StorageFull):
+        _log.info(what, error=str(error))
+    else:
+        _log.error(what, exc_info=error)

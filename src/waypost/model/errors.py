@@ -132,6 +132,8 @@ class StorageFull(WaypostError):
     """The disk is nearly full: no new events are accepted until there is room again."""
 
     code = "storage_full"
+    retry_after_s = 5.0
+    """How long the caller should wait, in seconds."""
 
 
 class ConfigInvalid(WaypostError):

@@ -77,7 +77,9 @@ class SubscriptionMemory:
             known = {(one.project_id, one.id) for one in self._router.list_all()}
             gone += known - {(one.project_id, one.id) for one, _ in found.present}
         for project_id, subscription_id in gone:
-            self._router.remove(found.versions[project_id], project_id, subscription_id)
+            # A database that went back in time may not even know the project.
+            version = found.versions.get(project_id, 0)
+            self._router.remove(version, project_id, subscription_id)
             self._keys.publish(subscription_id, ())
             self._deleted(project_id, subscription_id)
         for subscription, own in found.present:
@@ -156,9 +158,11 @@ class CatalogueMemory:
     def read(
         self, connection: Connection, places: Sequence[Place] | None
     ) -> Mapping[Id, frozenset[str]]:
-        """Read the names in catalogues."""
+        """Read the names in catalogues; there are none in one that was emptied."""
         if places is None:
-            return event_types.load_names(connection)
+            named = event_types.load_names(connection)
+            every = projects.routing_versions(connection)
+            return {project_id: named.get(project_id, frozenset()) for project_id in every}
         return {
             project_id: frozenset(one.name for one in event_types.list_all(connection, project_id))
             for project_id, _ in places

@@ -138,7 +138,9 @@ class ServerHolding:
         """Look whether it can be used."""
         # The driver takes a while to import, and who keeps a file needs none.
         from waypost.storage.postgres import preparation  # noqa: PLC0415
+        from waypost.storage.postgres.presence import Presence  # noqa: PLC0415
 
+        self._presence = Presence()
         self._preparation = preparation
         self._url = url
         self._options = postgres_options(config)
@@ -154,14 +156,17 @@ class ServerHolding:
         from waypost.storage.postgres.store import PostgresStore  # noqa: PLC0415 - as above
 
         return PostgresStore(
-            self._url.conninfo, self._options, readers=self._config.database_readers
+            self._url.conninfo,
+            self._options,
+            readers=self._config.database_readers,
+            presence=self._presence,
         )
 
     def links(self) -> Links | None:
         """Return the other ways to it."""
         from waypost.storage.postgres import links  # noqa: PLC0415 - as above
 
-        return links.Links(self._url.conninfo, self._options)
+        return links.Links(self._url.conninfo, self._options, self._presence)
 
     def explained(self) -> AbstractContextManager[None]:
         """Return a context that turns what the driver raises into one line."""

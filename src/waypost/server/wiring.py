@@ -39,7 +39,7 @@ from waypost.engine.reconciler import Reconciler
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
-from waypost.engine.sharing import LOOK_S, Links, Sharing
+from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
@@ -179,7 +179,7 @@ class Engine:
             ownership.aligned = tools.clock.align
         sharing.one_does(self.expander.job)
         self.replayer.mine = sharing.shards.owns
-        self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=LOOK_S)
+        self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=sharing.look_s)
         self.ingest.share(sharing.follower.catch_up)
 
     async def begin(self) -> None:

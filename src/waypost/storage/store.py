@@ -94,7 +94,11 @@ class Store(Protocol):
         """
 
     async def read_owed(self, fn: Callable[[Connection], T]) -> T:
-        """Run `fn` as `read` does, for what is owed: it does not wait behind what people ask for.
+        """Run `fn` on a read-only connection, for what is owed: it waits for no other reads.
 
-        Whoever calls it bounds how many wait.
+        Two statements in it need not see one state of the database. Whoever calls it bounds how
+        many wait.
+
+        Raises:
+            Unavailable: the database does not answer.
         """

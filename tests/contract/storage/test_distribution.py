@@ -31,6 +31,7 @@ from waypost.storage import (
     subscriptions,
 )
 from waypost.storage.deliveries import DeliveryFilter
+from waypost.storage.queue import LaneWanted
 from waypost.storage.retention import KINDS, Cuts
 
 PAGE = PageRequest(size=5)
@@ -102,7 +103,7 @@ def of_replays(records: Records, subscription: Subscription, event_id: Id) -> No
 
 def of_lanes(records: Records, subscription: Subscription, event_id: Id) -> None:
     connection, project_id = records.connection, records.project
-    queue.read_head(connection, project_id, subscription.id, limit=5, payload_max=5)
+    queue.read_heads(connection, [LaneWanted(project_id, subscription.id, 5)], payload_max=5)
     queue.find_event(connection, project_id, event_id)
     subscriptions.set_disabled(connection, project_id, subscription.id, DisabledBy.PERSON)
     queue.clear(

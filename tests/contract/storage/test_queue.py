@@ -12,7 +12,7 @@ from waypost.model.event import NO_ATTRIBUTES, Attributes
 from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
 from waypost.storage import queue, schema
-from waypost.storage.queue import LaneHead
+from waypost.storage.queue import LaneHead, LaneWanted
 
 
 def owe(
@@ -29,7 +29,12 @@ def owe(
 
 
 def head(records: Records, of: Subscription, limit: int) -> LaneHead:
-    return queue.read_head(records.connection, of.project_id, of.id, limit=limit, payload_max=1_000)
+    [found] = heads(records, LaneWanted(of.project_id, of.id, limit))
+    return found
+
+
+def heads(records: Records, *lanes: LaneWanted) -> list[LaneHead]:
+    return queue.read_heads(records.connection, lanes, payload_max=1_000)
 
 
 def shape(found: LaneHead) -> list[Id]:
@@ -59,6 +64,42 @@ def test_a_head_that_is_cut_says_where(records: Records) -> None:
     assert found.cut_us == 2
     assert head(records, one, 3).cut_us == 3
     assert head(records, one, 4).cut_us is None
+
+
+def test_many_lanes_are_read_together(records: Records) -> None:
+    one, two, none = (records.subscription() for _ in range(3))
+    other = records.subscription(project_id=records.other)
+    event_id = records.event()
+    foreign = records.event(project_id=records.other)
+    mine = [owe(records, one, due_us, event_id=event_id) for due_us in range(3)]
+    retry = owe(records, two, 7, DeliveryClass.RETRY, event_id)
+    theirs = owe(records, other, 5, event_id=foreign)
+    found = heads(
+        records,
+        *(LaneWanted(lane.project_id, lane.id, 2) for lane in (other, none, one, two)),
+    )
+    assert [shape(lane) for lane in found] == [[theirs], [], mine[:2], [retry]]
+    assert [lane.cut_us for lane in found] == [None, None, 1, None]
+
+
+@pytest.mark.parametrize("passed_over", [0, 2, 100])
+def test_what_is_known_does_not_count(
+    records: Records, passed_over: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "PASSED_OVER_MAX", passed_over)
+    one, two = records.subscription(), records.subscription()
+    event_id = records.event()
+    owed = [owe(records, one, due_us, event_id=event_id) for due_us in range(6)]
+    theirs = [owe(records, two, due_us, event_id=event_id) for due_us in range(2)]
+    first, second = heads(
+        records,
+        LaneWanted(one.project_id, one.id, 3, owed[:2]),
+        LaneWanted(two.project_id, two.id, 2, theirs[:1]),
+    )
+    assert [each for each in shape(first) if each not in owed[:2]] == owed[2:5]
+    assert first.cut_us == 4
+    assert theirs[1] in shape(second)
+    assert second.cut_us is None
 
 
 def test_an_event_comes_with_it_unless_it_is_large(records: Records) -> None:

@@ -1,13 +1,14 @@
 """Several processes on one PostgreSQL: who sends what, and what each learns of the others."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.nodes import Node, node, nodes, until
+from waypost.model.ids import Id
 from waypost.model.shards import SHARDS
 
 
@@ -173,3 +174,30 @@ async def test_news_of_work_takes_milliseconds(
         taken.sort()
         record_property("an event reaches its owner in another process after", f"{taken[15]:.4f} s")
         assert taken[15] < 0.1, taken
+
+
+async def test_what_is_accepted_before_a_claimed_shard_was_looked_at_hides_nothing(
+    records: Records, url: str
+) -> None:
+    async with node(records, url) as one:
+        await until(lambda: one.owned == SHARDS)
+        await one.reconciler.job.stop()
+        await one.subscribe()
+        await one.accept()
+        await one.receivers.reach(1)
+        look, may_look = one.ownership._look, asyncio.Event()
+
+        async def look_late() -> Sequence[tuple[Id, Id]]:
+            await may_look.wait()
+            return await look()
+
+        one.ownership._look = look_late
+        # What is in flight is broken off: whoever claims its shard owes it.
+        one.ownership._until = 0.0
+        one.ownership.check()
+        await until(lambda: one.owned == SHARDS)
+        await one.accept()
+        await one.receivers.reach(2)
+        may_look.set()
+        await one.receivers.reach(3)
+        assert len({post.webhook_id for post in one.receivers.posts}) == 2

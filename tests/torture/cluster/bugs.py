@@ -3,9 +3,9 @@
 None of them shows while no worker is frozen for longer than its lease, or none commits late.
 """
 
+import math
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,8 +23,8 @@ _LOST_S = 0.5
 def go_on_without_a_lease() -> None:
     """Never stop sending: neither by one's own clock, nor when the database says so."""
 
-    def for_ever(self: Shards, _: int) -> None:
-        self._lease_us = self._confirmed_us = self.until_us = sys.maxsize
+    def for_ever(self: Shards, _: float) -> None:
+        self._lease = self._confirmed = self.until = math.inf
 
     def shrug(self: Ownership) -> None:
         self._next_s = _LOST_S
@@ -48,13 +48,14 @@ def read_on_from_the_last() -> None:
     read = Refiller._read
     newest: dict[bytes, bytes] = {}
 
-    async def patched(self: Refiller, receiver: Any, limit: int) -> Any:
-        head, now_us = await read(self, receiver, limit)
-        last = newest.get(receiver.subscription.id, b"")
-        rows = [row for row in head.rows if row.owed.attempts or row.owed.id > last]
-        newest[receiver.subscription.id] = max([last, *(row.owed.id for row in rows)])
-        head.rows[:] = rows
-        return head, now_us
+    async def patched(self: Refiller, receivers: Any, limits: Any) -> Any:
+        heads, now_us = await read(self, receivers, limits)
+        for receiver, head in zip(receivers, heads, strict=True):
+            last = newest.get(receiver.subscription.id, b"")
+            rows = [row for row in head.rows if row.owed.attempts or row.owed.id > last]
+            newest[receiver.subscription.id] = max([last, *(row.owed.id for row in rows)])
+            head.rows[:] = rows
+        return heads, now_us
 
     patch(Refiller, "_read", patched)
 

@@ -135,8 +135,11 @@ class Process:
         return self.shards.count()
 
     async def beat(self, times: int = 1) -> None:
+        """Do what its tasks do in turn."""
         for _ in range(times):
+            await self.ownership.save_once()
             await self.ownership.beat()
+            await self.ownership.look_once()
 
 
 def seen(records: Records) -> list[Worker]:
@@ -187,10 +190,10 @@ async def test_one_that_comes_gets_its_share_as_soon_as_it_is_quiet(records: Rec
 
 async def test_a_lease_counts_from_before_it_was_asked_for(records: Records) -> None:
     one = Process(records)
-    asked_us = records.clock.now_us()
+    asked = records.clock.monotonic()
     one.apart.before = lambda: records.clock.forward(0.5)
     await one.ownership.beat()
-    assert one.shards.until_us == asked_us + 4_000_000
+    assert one.shards.until == asked + 4.0
     one.apart.before = lambda: None
     records.clock.forward(2.9)
     one.ownership.check()
@@ -198,7 +201,7 @@ async def test_a_lease_counts_from_before_it_was_asked_for(records: Records) -> 
     records.clock.forward(0.1)
     one.ownership.check()
     assert one.lanes.lost == [set(range(SHARDS))]
-    assert (one.owned, one.shards.until_us) == (0, 0)
+    assert (one.owned, one.shards.until) == (0, 0)
     assert one.ownership.me is None
 
 
@@ -398,3 +401,86 @@ async def test_by_itself_it_beats_again_and_when_it_is_woken(records: Records) -
     one.apart.is_away = False
     await one.ownership.leave()
     assert seen(records) == []
+
+
+async def test_a_long_time_without_the_database_leaves_little_to_bury(records: Records) -> None:
+    one = Process(records)
+    await one.beat()
+    former = one.ownership.me
+    records.clock.forward(LEASE_S)
+    one.ownership.check()
+    one.apart.is_away = True
+    for _ in range(100):
+        with pytest.raises(Unavailable):
+            await one.beat()
+    assert len(one.ownership._former) == 2
+    one.apart.is_away = False
+    await one.beat()
+    assert one.owned == SHARDS
+    assert one.ownership.me != former
+    assert one.ownership._former == []
+    assert [worker.card.id for worker in seen(records)] == [one.ownership.me]
+
+
+async def test_what_is_claimed_while_it_is_asked_to_retire_is_given_back(records: Records) -> None:
+    one = Process(records)
+    runs: list[int] = []
+
+    def retire_at_the_claim() -> None:
+        runs.append(1)
+        if len(runs) == 2:
+            one.ownership.retire()
+
+    one.apart.before = retire_at_the_claim
+    await one.beat()
+    assert one.owned == 0
+    await one.beat()
+    assert all(worker.shards == () for worker in seen(records))
+
+
+async def test_what_takes_its_time_does_not_hold_heartbeats_up(records: Records) -> None:
+    first, second = Process(records), Process(records)
+    stuck: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    first.ownership._look = lambda: stuck
+    first.lanes.save = lambda: stuck  # type: ignore[assignment, method-assign, return-value]
+    first.ownership.start()
+    await until(lambda: first.owned == SHARDS)
+    await second.beat()
+    first.ownership.wake()
+    await until(lambda: first.owned == SHARDS // 2)
+    beats: list[int] = []
+    first.apart.before = lambda: beats.append(1)
+    for count in (1, 2, 3):
+        first.ownership.wake()
+        await until(lambda count=count: len(beats) >= count)  # type: ignore[misc]
+    # But nothing is given away of which it is not saved how its receivers fare.
+    await second.beat()
+    assert second.owned == 0
+    assert first.shards.unseen
+    stuck.set_result([])
+    await until(lambda: not first.shards.unseen)
+    await until(lambda: not first.ownership._leaving)
+    await first.ownership.leave()
+
+
+async def test_shards_that_are_claimed_during_the_look_are_looked_at_again(
+    records: Records,
+) -> None:
+    one = Process(records)
+    join(records, 1)
+    await one.beat()
+    assert one.shards.unseen == set()
+    look = one.ownership._look
+
+    async def overtaken() -> Sequence[tuple[Id, Id]]:
+        one.ownership._look = look
+        workers.leave(records.connection, bytes([1]) * 16)
+        await one.ownership.beat()
+        return await look()
+
+    one.ownership._look = overtaken
+    one.shards.unseen.add(0)
+    assert await one.ownership.look_once()
+    assert len(one.shards.unseen) > SHARDS // 2
+    assert not await one.ownership.look_once()
+    assert not await one.ownership.look_once()

@@ -52,6 +52,16 @@ async def test_one_is_made_once() -> None:
     assert again.lane.complete
 
 
+async def test_of_a_claimed_shard_it_is_not_known_to_be_owed_nothing_else() -> None:
+    room = Room(2, 10)
+    room.shards.unseen.add(1)
+    here = room.receivers.find(PROJECT, room.all[0].id, empty=True)
+    there = room.receivers.find(PROJECT, room.all[1].id, empty=True)
+    assert here is not None
+    assert there is not None
+    assert (here.lane.complete, there.lane.complete) == (True, False)
+
+
 @pytest.mark.parametrize("by", DisabledBy)
 async def test_none_is_made_for_what_is_no_more(by: DisabledBy) -> None:
     room = Room(1, 10)

@@ -72,6 +72,35 @@ async def test_where_others_commit_too_a_busy_lane_learns_of_what_it_was_not_tol
         engine.nothing_leaks()
 
 
+async def test_what_was_not_told_is_found_although_what_came_behind_it_is_known(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "w.db"
+    records = database.make(path)
+    one = records.subscription()
+    async with works(records, path) as engine:
+        lanes, engine.ingest._lanes = engine.ingest._lanes, Deaf()
+        await engine.accept()
+        engine.ingest._lanes = lanes
+        await engine.accept()
+        await engine.receivers.reach(1)
+        (_, known) = [row.id for row in sorted(await engine.rows("queue"), key=lambda r: r.id)]
+        told = [(one.project_id, one.id, known)]
+        reconciler = Reconciler(engine.store, engine.dispatcher, lambda _: told)
+        for _ in range(9):
+            await reconciler.run_once()
+            await engine.quiet()
+        assert len(engine.sent) == 1
+        await reconciler.run_once()
+        await engine.receivers.reach(2)
+        await reconciler.run_once()
+        for post in engine.receivers.open:
+            post.answer()
+        await engine.quiet()
+        assert len(engine.sent) == 2
+        engine.nothing_leaks()
+
+
 async def test_who_comes_to_own_a_lane_learns_how_its_receiver_fared(tmp_path: Path) -> None:
     path = tmp_path / "w.db"
     records = database.make(path)

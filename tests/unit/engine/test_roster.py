@@ -141,7 +141,7 @@ async def test_the_end_of_a_subscription_elsewhere_is_its_owners_matter() -> Non
 @pytest.mark.parametrize("over", ["lease", "confirm"])
 async def test_nothing_starts_behind_the_moment_until_when_it_may(over: str) -> None:
     depot = Shared(ONE)
-    getattr(depot.shards, over)(depot.clock.now_us() + 1_500)
+    getattr(depot.shards, over)(depot.clock.monotonic() + 0.0015)
     depot.owe(ONE)
     assert len(depot.open) == 1
     depot.owe(ONE)
@@ -190,3 +190,17 @@ async def test_how_long_work_has_waited_is_known() -> None:
     depot.open[0].fail(FailureKind.TIMEOUT)
     depot.commit()
     depot.dispatcher._alarms.stop()
+
+
+async def test_whoever_sets_the_clock_neither_ends_nor_extends_what_may_be_sent() -> None:
+    depot = Shared(ONE)
+    clock: Any = depot.clock
+    depot.shards.lease(clock.monotonic() + 5)
+    now_us = clock.now_us()
+    clock.now_us = lambda: now_us + 100_000_000
+    depot.owe(ONE)
+    assert len(depot.open) == 1
+    clock.now_us = lambda: now_us
+    clock.forward(6)
+    depot.owe(ONE)
+    assert len(depot.open) == 1

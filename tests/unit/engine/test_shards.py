@@ -9,7 +9,7 @@ def test_one_process_alone_owns_everything_for_ever() -> None:
     assert shards.count() == SHARDS
     assert shards.owns(bytes(16))
     assert shards.leads()
-    assert shards.until_us == FOR_EVER
+    assert shards.until == FOR_EVER
     shards.wake(bytes(16), bytes(16))
 
 
@@ -26,10 +26,10 @@ def test_what_is_owned_goes_by_the_subscription() -> None:
 def test_it_may_send_as_long_as_the_lease_lasts_and_memory_is_right() -> None:
     shards = Shards(lambda *_: None)
     shards.lease(10)
-    assert shards.until_us == 0
+    assert shards.until == 0
     shards.confirm(5)
-    assert shards.until_us == 5
+    assert shards.until == 5
     shards.confirm(20)
-    assert shards.until_us == 10
+    assert shards.until == 10
     shards.lease(0)
-    assert shards.until_us == 0
+    assert shards.until == 0

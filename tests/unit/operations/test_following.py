@@ -15,6 +15,7 @@ from waypost.engine.router import Router
 from waypost.model.errors import NotAuthenticated
 from waypost.model.ids import Id
 from waypost.model.project import Environment
+from waypost.model.subscription import Subscription
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.event_types import Catalogue, EventTypeIn
 from waypost.operations.following import (
@@ -77,6 +78,14 @@ async def test_subscriptions_with_their_keys(at: Office, everything: bool) -> No
     assert theirs == at.router.routes(caller.project_id).version
 
 
+async def test_what_the_database_has_forgotten_with_its_project_is_gone(at: Office) -> None:
+    other = Other(at)
+    other.router.apply(7, Subscription(b"?" * 16, b"!" * 16, URL))
+    await other.reload()
+    assert other.router.list_all() == []
+    assert other.deleted == [(b"?" * 16, b"!" * 16)]
+
+
 async def test_projects_keys_and_catalogues(at: Office) -> None:
     ids, clock = IdSource(at.records.clock, SystemEntropy()), at.records.clock
     changes, mine, caller = Configuration(at.store), Catalogue(), at.records.principal()
@@ -125,3 +134,20 @@ async def test_a_key_that_is_read_again_keeps_what_it_has_spent(at: Office) -> N
     memory = KeyMemory(access)
     memory.apply(await at.store.read(lambda c: memory.read(c, None)))
     assert access.spend(caller, reads=True) < left[-1]
+
+
+async def test_a_catalogue_that_was_emptied_is_followed_by_who_reads_everything(
+    at: Office,
+) -> None:
+    names, caller = Catalogue(), at.records.principal()
+    names.set_strict(caller.project_id, True)
+    memory = CatalogueMemory(names)
+
+    async def reload() -> bool:
+        memory.apply(await at.store.read(lambda c: memory.read(c, None)))
+        return names.known(caller.project_id, "c.d")
+
+    await at.event_types.replace(caller, [EventTypeIn("a.b")])
+    assert not await reload()
+    await at.event_types.replace(caller, [])
+    assert await reload()

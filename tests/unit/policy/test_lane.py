@@ -4,7 +4,14 @@ import pytest
 
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass
-from waypost.policy.lane import FAILURES_TO_THROTTLE, MAX_HOLD_US, TURNS, Lane, Work
+from waypost.policy.lane import (
+    FAILURES_TO_THROTTLE,
+    MAX_HOLD_US,
+    REMEMBERED,
+    TURNS,
+    Lane,
+    Work,
+)
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -132,14 +139,87 @@ def test_a_refill_passes_over_what_is_known_and_what_was_settled_while_it_read()
     assert one.complete is True
 
 
-def test_a_commit_during_a_refill_calls_for_another() -> None:
+def test_a_commit_during_a_refill_enters_behind_it() -> None:
     one = lane()
     one.complete = False
     one.begin_refill()
-    assert one.push(work(1), START) is False
+    seen, unseen = work(1), work(2)
+    assert one.push(seen, START) is False
+    assert one.push(unseen, START) is False
+    assert one.take(unseen) is False
+    first, again = work(0), work(1)
+    assert refilled(one, first, again) == [first, again, unseen]
+    assert one.complete is True
+    assert drain(one, START) == [first, again, unseen]
+
+
+def test_a_commit_of_others_during_a_refill_calls_for_another() -> None:
+    one = lane()
+    one.complete = False
+    one.begin_refill()
+    one.push(work(1), START)
+    one.look_again()
     refilled(one)
     assert one.complete is False
     assert one.needs_refill() is True
+    assert one.begin_refill() == 100
+    assert refilled(one, work(1)) == []
+    assert one.complete is True
+
+
+@pytest.mark.parametrize("settled_before", [False, True])
+def test_a_commit_during_a_refill_that_was_read_and_settled_meanwhile_does_not_come_again(
+    settled_before: bool,
+) -> None:
+    one = lane()
+    early = work(1)
+    one.push(early, START)
+    drain(one, START)
+    one.look_again()
+    one.begin_refill()
+    if settled_before:
+        finish(one, early)
+        one.push(work(1), START)
+        assert refilled(one) == []
+    else:
+        one.push(work(1), START)
+        finish(one, early)
+        assert refilled(one, work(1)) == []
+    assert drain(one, START) == []
+
+
+def test_commits_during_a_refill_that_do_not_fit_are_left_to_the_next_one() -> None:
+    one = lane(window=4)
+    one.complete = False
+    one.begin_refill()
+    for n in range(5):
+        one.push(work(n), START)
+    assert [each.id for each in refilled(one)] == [work(n).id for n in range(4)]
+    assert one.complete is False
+    one.forget()
+    one.begin_refill()
+    one.push(work(7), START)
+    assert [each.id for each in refilled(one, *(work(n) for n in range(4)))] == [
+        work(n).id for n in range(4)
+    ]
+    assert one.complete is False, "there was no room for the seventh"
+
+
+def test_commits_behind_what_a_refill_has_left_out_wait_in_the_database() -> None:
+    one = lane()
+    one.complete = False
+    one.begin_refill()
+    one.push(work(9), START)
+    one.end_refill([work(1)], START, read_us=0, reached_end=False, next_due_us=None)
+    assert set(one.known) == {work(1).id}
+    one.begin_refill()
+    one.push(work(9), START)
+    one.abort_refill()
+    one.begin_refill()
+    one.push(work(9), START)
+    one.forget()
+    assert refilled(one) == []
+    assert one.known == {}
 
 
 def test_news_of_a_commit_that_a_refill_has_seen_already_adds_nothing() -> None:
@@ -152,7 +232,7 @@ def test_news_of_a_commit_that_a_refill_has_seen_already_adds_nothing() -> None:
     assert len(drain(one, START)) == 1
 
 
-def test_news_that_a_refill_may_have_read_is_looked_for_in_the_database() -> None:
+def test_news_of_what_a_refill_has_read_adds_nothing_when_that_is_settled() -> None:
     one, late = lane(), work(1)
     one.complete = False
     one.begin_refill()
@@ -160,7 +240,30 @@ def test_news_that_a_refill_may_have_read_is_looked_for_in_the_database() -> Non
     finish(one, drain(one, START)[0])
     assert one.take(late) is False
     assert one.push(late, START) is False
+    assert one.needs_refill() is False
+    other = work(2)
+    assert one.take(other) is True
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_news_of_what_a_refill_may_have_read_is_looked_for_in_the_database(together: bool) -> None:
+    one, many = lane(concurrency=999, window=999), [work(n) for n in range(REMEMBERED + 1)]
+    for some in [many] if together else [[each] for each in many]:
+        one.look_again()
+        one.begin_refill()
+        refilled(one, *some, read_us=START)
+    for each in drain(one, START):
+        finish(one, each)
+    assert one.complete is True
+    assert one.take(many[0]) is False
+    assert one.push(many[0], START) is False
     assert one.needs_refill() is True
+    one.begin_refill()
+    refilled(one, read_us=START + 1)
+    assert one.push(many[-1], START) is False
+    assert one.needs_refill() is False
+    later = work(500, due_us=START + 1)
+    assert one.take(later) is True
 
 
 def test_a_refill_that_was_cut_later_on_wakes_the_lane_there() -> None:
@@ -182,7 +285,7 @@ def test_a_try_that_hangs_does_not_keep_a_lane_full_of_retries_from_what_is_due(
     assert len(drain(one, START)) == 1
     one.complete = False
     assert one.needs_refill() is True
-    assert one.begin_refill() == 13
+    assert one.begin_refill() == 8
 
 
 def test_a_refill_that_failed_is_asked_for_again() -> None:
@@ -342,3 +445,23 @@ def test_a_lane_is_idle_when_it_is_empty_and_healthy() -> None:
     assert one.is_idle()
     one.forget()
     assert not one.is_idle()
+
+
+def test_a_retry_that_is_due_while_a_refill_reads_is_read_by_another() -> None:
+    one = lane(window=4)
+    works = [work(n) for n in range(4)]
+    for each in works:
+        one.push(each, START)
+    drain(one, START)
+    for done in works[:2]:
+        finish(one, done)
+    one.look_again()
+    one.begin_refill()
+    one.push(work(5), START)
+    # More than half of the window is taken: the database alone keeps it, and it is due now.
+    one.landed()
+    one.known[b"x" * 16] = work(6)
+    assert not one.retry(works[2], START, START)
+    one.has_ready(START)
+    refilled(one)
+    assert not one.complete

@@ -15,7 +15,7 @@ import structlog
 from waypost.model.errors import Unavailable
 from waypost.storage.changes import Acceptance, Entry, Outcome
 from waypost.storage.postgres import hot
-from waypost.storage.postgres.failures import Failure, answer, judge, shown
+from waypost.storage.postgres.failures import Failure, answer, judge
 from waypost.storage.postgres.pipeline import Batch, Pipeline
 from waypost.storage.postgres.session import Session
 from waypost.storage.store import Counters
@@ -27,6 +27,9 @@ MAX_ROWS: Final = 5_000
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Bytes of payloads in one statement, about."""
+
+APART_S: Final = 0.004
+"""How much later than the last one a batch begins: somebody waits for each answer."""
 
 _TRIES: Final = 5
 """How often a batch is written again after a deadlock."""
@@ -42,7 +45,7 @@ class Acceptor(Pipeline[Acceptance]):
         self, connect: Callable[[str], Session], counters: Counters, answer_s: float
     ) -> None:
         """Take how to connect, what counts, and how long an answer may take."""
-        super().__init__("accept", connect)
+        super().__init__("accept", connect, apart_s=APART_S)
         self._counters = counters
         self._answer_s = answer_s
         self._watching = False
@@ -148,24 +151,28 @@ class Acceptor(Pipeline[Acceptance]):
     def _write_some(self, session: Session, changes: list[Acceptance]) -> None:
         """Write acceptances by one statement; halve them where one of them can't be written."""
         try:
-            answered = _retried(lambda: self._accept(session, changes))
+            answered = _retried(lambda: self._accept(session, _open(changes)))
         except Exception as error:  # whatever it is: a value may be refused before it is sent
             failure = judge(error)
             if failure is Failure.LOST:
                 raise
+            changes = _open(changes)
             if failure is Failure.DATA and len(changes) > 1:
                 middle = len(changes) // 2
                 self._write_some(session, changes[:middle])
                 self._write_some(session, changes[middle:])
                 return
-            _log.error("acceptances_refused", count=len(changes), error=shown(error))
+            self.refused(failure, len(changes), error)
             for change in changes:
                 change.outcome, change.error = Outcome.FAILED, answer(failure)
             answered = changes
-        self._answer(answered)
+        if answered:
+            self._answer(answered)
 
     def _accept(self, session: Session, changes: list[Acceptance]) -> list[Acceptance]:
-        """Write acceptances; return those that have their outcome."""
+        """Write acceptances; return those that have their outcome and were not told of it yet."""
+        if not changes:  # the loop has refused them meanwhile
+            return []
         firsts: dict[tuple[bytes, str], Acceptance] = {}
         repeats: list[Acceptance] = []
         written: list[Acceptance] = []
@@ -188,7 +195,12 @@ class Acceptor(Pipeline[Acceptance]):
         self._counters.written += sum(len(change.entries) for change in settled)
         self._counters.commits += 1
         self._counters.syncs += 1
-        return settled + self._repeated(session, lost)
+        self.succeeded()
+        if not lost:
+            return settled
+        # Told now: they hold, whatever becomes of the others.
+        self._answer(settled)
+        return self._repeated(session, lost)
 
     def _insert(
         self,
@@ -226,8 +238,6 @@ class Acceptor(Pipeline[Acceptance]):
 
     def _repeated(self, session: Session, lost: list[Acceptance]) -> list[Acceptance]:
         """Say of each whose key was held who holds it; one whose key is free by now comes again."""
-        if not lost:
-            return []
         held = self._holders(session, [(change, change.entries[0]) for change in lost])
         answered: list[Acceptance] = []
         for change in lost:
@@ -266,7 +276,7 @@ class Acceptor(Pipeline[Acceptance]):
             failure = judge(error)
             if failure is Failure.LOST:
                 raise
-            _log.error("acceptances_refused", count=1, error=shown(error))
+            self.refused(failure, 1, error)
             change.outcome, change.error = Outcome.FAILED, answer(failure)
         if change.outcome is not None:
             self._answer([change])
@@ -288,6 +298,8 @@ class Acceptor(Pipeline[Acceptance]):
             raise
         if done:
             session.commit()
+            change.outcome = Outcome.COMMITTED
+            self.succeeded()
             self._counters.commits += 1
             self._counters.syncs += 1
             self._counters.written += sum(e.duplicate_of is None for e in change.entries)
@@ -333,7 +345,6 @@ class Acceptor(Pipeline[Acceptance]):
             return False
         for entry in lost + repeats:
             entry.duplicate_of = held[entry.event_id][0]
-        change.outcome = Outcome.COMMITTED
         return True
 
     def _note_mismatch(self, session: Session, change: Acceptance) -> None:
@@ -343,6 +354,11 @@ class Acceptor(Pipeline[Acceptance]):
 
     def _answer(self, changes: list[Acceptance]) -> None:
         self.post(lambda: _deliver(changes))
+
+
+def _open(changes: list[Acceptance]) -> list[Acceptance]:
+    """Return those that have no outcome yet."""
+    return [change for change in changes if change.outcome is None]
 
 
 def _claim(change: Acceptance, entry: Entry) -> tuple[object, ...]:

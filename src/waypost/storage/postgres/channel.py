@@ -16,6 +16,8 @@ import structlog
 from psycopg import Notify
 
 from waypost.storage.postgres.connection import PostgresOptions, open_raw
+from waypost.storage.postgres.failures import shown
+from waypost.storage.postgres.presence import Presence
 
 _log = structlog.get_logger(__name__)
 
@@ -44,8 +46,10 @@ class Channel:
         options: PostgresOptions,
         heard: Callable[[str], None],
         connected: Callable[[], None],
+        presence: Presence,
     ) -> None:
         """Take the server, and whom to tell of each message and of each new connection."""
+        self._presence = presence
         self._conninfo = conninfo
         self._options = options
         self._heard = heard
@@ -86,16 +90,18 @@ class Channel:
         is_lost = False
         while not self._stopping.is_set():
             try:
-                with open_raw(
-                    self._conninfo, self._options, name="channel", **_SETTINGS
-                ) as connection:
+                with self._open() as connection:
                     is_lost = False
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next one may do
                 if not (is_lost or self._stopping.is_set()):
-                    _log.warning("channel_lost", error=str(error).strip().split("\n")[0])
+                    _log.info("channel_lost", error=shown(error))
                 is_lost = True
                 self._stopping.wait(_RETRY_S)
+
+    def _open(self) -> psycopg.Connection[Any]:
+        with self._presence.noted("channel"):
+            return open_raw(self._conninfo, self._options, name="channel", **_SETTINGS)
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
         own = connection.info.backend_pid

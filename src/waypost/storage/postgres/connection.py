@@ -11,7 +11,7 @@ import psycopg
 from psycopg import postgres
 from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Format
+from psycopg.pq import ConnStatus, Format
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import StaticPool
 
@@ -26,7 +26,20 @@ SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SERIALIZABLE: Final = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 """Begins a transaction that is as good as alone, or fails."""
 
+BY_INDEXES: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""Settings of a session whose statements look for rows by indexes, by one plan for all times: what
+statistics say of a queue is out of date by the time they are read, and a table that was empty when
+the plan was made is not for long."""
+
 _CONNECT_S: Final = 5
+_READ_ONLY: Final = "default_transaction_read_only"
 
 
 class PostgresOptions(msgspec.Struct, frozen=True):
@@ -109,12 +122,15 @@ def open_raw(
     named: dict[str, Any] = {
         "application_name": f"waypost {name}",
         "connect_timeout": _CONNECT_S,
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
+        # A server that went without a word is given up within 8 seconds.
+        "keepalives_idle": 4,
+        "keepalives_interval": 2,
         "keepalives_count": 2,
-        "tcp_user_timeout": 20_000,
+        "tcp_user_timeout": 8_000,
         "client_encoding": "UTF8",
     }
+    # Set behind the connecting: libpq may have to find a server that takes changes, by the URL.
+    read_only = options.prepare and settings.pop(_READ_ONLY, "off") == "on"
     if options.prepare:
         session = {
             "statement_timeout": f"{options.statement_timeout_s * 1_000:.0f}",
@@ -136,11 +152,31 @@ def open_raw(
         context=_Context(),
         cursor_factory=_BinaryCursor,
     )
+    if read_only:
+        connection.execute(f"SET {_READ_ONLY} = on")
     if connection.info.server_version < OLDEST * 10_000:
         version = connection.info.server_version // 10_000
         connection.close()
         raise ConfigInvalid(f"the server is PostgreSQL {version}: Waypost needs {OLDEST} or newer")
     return connection
+
+
+def is_alive(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether the server has closed an idle connection, as far as is known here."""
+    wire = connection.pgconn
+    try:
+        # What comes without being asked for is its last word; behind that is the end.
+        wire.consume_input()
+        wire.consume_input()
+    except psycopg.Error:
+        return False
+    return wire.status == ConnStatus.OK
+
+
+def takes_changes(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether transactions may change something, as far as the server has told by itself."""
+    told = (b"in_hot_standby", b"default_transaction_read_only")
+    return all(connection.pgconn.parameter_status(name) != b"on" for name in told)
 
 
 class _Context:
@@ -155,12 +191,12 @@ DEFAULTS: Final = PostgresOptions()
 
 
 def connect(
-    conninfo: str, options: PostgresOptions = DEFAULTS, *, name: str = "tool"
+    conninfo: str, options: PostgresOptions = DEFAULTS, *, name: str = "tool", **settings: str
 ) -> Connection:
     """Open a connection for the storage modules.
 
     Each statement is committed by itself, unless a transaction is begun: see `SNAPSHOT` and
-    `SERIALIZABLE`.
+    `SERIALIZABLE`. The arguments are those of `open_raw`.
 
     Raises:
         sqlalchemy.exc.DBAPIError: it can't be opened.
@@ -169,7 +205,7 @@ def connect(
     made: list[psycopg.Connection[Any]] = []
 
     def make() -> psycopg.Connection[Any]:
-        made.append(open_raw(conninfo, options, name=name))
+        made.append(open_raw(conninfo, options, name=name, **settings))
         return made[-1]
 
     engine = create_engine(

@@ -2,6 +2,13 @@
 
 Each does everything for a whole batch, in one statement and so in one transaction: its rows come as
 arrays, one for each column.
+
+A plan is made once for a session, and the table that it looks rows up in may be empty then. To the
+planner it is as good, then, to go through all of the table and look for each row in the batch; and
+that stays the plan when the table holds a million rows. So the first column of its primary key is
+compared with `= ANY (ARRAY[…])` of one element. Tables can't be merged by that, so there is nothing
+that the order of the whole index would be good for, and no plan but to look in it for each row of
+the batch. No other index fits: see `schema`.
 """
 
 from collections.abc import Sequence
@@ -39,7 +46,7 @@ _KEYS: Final = (UUID, TEXT, UUID, BYTEA, INT8)
 _ACCEPT: Final = """
 WITH stale AS MATERIALIZED (
   SELECT 1 FROM unnest($1, $2) AS g(project_id, version)
-  LEFT JOIN projects AS p ON p.id = g.project_id
+  LEFT JOIN projects AS p ON p.id = ANY (ARRAY[g.project_id])
   WHERE p.routing_version IS DISTINCT FROM g.version
 ){keys}, written AS (
   INSERT INTO events (project_id, id, type, payload, attributes, routing_version)
@@ -110,7 +117,7 @@ REPEATED: Final = Statement(
 WITH held AS MATERIALIZED (
   SELECT g.project_id, k.event_id, g.id, g.key_id, (k.fingerprint = g.fingerprint) AS same
   FROM unnest($1, $2, $3, $4, $5) AS g(project_id, key, id, key_id, fingerprint)
-  JOIN idempotency_keys AS k ON k.project_id = g.project_id AND k.key = g.key
+  JOIN idempotency_keys AS k ON k.project_id = ANY (ARRAY[g.project_id]) AND k.key = g.key
 ), noted AS (
   INSERT INTO receipts (project_id, event_id, id, key_id, same_body)
   SELECT project_id, event_id, id, key_id, same::int FROM held
@@ -131,6 +138,8 @@ _ATTEMPT: Final = (
     " response, same_as, timings, resent"
 )
 
+_ROW: Final = "q.project_id = ANY (ARRAY[g.project_id]) AND q.id = g.id"
+
 DELIVERED: Final = Statement(
     "delivered",
     f"""
@@ -138,7 +147,7 @@ WITH gone AS (
   DELETE FROM queue AS q
   USING unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY
     AS g(project_id, id, finished_us, status_code, response, timings, resent, place)
-  WHERE q.project_id = g.project_id AND q.id = g.id AND q.attempts = 0
+  WHERE {_ROW} AND q.attempts = 0
   RETURNING g.place, q.project_id, q.event_id, q.id, q.subscription_id, g.finished_us,
     g.status_code, g.response, g.timings, g.resent
 ), ended AS (
@@ -156,7 +165,8 @@ Where some were not found untried, returns the places, from 1, of the others."""
 
 _SAME: Final = """
     (SELECT a.id FROM attempts AS a WHERE a.project_id = t.project_id
-       AND a.event_id = t.event_id AND a.id = t.id AND a.response = t.response)
+       AND a.event_id = t.event_id AND a.id = t.id AND a.subscription_id = t.subscription_id
+       AND a.response = t.response)
     UNION ALL
     (SELECT l.id FROM (
        SELECT a.id, a.delivery_id, a.response FROM attempts AS a
@@ -171,10 +181,7 @@ _ENDED: Final = (
     " g.state, g.at_us, g.reason, g.divert, g.attempt_id, g.attempt_state, g.status_code,"
     " g.response, g.timings, g.resent"
 )
-_OURS: Final = (
-    "q.project_id = g.project_id AND q.id = g.id AND q.attempts = g.attempts"
-    " AND s.shard = g.shard AND s.epoch = g.epoch"
-)
+_OURS: Final = f"{_ROW} AND q.attempts = g.attempts AND s.shard = g.shard AND s.epoch = g.epoch"
 
 OTHERS: Final = Statement(
     "others",

@@ -18,15 +18,16 @@ _DELIVERED: Final = DeliveryState.DELIVERED.value
 _FIND: Final = Statement(
     "late_find",
     """
-SELECT 1 FROM deliveries WHERE project_id = $1 AND event_id = $2 AND id = $3 AND timings = $4
-  AND finished_us = $5
+SELECT 1 FROM deliveries WHERE project_id = $1 AND event_id = $2 AND id = $3
+  AND subscription_id = $8 AND timings = $4 AND finished_us = $5
 UNION ALL
-SELECT 1 FROM attempts WHERE project_id = $1 AND event_id = $2 AND id = $6 AND delivery_id = $3
-  AND timings = $4 AND number = $7
+SELECT 1 FROM attempts WHERE project_id = $1 AND event_id = $2 AND id = $6
+  AND subscription_id = $8 AND delivery_id = $3 AND timings = $4 AND number = $7
 """,
-    [UUID, UUID, UUID, BYTEA, INT8, UUID, INT4],
+    [UUID, UUID, UUID, BYTEA, INT8, UUID, INT4, UUID],
 )
-"""Looks for the settlement itself, written by a statement whose answer was lost."""
+"""Looks for the settlement itself, written by a statement whose answer was lost. The subscription
+is named so that each index by which a plan may go leads to one row."""
 
 _RECORD: Final = Statement(
     "late_record",
@@ -61,7 +62,7 @@ def record(session: Session, settlement: Settlement) -> bool:
         _FIND,
         [
             *(one.project_id, one.event_id, one.delivery_id, attempt[10], _int8(finished_us)),
-            *(attempt[2], _int4(attempt[5])),
+            *(attempt[2], _int4(attempt[5]), attempt[4]),
         ],
     )
     if found.ntuples:

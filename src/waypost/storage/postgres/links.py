@@ -10,13 +10,17 @@ from waypost.storage.apart import Apart
 from waypost.storage.postgres import lanes
 from waypost.storage.postgres.channel import Channel
 from waypost.storage.postgres.connection import SNAPSHOT, PostgresOptions, connect
+from waypost.storage.postgres.presence import Presence
 
 
 class Links:
     """Makes them; each connects when it is first used."""
 
-    def __init__(self, conninfo: str, options: PostgresOptions) -> None:
-        """Take the server, and how connections are made."""
+    def __init__(
+        self, conninfo: str, options: PostgresOptions, presence: Presence | None = None
+    ) -> None:
+        """Take the server, how connections are made, and whom to tell whether they can be."""
+        self._presence = presence or Presence()
         self._conninfo = conninfo
         self._options = options
 
@@ -26,10 +30,14 @@ class Links:
 
     def apart(self, name: str) -> Apart:
         """Return a connection for one use alone."""
-        return Apart(partial(connect, self._conninfo, self._options, name=name), SNAPSHOT)
+        return Apart(partial(self._connect, name), SNAPSHOT)
+
+    def _connect(self, name: str) -> Connection:
+        with self._presence.noted(name):
+            return connect(self._conninfo, self._options, name=name)
 
     def channel(self, heard: Callable[[str], None], connected: Callable[[], None]) -> Channel:
         """Return a way to send messages, which is being connected."""
-        channel = Channel(self._conninfo, self._options, heard, connected)
+        channel = Channel(self._conninfo, self._options, heard, connected, self._presence)
         channel.start()
         return channel

@@ -1,7 +1,9 @@
 """A pipeline: a thread with a session of its own, that writes what the loop hands over in batches.
 
 While a batch is written, everything that arrives waits and makes up the next one, as on SQLite:
-under load a statement carries many events, and with none a single event waits for nobody.
+under load a statement carries many events, and with none a single event waits for nobody. Where
+batches are written faster than events arrive they would be small, and most of what they cost is not
+the events': so a batch begins only a few milliseconds behind the last one, unless it is large.
 
 Where the connection is lost the thread makes a new one, again and again, until it has one.
 """
@@ -11,21 +13,31 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 import psycopg
 import structlog
+from psycopg.errors import ReadOnlySqlTransaction
 
+from waypost.clock import SystemClock
 from waypost.model.errors import ConfigInvalid
-from waypost.storage.postgres.failures import shown
+from waypost.storage.postgres.failures import Failure, shown
 from waypost.storage.postgres.session import Session
 
 _log = structlog.get_logger(__name__)
+_monotonic = SystemClock().monotonic
 
 C = TypeVar("C")
 
+ENOUGH: Final = 64
+"""So many changes wait no longer for others."""
+
 _BACKOFF_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Pauses between attempts to connect; the last one goes on."""
+
+_LASTING: Final = frozenset({Failure.FULL, Failure.BUSY})
+"""What fails one batch after the other for a while."""
 
 
 class Batch(Generic[C]):
@@ -56,19 +68,31 @@ class Pipeline(ABC, Generic[C]):
         batch: what is being written.
     """
 
-    def __init__(self, name: str, connect: Callable[[str], Session]) -> None:
-        """Name the pipeline; `connect` makes a session."""
+    def __init__(self, name: str, connect: Callable[[str], Session], *, apart_s: float) -> None:
+        """Take what it works with.
+
+        Args:
+            name: of the pipeline.
+            connect: makes a session.
+            apart_s: how much later than the last one a batch begins, at least.
+        """
         self._name = name
         self._connect = connect
+        self._apart_s = apart_s
+        self._next = 0.0
         self._inbox: deque[C] = deque()
-        self._wake = threading.Semaphore(0)
+        # Held, but for the moment when the thread is to wake.
+        self._wake = threading.Lock()
+        self._wake.acquire()
         self._sleeping = False
+        self._gathering = False
         self._flush_due = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"waypost-{name}", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: Session | None = None
         self._losses = 0
+        self._failing: Failure | None = None
         self.is_down = False
         self.is_away = False
         self.connecting_since: float | None = None
@@ -106,7 +130,7 @@ class Pipeline(ABC, Generic[C]):
         """Write what was handed over, as far as there is a connection, and end the thread."""
         self._stopping = True
         self._flush()
-        self._wake.release()
+        self._rouse()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
         self._drop_session()
@@ -121,11 +145,27 @@ class Pipeline(ABC, Generic[C]):
 
     def _flush(self) -> None:
         self._flush_due = False
-        if self._sleeping:
-            self._sleeping = False
+        if self._sleeping or (self._gathering and len(self._inbox) >= ENOUGH):
+            self._sleeping = self._gathering = False
+            self._rouse()
+
+    def _rouse(self) -> None:
+        with suppress(RuntimeError):  # it is awake, or about to be
             self._wake.release()
 
     # Below: the pipeline's thread.
+
+    def refused(self, failure: Failure, count: int, error: Exception) -> None:
+        """Log that changes were refused; of what has one lasting cause, only the first time."""
+        if failure is not self._failing:
+            _log.error("batch_refused", pipeline=self._name, changes=count, error=shown(error))
+        self._failing = failure if failure in _LASTING else None
+
+    def succeeded(self) -> None:
+        """Log that what had a lasting cause is over."""
+        if self._failing is not None:
+            self._failing = None
+            _log.warning("batches_go_on", pipeline=self._name)
 
     def has_work(self) -> bool:
         """Tell whether something is to be written."""
@@ -149,11 +189,13 @@ class Pipeline(ABC, Generic[C]):
 
     def _run(self) -> None:
         while self.has_work() or not self._stopping:
-            if not self.has_work() and not self._stopping:
+            # Without a session it looks for one before there is something to write.
+            if self._session is not None and not self.has_work() and not self._stopping:
                 self._sleeping = True
                 if not self._inbox and not self._stopping:
                     self._wake.acquire()
                 self._sleeping = False
+            self._gather()
             session = self._live_session()
             if session is None:
                 if self._stopping:
@@ -165,13 +207,24 @@ class Pipeline(ABC, Generic[C]):
             if self._stopping and self._losses:
                 return
 
+    def _gather(self) -> None:
+        """Wait until a batch may begin."""
+        now = _monotonic()
+        if now < self._next:
+            self._gathering = True
+            if len(self._inbox) < ENOUGH and not self._stopping:
+                self._wake.acquire(timeout=self._next - now)
+            self._gathering = False
+            now = _monotonic()
+        self._next = now + self._apart_s
+
     def _write(self, session: Session, changes: list[C]) -> None:
         batch = self.batch = Batch(changes, self.loop.time())
         try:
             self.write(session, batch)
         except psycopg.Error as error:
             if not self._losses:
-                _log.warning("connection_lost", pipeline=self._name, error=shown(error))
+                _log.info("connection_lost", pipeline=self._name, error=shown(error))
             self._lost(batch, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
             _log.exception("batch_failed", pipeline=self._name)
@@ -199,16 +252,14 @@ class Pipeline(ABC, Generic[C]):
             try:
                 self._session = self._connect(self._name)
             except (psycopg.Error, ConfigInvalid) as error:
-                if not self.is_away:
-                    _log.warning("database_away", pipeline=self._name, error=shown(error))
-                self.is_down = self.is_away = True
+                self.is_down = True
+                # What takes no changes can be read all the same.
+                self.is_away = not isinstance(error, ReadOnlySqlTransaction)
                 self.went_down()
                 if self._stopping:
                     return None
                 self._wake.acquire(timeout=_pause(attempt))
             else:
-                if self.is_away:
-                    _log.info("database_back", pipeline=self._name)
                 self.is_down = self.is_away = False
                 self.connecting_since = None
                 return self._session

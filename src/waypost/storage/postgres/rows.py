@@ -15,11 +15,13 @@ _INSERT_QUEUE: Final = (
     "SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::int2[], %s::int8[], "
     "%s::int4[])"
 )
+# The subscription is compared in a way that no index is of use for: to find some rows by it would
+# be to walk through its lane.
 _END_UNTRIED: Final = """
 WITH gone AS (
-  DELETE FROM queue AS q USING unnest(%s::uuid[]) AS g(id)
-  WHERE q.project_id = %s AND q.id = g.id AND q.subscription_id = %s
-  RETURNING q.project_id, q.id, q.event_id, q.subscription_id, q.attempts
+  DELETE FROM queue WHERE project_id = %s AND id = ANY (%s::uuid[])
+    AND subscription_id IS NOT DISTINCT FROM %s
+  RETURNING project_id, id, event_id, subscription_id, attempts
 ), ended AS (
   INSERT INTO deliveries
     (project_id, event_id, id, subscription_id, state, attempts, finished_us, reason)
@@ -63,7 +65,7 @@ def end_untried(
         connection.exec_driver_sql(
             _END_UNTRIED,
             (
-                *(uuids(delivery_ids), project_id, subscription_id, state, now_us, reason),
+                *(project_id, uuids(delivery_ids), subscription_id, state, now_us, reason),
                 *(reason, now_us, divert),
             ),
         ).scalar_one()

@@ -3,22 +3,18 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-import psycopg
 from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from waypost.storage.postgres.connection import PostgresOptions, open_raw
+from waypost.storage.postgres.connection import (
+    BY_INDEXES,
+    PostgresOptions,
+    is_alive,
+    open_raw,
+    takes_changes,
+)
 
-_PLANNING: Final = {
-    # One plan for every batch, by indexes: what statistics say of a queue is out of date by the
-    # time they are read, and a table that was empty when the plan was made is not for long.
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-}
 _GOOD: Final = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
 
 
@@ -45,9 +41,12 @@ class Session:
         """Connect.
 
         Raises:
-            psycopg.Error: it can't be.
+            psycopg.Error: it can't be, or nothing can be written there.
         """
-        self._connection = open_raw(conninfo, options, name=name, **_PLANNING)
+        self._connection = open_raw(conninfo, options, name=name, **BY_INDEXES)
+        if not takes_changes(self._connection):
+            self._connection.close()
+            raise errors.ReadOnlySqlTransaction("the server takes no changes")
         self._wire: Any = self._connection.pgconn
         # A batch is sent and its result awaited in one call, without the interpreter's lock.
         self._wire.nonblocking = 0
@@ -57,13 +56,7 @@ class Session:
 
     def is_alive(self) -> bool:
         """Tell whether the server has closed the connection, as far as is known here."""
-        try:
-            # What comes without being asked for is its last word; behind that is the end.
-            self._wire.consume_input()
-            self._wire.consume_input()
-        except psycopg.Error:
-            return False
-        return bool(self._wire.status == ConnStatus.OK)
+        return is_alive(self._connection)
 
     def run(self, statement: Statement, values: Sequence[bytes | None]) -> PGresult:
         """Run a statement, in a transaction of its own unless one is begun.

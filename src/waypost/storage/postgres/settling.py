@@ -25,6 +25,9 @@ _log = structlog.get_logger(__name__)
 MAX_ROWS: Final = 2_000
 """Settlements in one batch."""
 
+APART_S: Final = 0.01
+"""How much later than the last one a batch begins: nobody waits for it but a slot."""
+
 _TRIES: Final = 5
 """How often a batch is written again after a deadlock."""
 
@@ -39,7 +42,7 @@ class Settler(Pipeline[Settlement]):
 
     def __init__(self, connect: Callable[[str], Session], counters: Counters) -> None:
         """Take how to connect, and what counts."""
-        super().__init__("settle", connect)
+        super().__init__("settle", connect, apart_s=APART_S)
         self._counters = counters
         self._kept: list[Settlement] = []
 
@@ -104,10 +107,11 @@ class Settler(Pipeline[Settlement]):
                 self._write_some(session, batch, some[:middle], statement, values)
                 self._write_some(session, batch, some[middle:], statement, values)
                 return
-            _log.error("settlements_refused", count=len(some), error=shown(error))
+            self.refused(failure, len(some), error)
             # Owed until it is settled: tried again, however long it takes.
             self.post(lambda: self._submit_later(some))
         else:
+            self.succeeded()
             self.post(lambda: _deliver(some))
         answered = set(map(id, some))
         batch.changes = [one for one in batch.changes if id(one) not in answered]

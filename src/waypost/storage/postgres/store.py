@@ -7,8 +7,9 @@ is told of changes in the order of their commits; readers have several.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -20,14 +21,17 @@ from waypost.model.errors import InvalidInput, Unavailable
 from waypost.storage.changes import Acceptance, Settlement
 from waypost.storage.postgres.accepting import Acceptor
 from waypost.storage.postgres.connection import (
+    BY_INDEXES,
     DEFAULTS,
     SERIALIZABLE,
     SNAPSHOT,
     PostgresOptions,
     connect,
+    is_alive,
     raw,
 )
 from waypost.storage.postgres.failures import Failure, answer, is_no_text, judge, shown
+from waypost.storage.postgres.presence import Presence
 from waypost.storage.postgres.session import Session
 from waypost.storage.postgres.settling import Settler
 from waypost.storage.store import MAX_WAITING_READS, OWED_READERS, READERS, Counters
@@ -46,6 +50,7 @@ _PAUSE_S: Final = 0.002
 """Before a write is run again: so long, doubled each time, a little different in each thread."""
 
 _READ_ONLY: Final = "25006"
+_OF_OWED: Final = {**BY_INDEXES, "default_transaction_read_only": "on"}
 
 
 class PostgresStore:
@@ -54,9 +59,22 @@ class PostgresStore:
     shared: Final = True
 
     def __init__(
-        self, conninfo: str, options: PostgresOptions = DEFAULTS, *, readers: int = READERS
+        self,
+        conninfo: str,
+        options: PostgresOptions = DEFAULTS,
+        *,
+        readers: int = READERS,
+        presence: Presence | None = None,
     ) -> None:
-        """Name the database: a URL, or what libpq takes else; `readers`: how many read at once."""
+        """Name the database.
+
+        Args:
+            conninfo: a URL, or what libpq takes else.
+            options: how connections are made.
+            readers: how many read at once.
+            presence: told whether the database is found.
+        """
+        self._presence = presence or Presence()
         self._conninfo = conninfo
         self._options = options
         self._accepting, self._settling, self._others = Counters(), Counters(), Counters()
@@ -64,7 +82,7 @@ class PostgresStore:
         self._settler = Settler(self._session, self._settling)
         self._writer = _Threads(self, 1, "write")
         self._readers = _Threads(self, readers, "read")
-        self._owed_readers = _Threads(self, OWED_READERS, "owed")
+        self._owed_readers = _Threads(self, OWED_READERS, "owed", _OF_OWED)
         self._sessions: list[Session] = []
         self._reading = 0
         self._writing = 0
@@ -170,22 +188,23 @@ class PostgresStore:
             self._reading -= 1
 
     async def read_owed(self, fn: Callable[[Connection], T]) -> T:
-        """Run `fn` as `read` does, for what is owed: it does not wait behind what people ask for.
+        """Run `fn`, each statement by itself, for what is owed: it waits for no other reads.
 
         Whoever calls it bounds how many wait.
         """
-        return await self._owed_readers.run(self._read, fn)
+        return await self._owed_readers.run(self._read_apart, fn)
 
     # Below: other threads.
 
     def _session(self, name: str) -> Session:
-        session = Session(self._conninfo, self._options, name)
+        with self._presence.noted(name):
+            session = Session(self._conninfo, self._options, name)
         self._sessions.append(session)
         return session
 
-    def open_connection(self, name: str) -> Connection:
+    def open_connection(self, name: str, settings: Mapping[str, str]) -> Connection:
         """Open a connection for the storage modules."""
-        return connect(self._conninfo, self._options, name=name)
+        return connect(self._conninfo, self._options, name=name, **settings)
 
     def _write(
         self,
@@ -220,6 +239,12 @@ class PostgresStore:
         except _Failed as failed:
             raise failed.answer from failed.error
 
+    def _read_apart(self, threads: "_Threads", fn: Callable[[Connection], T]) -> T:
+        try:
+            return threads.transact(None, fn)
+        except _Failed as failed:
+            raise failed.answer from failed.error
+
     def count(self, statements: int) -> None:
         """Count statements of writes and reads."""
         self._others.statements += statements
@@ -246,8 +271,15 @@ class _Failed(Exception):
 class _Threads:
     """Some threads, each with a connection of its own, which is made anew where it is lost."""
 
-    def __init__(self, store: PostgresStore, count: int, name: str) -> None:
+    def __init__(
+        self,
+        store: PostgresStore,
+        count: int,
+        name: str,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._store = store
+        self._settings = settings
         self._name = name
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=f"waypost-{name}")
         self._local = threading.local()
@@ -264,8 +296,8 @@ class _Threads:
         """Wait a little, less than `seconds`, unless it is time to close."""
         self._closing.wait(seconds * (0.5 + (threading.get_ident() >> 8) % 64 / 128))
 
-    def transact(self, begin: str, fn: Callable[[Connection], T]) -> T:
-        """Run `fn` in a transaction.
+    def transact(self, begin: str | None, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` in a transaction; without `begin` each of its statements has one of its own.
 
         Raises:
             _Failed: for a reason of the database's; it holds nothing, unless the failure is LOST.
@@ -274,6 +306,9 @@ class _Threads:
         try:
             connection = self._connection()
             inner = raw(connection)
+            if begin is None:
+                self._store.count(1)
+                return fn(connection)
             self._store.count(2)
             inner.execute(begin)
             try:
@@ -285,7 +320,7 @@ class _Threads:
         except (DBAPIError, psycopg.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             failure = judge(cause or error)
-            if begin is SNAPSHOT and getattr(cause, "sqlstate", None) == _READ_ONLY:
+            if begin is not SERIALIZABLE and getattr(cause, "sqlstate", None) == _READ_ONLY:
                 failure = Failure.BUG  # of whoever wants to write where only is read
             if failure is Failure.LOST or getattr(cause, "sqlstate", None) is None:
                 self._drop()
@@ -303,12 +338,12 @@ class _Threads:
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is not None:
-            if not connection.invalidated and not raw(connection).closed:
+            if not connection.invalidated and is_alive(raw(connection)):
                 return connection
             self._drop()
         if self._store.is_away:
             raise psycopg.OperationalError("the database is away")
-        connection = self._store.open_connection(self._name)
+        connection = self._store.open_connection(self._name, self._settings)
         self._local.connection = connection
         self._opened.add(connection)
         return connection

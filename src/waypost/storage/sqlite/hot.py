@@ -280,6 +280,8 @@ def _insert_events(cursor: sqlite3.Cursor, events: list[Row], owed: list[Row]) -
 
 def prepare(cursor: sqlite3.Cursor) -> None:
     """Make a connection ready for these statements."""
+    # What SQLite keeps to undo a statement that fails; it would go to a file of its own each time.
+    cursor.execute("PRAGMA temp_store = MEMORY")
     _ACCEPT.install(cursor)
     _DELIVER.install(cursor)
 

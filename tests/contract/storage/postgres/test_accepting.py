@@ -124,3 +124,39 @@ def test_what_was_answered_before_the_connection_was_lost_stays_answered(
     outcomes = [one.outcome for one in (good, lost, waiting)]
     assert outcomes == [Outcome.COMMITTED, Outcome.FAILED, Outcome.FAILED]
     assert [len(one.context) for one in (good, lost, waiting)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("error", [errors.OperationalError, errors.DeadlockDetected])
+def test_what_was_written_is_answered_whatever_becomes_of_the_others(
+    acceptor: Acceptor, session: Meddler, records: Records, error: type[errors.Error]
+) -> None:
+    acceptor.write(session, Batch([request(records, "k")], 0.0))
+    good, repeated = request(records, None), request(records, "k")
+    batch = Batch([good, repeated], 0.0)
+    session.before[hot.REPEATED] = [fail(error)]
+    try:
+        acceptor.write(session, batch)
+    except errors.OperationalError as lost:
+        acceptor.failed(batch, lost)
+    assert good.outcome is Outcome.COMMITTED
+    assert repeated.outcome in {Outcome.COMMITTED, Outcome.FAILED}
+    assert [good.context, repeated.context] == [[good], [repeated]]
+
+
+def test_a_commit_that_may_hold_is_answered_as_unknown(
+    acceptor: Acceptor, session: Meddler, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = request(records, "k", "l")
+    batch = Batch([several], 0.0)
+    commit = session.commit
+
+    def lost() -> None:
+        commit()
+        raise errors.OperationalError("lost")
+
+    monkeypatch.setattr(session, "commit", lost)
+    with pytest.raises(errors.OperationalError) as raised:
+        acceptor.write(session, batch)
+    acceptor.failed(batch, raised.value)
+    assert isinstance(several.error, Unavailable)
+    assert several.context == [several]

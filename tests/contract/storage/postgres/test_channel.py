@@ -15,6 +15,7 @@ from tests.support import database, postgres
 from waypost.storage.postgres import channel as subject
 from waypost.storage.postgres.channel import Channel
 from waypost.storage.postgres.connection import PostgresOptions
+from waypost.storage.postgres.presence import Presence
 
 PATIENCE_S = 10.0
 CONNECTED = "connected"
@@ -30,7 +31,7 @@ def url() -> Iterator[str]:
 def channel(url: str) -> Iterator[tuple[Channel, "queue.Queue[str]"]]:
     """Have a channel that is connected, and what it brings."""
     brought: queue.Queue[str] = queue.Queue()
-    made = Channel(url, PostgresOptions(), brought.put, lambda: brought.put(CONNECTED))
+    made = Channel(url, PostgresOptions(), brought.put, lambda: brought.put(CONNECTED), Presence())
     made.start()
     assert brought.get(timeout=PATIENCE_S) == CONNECTED
     yield made, brought
@@ -88,7 +89,11 @@ def test_after_a_break_it_is_said_that_something_may_have_been_missed(
 def test_one_that_never_connects_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     with capture_logs():
         made = Channel(
-            "postgresql://127.0.0.1:1/none", PostgresOptions(), lambda _: None, lambda: None
+            "postgresql://127.0.0.1:1/none",
+            PostgresOptions(),
+            lambda _: None,
+            lambda: None,
+            Presence(),
         )
         made.start()
         made.send(["a"] * 5_000)

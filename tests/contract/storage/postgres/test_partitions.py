@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
-from tests.support import partitioned
+from tests.support import database, partitioned
 from tests.support.database import Records
 from tests.support.partitioned import NOW_US, opened
 from waypost.model import ids
@@ -23,7 +23,6 @@ from waypost.storage import events, partitions, replays, schema
 from waypost.storage.changes import Settlement
 from waypost.storage.partitions import AHEAD_US, BEHIND_US, DAY_US, Busy, Kept, Partition, Width
 from waypost.storage.postgres.connection import SERIALIZABLE
-from waypost.storage.postgres.store import PostgresStore
 
 T = TypeVar("T")
 
@@ -318,14 +317,12 @@ async def test_a_late_result_whose_partition_is_gone_is_told_and_counted(
     gone = ids.make(first(records.connection).begin_us - 1, 1)
     present = records.event()
     late = {event_id: records.ids.next() for event_id in (gone, present)}
-    store = PostgresStore(url)
-    await store.open()
     settled: asyncio.Queue[Settlement] = asyncio.Queue()
     with capture_logs() as logs:
-        for event_id, delivery_id in late.items():
-            store.settle(delivered(subscription, event_id, delivery_id, settled.put_nowait))
-        found = [await settled.get() for _ in late]
-        await store.close()
+        async with database.opened(url) as store:
+            for event_id, delivery_id in late.items():
+                store.settle(delivered(subscription, event_id, delivery_id, settled.put_nowait))
+            found = [await settled.get() for _ in late]
     assert [one.late for one in found] == [True, True]
     assert store.counters.unplaced == 1
     told = [log["delivery"] for log in logs if log["event"] == "late_result_dropped"]

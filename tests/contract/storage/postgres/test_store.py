@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from sqlalchemy import Connection, select, text, update
@@ -17,8 +18,9 @@ from waypost.storage.changes import Acceptance, Entry, Outcome
 from waypost.storage.postgres.connection import PostgresOptions
 from waypost.storage.postgres.store import MAX_WAITING_WRITES, PostgresStore
 
-ANSWER_S = 1.0
-"""Nobody who brings events waits longer."""
+ANSWER_S = 5.0
+"""Nobody who brings events waits longer: so long where the machine is busy, and still far less than
+any statement of ours may take."""
 
 BACK_S = 10.0
 """So long after the database is back, everything goes on."""
@@ -28,10 +30,32 @@ NOT_THERE = "postgresql://postgres@127.0.0.1:1/none"
 
 @pytest.fixture
 async def store(url: str, records: Records) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(url)
+    async with database.opened(url) as store:
+        yield store
+
+
+@pytest.fixture
+async def hurried(url: str, records: Records) -> AsyncIterator[PostgresStore]:
+    """A store that answers as early as in use."""
+    async with closing(PostgresStore(url)) as store:
+        yield store
+
+
+@asynccontextmanager
+async def closing(store: PostgresStore) -> AsyncIterator[PostgresStore]:
+    """Open a store, and close it whatever happens."""
     await store.open()
-    yield store
-    await store.close()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def stores(url: str, records: Records) -> AsyncIterator[list[PostgresStore]]:
+    """Three processes' stores."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(database.opened(url)) for _ in range(3)]
 
 
 async def accepted(store: PostgresStore, records: Records) -> Acceptance:
@@ -64,12 +88,9 @@ def keyed(records: Records, told: Told, *bodies: tuple[str, bytes]) -> Acceptanc
 
 @pytest.mark.parametrize("several", [False, True])
 async def test_one_key_in_many_processes_is_one_event(
-    url: str, records: Records, several: bool
+    stores: list[PostgresStore], records: Records, several: bool
 ) -> None:
     told = Told()
-    stores = [PostgresStore(url) for _ in range(3)]
-    for one in stores:
-        await one.open()
     for number in range(200):
         bodies = [("k", b"same"), ("l", b"same")] if several else [("k", b"same")]
         stores[number % 3].accept(keyed(records, told, *bodies))
@@ -88,21 +109,14 @@ async def test_one_key_in_many_processes_is_one_event(
     assert sorted(c.at_index for c in other.all) == [0, 1]
     assert await count(stores[0], "events") == 1 + several
     assert await count(stores[0], "receipts") == 199 * (1 + several) + 2
-    for one in stores:
-        await one.close()
 
 
-async def test_read_and_then_written_is_as_if_alone(url: str, records: Records) -> None:
+async def test_read_and_then_written_is_as_if_alone(stores: list[PostgresStore]) -> None:
     def add(connection: Connection) -> None:
         facts.record(connection, "sum", str(int(facts.find(connection, "sum") or "0") + 1))
 
-    stores = [PostgresStore(url) for _ in range(3)]
-    for one in stores:
-        await one.open()
     await asyncio.gather(*(stores[n % 3].write(add) for n in range(45)))
     assert await stores[0].read(lambda c: facts.find(c, "sum")) == "45"
-    for one in stores:
-        await one.close()
 
 
 async def test_one_statement_accepts_and_one_settles(
@@ -164,10 +178,8 @@ async def test_a_database_that_goes_away_and_comes_back() -> None:
         one = records.subscription()
         event_id = records.event()
         delivery_id = records.pending(event_id, one)
-        store = PostgresStore(server.url())
-        await store.open()
-        try:
-            assert (await accepted(store, records)).outcome is Outcome.COMMITTED
+        async with closing(PostgresStore(server.url())) as store:
+            await goes_on(store, records)
             server.stop(postgres.CRASH)
             for _ in range(3):
                 refused = await accepted(store, records)
@@ -186,16 +198,12 @@ async def test_a_database_that_goes_away_and_comes_back() -> None:
             assert not settled.all[0].late
             assert await count(store, "deliveries") == 1
             assert await store.write(lambda _: 1) == 1
-        finally:
-            await store.close()
-        records.connection.invalidate()
-        records.connection.close()
-        records.connection.engine.dispose()
 
 
 async def test_a_commit_that_hangs_is_answered_as_unknown(
-    store: PostgresStore, records: Records
+    hurried: PostgresStore, records: Records
 ) -> None:
+    store = hurried
     run = records.connection.exec_driver_sql
     run("BEGIN")
     run("LOCK TABLE events")
@@ -209,8 +217,9 @@ async def test_a_commit_that_hangs_is_answered_as_unknown(
 
 
 async def test_a_standby_takes_nothing_and_what_is_settled_waits(
-    store: PostgresStore, records: Records, url: str
+    hurried: PostgresStore, records: Records, url: str
 ) -> None:
+    store = hurried
     one = records.subscription()
     event_id = records.event()
     delivery_id = records.pending(event_id, one)
@@ -281,14 +290,12 @@ async def test_writes_that_wait_have_an_end(store: PostgresStore, records: Recor
 
 
 async def test_everything_works_without_prepared_statements(url: str, records: Records) -> None:
-    store = PostgresStore(url, PostgresOptions(prepare=False))
-    await store.open()
-    assert (await accepted(store, records)).outcome is Outcome.COMMITTED
-    assert await store.write(lambda c: projects.bump_routing(c, records.project)) == 2
-    assert (await accepted(store, records)).outcome is Outcome.STALE
-    prepared = "SELECT count(*) FROM pg_prepared_statements"
-    assert await store.read(lambda c: c.execute(text(prepared)).scalar_one()) == 0
-    await store.close()
+    async with closing(PostgresStore(url, PostgresOptions(prepare=False, answer_s=20.0))) as store:
+        assert (await accepted(store, records)).outcome is Outcome.COMMITTED
+        assert await store.write(lambda c: projects.bump_routing(c, records.project)) == 2
+        assert (await accepted(store, records)).outcome is Outcome.STALE
+        prepared = "SELECT count(*) FROM pg_prepared_statements"
+        assert await store.read(lambda c: c.execute(text(prepared)).scalar_one()) == 0
 
 
 async def test_a_change_of_the_tables_is_survived(store: PostgresStore, records: Records) -> None:

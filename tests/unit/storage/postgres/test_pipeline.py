@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -31,8 +32,8 @@ class Wire:
 class Plain(Pipeline[int]):
     """Writes numbers into a list, unless it is told to fail."""
 
-    def __init__(self) -> None:
-        super().__init__("test", self._make)
+    def __init__(self, apart_s: float = 0.0) -> None:
+        super().__init__("test", self._make, apart_s=apart_s)
         self.wires: list[Wire] = []
         self.unreachable = 0
         self.losing = 0
@@ -100,6 +101,37 @@ async def test_what_one_turn_of_the_loop_brings_is_one_batch(plain: Plain) -> No
     await plain.has_written(50)
     assert plain.batches == [50]
     assert plain.written == list(range(50))
+
+
+@asynccontextmanager
+async def slow() -> AsyncIterator[Plain]:
+    """Have a pipeline whose batches begin an hour apart."""
+    made = Plain(apart_s=3600)
+    made.connect()
+    made.start(asyncio.get_running_loop())
+    made.submit(0)
+    await made.has_written(1)
+    yield made
+    await made.stop()
+
+
+async def test_a_batch_that_is_large_enough_does_not_wait() -> None:
+    async with slow() as plain:
+        for number in range(subject.ENOUGH):
+            assert plain.batches == [1]
+            plain.submit(number)
+            await asyncio.sleep(0)
+        await plain.has_written(1 + subject.ENOUGH)
+        assert plain.batches == [1, subject.ENOUGH]
+
+
+async def test_what_gathers_is_written_before_the_end() -> None:
+    async with slow() as plain:
+        plain.submit(1)
+        plain.submit(2)
+        await asyncio.sleep(0)
+        assert plain.batches == [1]
+    assert plain.batches == [1, 2]
 
 
 async def test_no_wake_up_is_lost(plain: Plain) -> None:

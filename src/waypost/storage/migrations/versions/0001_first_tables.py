@@ -42,7 +42,12 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         postgresql_partition_by="RANGE (event_id)",
     )
-    op.create_index("ix_attempts_subscription", "attempts", ["project_id", "subscription_id", "id"])
+    _create_index(
+        "ix_attempts_subscription",
+        "attempts",
+        sqlite=["project_id", "subscription_id", "id"],
+        postgresql=["subscription_id", "id"],
+    )
     op.create_table(
         "audit",
         sa.Column("project_id", IdType, nullable=False),
@@ -71,8 +76,11 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         postgresql_partition_by="RANGE (event_id)",
     )
-    op.create_index(
-        "ix_deliveries_subscription", "deliveries", ["project_id", "subscription_id", "id"]
+    _create_index(
+        "ix_deliveries_subscription",
+        "deliveries",
+        sqlite=["project_id", "subscription_id", "id"],
+        postgresql=["subscription_id", "id"],
     )
     op.create_table(
         "diverted_events",
@@ -167,9 +175,17 @@ def upgrade() -> None:
             "autovacuum_vacuum_cost_delay": 0,
         },
     )
-    op.create_index("ix_queue_event", "queue", ["project_id", "event_id", "id"])
-    op.create_index(
-        "ix_queue_lane", "queue", ["project_id", "subscription_id", "class", "due_us", "id"]
+    _create_index(
+        "ix_queue_event",
+        "queue",
+        sqlite=["project_id", "event_id", "id"],
+        postgresql=["event_id"],
+    )
+    _create_index(
+        "ix_queue_lane",
+        "queue",
+        sqlite=["project_id", "subscription_id", "class", "due_us", "id"],
+        postgresql=["subscription_id", "class", "due_us"],
     )
     op.create_table(
         "receipts",
@@ -228,3 +244,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "id"),
         sqlite_with_rowid=False,
     )
+
+
+def _create_index(name: str, table: str, *, sqlite: list[str], postgresql: list[str]) -> None:
+    is_shared = op.get_context().dialect.name == "postgresql"
+    op.create_index(name, table, postgresql if is_shared else sqlite)
