@@ -21,6 +21,7 @@ from bench.ledger import LedgerError
 from bench.postgres import Postgres, running
 from bench.report import Report
 from bench.rounds import Say, machine, say_nothing
+from bench.routing import routing
 from bench.scenarios import Settings, latency, profiles, soak, syncs, throughput
 from bench.server import REPOSITORY, LimitLoop, Waypost
 from bench.statements import statements
@@ -39,6 +40,7 @@ loses or doubles anything prints VOID and ends with exit code 1.
   healing     workers on PostgreSQL, killed one by one: when their shards are sending again
   soak        a fixed rate for ten minutes; memory over time
   limit       the limit loop alone
+  routing     filters of many conditions, projects of many subscriptions; no server (seconds)
 
 PostgreSQL is started for the run: with fsync on, in a folder of its own beside the databases. In
 all, throughput and latency it stands beside SQLite, unless --alone is given.
@@ -69,6 +71,8 @@ WITHOUT_CONTRIB = (
     "statements and plans are not measured: this PostgreSQL {} comes without pg_stat_statements"
     " and auto_explain; Debian's postgresql-15 has them"
 )
+NOTHING_KEPT = frozenset({"limit", "routing"})
+"""Where no database is needed."""
 POSTGRESQL_ALONE = frozenset({"statements", "healing"})
 """What SQLite has nothing of."""
 EVENTS = {"backlog": 1_000_000, "growth": 10_000_000}
@@ -232,6 +236,11 @@ def measure_limit(arguments: argparse.Namespace, settings: Settings, report: Rep
     throughput(settings, report, programs)
 
 
+def measure_routing(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """In this process."""
+    routing(report, arguments.rounds, settings.say)
+
+
 def _limit(arguments: argparse.Namespace) -> LimitLoop:
     other = arguments.limit_program
     return LimitLoop(program=other.resolve() if other else None)
@@ -247,6 +256,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "healing": measure_healing,
     "soak": measure_soak,
     "limit": measure_limit,
+    "routing": measure_routing,
 }
 
 
@@ -254,7 +264,7 @@ def measure(arguments: argparse.Namespace, report: Report, say: Say) -> None:
     """Measure what the options ask for, with PostgreSQL where they ask for it."""
     with ExitStack() as stack:
         postgres = None
-        if POSTGRESQL in databases_of(arguments) and arguments.command != "limit":
+        if POSTGRESQL in databases_of(arguments) and arguments.command not in NOTHING_KEPT:
             say("starting PostgreSQL")
             more = dict(pair.split("=", 1) for pair in arguments.postgres_setting)
             postgres = stack.enter_context(running(arguments.dir, arguments.postgres_version, more))

@@ -45,6 +45,8 @@ class Report:
     excused: int = 0
     """Second receipts of what was in flight when the benchmark killed a server."""
     remarks: list[str] = field(default_factory=list)
+    ledger: bool = True
+    """Whether events were counted; what calls functions alone has none."""
     details: dict[str, Any] = field(default_factory=dict)
     """Everything measured, round by round, for the JSON."""
 
@@ -64,7 +66,7 @@ class Report:
             console.print("VOID", style="bold red")
             for fault in self.faults:
                 console.print(f"  {fault}", markup=False, highlight=False)
-        elif self.sections:
+        elif self.sections and self.ledger:
             doubled = (
                 f"{self.excused} doubled, in flight at a kill"
                 if self.excused

@@ -124,6 +124,17 @@ def test_a_how_to_works_beside_a_running_server(terminal: Terminal, page: str) -
     assert "bad" not in out
 
 
+def test_the_page_of_filters_tells_what_is_answered(terminal: Terminal) -> None:
+    for block in blocks("tutorial/first-event.md", "sh")[1:5]:
+        terminal.type(block)
+    for block in blocks("reference/filters.md", "sh"):
+        terminal.type(block)
+    page = (DOCS / "reference" / "filters.md").read_text("utf-8")
+    told = re.search(r"```json answer\n(.*?)\n```", page, re.DOTALL)
+    assert told is not None
+    assert told[1] in terminal.run()
+
+
 @pytest.fixture
 def database() -> Iterator[postgres.Server]:
     """A server whose commits wait for the disk, as one for which the pages were written."""

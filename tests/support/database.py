@@ -71,6 +71,7 @@ class Records:
         kind: str = "card.created",
         attributes: Attributes | None = None,
         project_id: Id | None = None,
+        payload: bytes = b"{}",
     ) -> Id:
         """Keep an event."""
         event_id = self.ids.next()
@@ -79,7 +80,7 @@ class Records:
                 project_id=project_id or self.project,
                 id=event_id,
                 type=kind,
-                payload=b"{}",
+                payload=payload,
                 attributes=None if attributes is None else msgspec.msgpack.encode(attributes),
                 routing_version=1,
             )

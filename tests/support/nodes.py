@@ -39,6 +39,7 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Draft
 from waypost.policy.format import NATIVE_FORMATS
+from waypost.policy.origin import Origin
 from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
@@ -206,11 +207,13 @@ class Node:
         kind: str = "card.created",
         attributes: Attributes = NO_ATTRIBUTES,
         principal: Principal | None = None,
+        payload: bytes = b"{}",
+        origin: Origin | None = None,
     ) -> Accepted:
         """Accept one event."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        draft = Draft(kind, b"{}", attributes)
-        self.ingest.accept(principal or self.principal, [draft], answer.set_result)
+        draft = Draft(kind, payload, attributes)
+        self.ingest.accept(principal or self.principal, [draft], answer.set_result, origin)
         accepted = await answer
         if isinstance(accepted, WaypostError):
             raise accepted

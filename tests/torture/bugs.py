@@ -25,8 +25,8 @@ def acknowledge_before_the_commit() -> None:
     accept = SqliteStore.accept
 
     def patched(self: SqliteStore, acceptance: Acceptance) -> None:
-        principal, drafts, done, *rest = acceptance.context
-        acceptance.context = (principal, drafts, lambda _: None, *rest)
+        asked, drafts = acceptance.context
+        done, asked.done = asked.done, lambda _: None
         accept(self, acceptance)
         done(
             [

@@ -26,6 +26,7 @@ from waypost.policy import cloudevents, timestamp
 from waypost.policy.cloudevents import Mode
 from waypost.policy.events import Draft, needs_scan, parse_batch, parse_event
 from waypost.policy.media import charset, essence, is_json
+from waypost.policy.origin import Origin
 from waypost.web.errors import Problem, Surfaces, UnsupportedMediaType
 from waypost.web.fast import FastRequest, FastRoute, FastRoutes, Header
 
@@ -226,7 +227,8 @@ class Intake:
             done([])
             return
         try:
-            self._events.accept(principal, parsed.drafts, parsed.places, done)
+            origin = Origin(request.headers, BATCH_PATH if parsed.many else EVENTS_PATH)
+            self._events.accept(principal, parsed.drafts, parsed.places, done, origin)
         except WaypostError as error:
             self._refuse(request, error, remaining, many=parsed.many)
 

@@ -20,13 +20,14 @@ from waypost.model.subscription import Subscription
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
-from waypost.policy.settings import Settings, schedule_name
+from waypost.policy.settings import ContentFilter, Settings, schedule_name
 
 TAG: Final = "Event subscriptions"
 PATH: Final = "/v1/event_subscriptions"
 ONE: Final = f"{PATH}/{{event_subscription_token}}"
 
 _MASKED: Final = "***"
+_NO_FILTER: Final = msgspec.Raw(b"null")
 
 
 class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +57,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     timeout_s: float
     concurrency: int
     retry_schedule: str | tuple[float, ...]
+    filter: ContentFilter
     failing_since: Moment | None
 
 
@@ -136,6 +138,7 @@ class SubscriptionRoutes:
                 body=SubscriptionIn,
                 result=SubscriptionOut,
                 status=201,
+                errors=(422,),
             ),
             Operation(
                 method="PATCH",
@@ -151,7 +154,7 @@ class SubscriptionRoutes:
                 handler=self._update,
                 body=SubscriptionIn,
                 result=SubscriptionOut,
-                errors=(404,),
+                errors=(404, 422),
             ),
             Operation(
                 method="DELETE",
@@ -276,6 +279,7 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
     if Scope.SUBSCRIPTIONS_WRITE not in principal.scopes:
         headers = dict.fromkeys(headers, _MASKED)
     failing_since_us = subscription.failing_since_us
+    content = subscription.filter
     schedule_s = subscription.retry_schedule_s
     return SubscriptionOut(
         token=ids.spell(ids.SUBSCRIPTION, subscription.id),
@@ -293,5 +297,6 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
         timeout_s=subscription.timeout_s,
         concurrency=subscription.concurrency,
         retry_schedule=schedule_name(schedule_s) or schedule_s or (),
+        filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )

@@ -1,7 +1,8 @@
 """Ingest, the first hot path: from a request's drafts to committed events and what they are owed.
 
 1. refuse early where the intake is closed or full;
-2. route: who wants each event, by the compiled subscriptions in memory;
+2. route: who wants each event, by the compiled subscriptions in memory; what their filters read of
+   the request is kept with the event;
 3. commit: events, idempotency keys and owed deliveries in one transaction. The version of the
    routing is compared inside it; where it has moved on, route again. Deliveries that are too many
    for one commit are owed by a marker in it, which names the subscriptions that matched;
@@ -29,6 +30,8 @@ from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.subscription import Subscription
 from waypost.policy.events import Draft
+from waypost.policy.filter_syntax import NOTHING
+from waypost.policy.origin import Origin, with_origin
 from waypost.policy.routing import Routes
 from waypost.storage.changes import Acceptance, Entry, Outcome
 from waypost.storage.store import Store
@@ -87,6 +90,26 @@ class IngestConfig(msgspec.Struct, frozen=True):
     max_waiting: int = 20_000
     idempotency_ttl_s: int = 7 * 24 * 3600
     patience_s: float = 0.8
+
+
+class _Asked(msgspec.Struct):
+    """A request on its way to its commit; after each stale routing it goes there anew.
+
+    Attributes:
+        principal: who sends.
+        drafts: the events as they came.
+        done: who is answered.
+        origin: the request, where filters may read of it.
+        rounds: how often it was routed.
+        since_us: when it was submitted first, UTC microseconds.
+    """
+
+    principal: Principal
+    drafts: Sequence[Draft]
+    done: Done
+    origin: Origin | None
+    rounds: int = 1
+    since_us: int = 0
 
 
 class Ingest:
@@ -150,7 +173,13 @@ class Ingest:
         if isinstance(self.closed, StorageFull):
             self.closed = None
 
-    def accept(self, principal: Principal, drafts: Sequence[Draft], done: Done) -> None:
+    def accept(
+        self,
+        principal: Principal,
+        drafts: Sequence[Draft],
+        done: Done,
+        origin: Origin | None = None,
+    ) -> None:
         """Accept the events of one request: all, or none.
 
         Args:
@@ -158,6 +187,7 @@ class Ingest:
             drafts: the events, checked.
             done: called once, on the loop: with the accepted events in the order of the drafts,
                 after the commit that holds them; or with the reason why none was accepted.
+            origin: the request, where filters may read of it.
         """
         if self.closed is not None:
             done(self.closed)
@@ -165,18 +195,15 @@ class Ingest:
             done(Unavailable())
         else:
             self.waiting += len(drafts)
-            self._submit(principal, drafts, done, 1, 0)
+            self._submit(_Asked(principal, drafts, done, origin))
 
-    def _submit(
-        self,
-        principal: Principal,
-        drafts: Sequence[Draft],
-        done: Done,
-        rounds: int,
-        since_us: int,
-    ) -> None:
+    def _submit(self, asked: _Asked) -> None:
+        principal, drafts, origin = asked.principal, asked.drafts, asked.origin
         project_id = principal.project_id
         routes = self._router.routes(project_id)
+        reads = routes.reads
+        if reads is not NOTHING and origin is not None:
+            drafts = [with_origin(draft, origin, reads) for draft in drafts]
         keyed = fans_out = False
         rows = 0
         entries = []
@@ -198,7 +225,8 @@ class Ingest:
             keyed=keyed,
         )
         acceptance.fans_out = fans_out
-        acceptance.context = (principal, drafts, done, rounds, since_us or now_us)
+        asked.since_us = asked.since_us or now_us
+        acceptance.context = (asked, drafts)
         if self._catch_up is not None:
             self._watch(acceptance)
         self._store.accept(acceptance)
@@ -208,7 +236,7 @@ class Ingest:
         attributes = draft.attributes
         if attributes is NO_ATTRIBUTES:
             blob = key = None
-            matches = routes.match(draft.type, None)
+            matches = routes.match(draft.type, None, draft.payload)
         else:
             blob = _encode(attributes)
             key = attributes.idempotency_key
@@ -232,13 +260,14 @@ class Ingest:
         return entry
 
     def _committed(self, acceptance: Acceptance) -> None:
-        principal, drafts, done, rounds, since_us = acceptance.context
-        outcome = acceptance.outcome
-        if outcome is _STALE and rounds < _ROUNDS_MAX and done is not _nobody:
+        asked, drafts = acceptance.context
+        done, outcome = asked.done, acceptance.outcome
+        if outcome is _STALE and asked.rounds < _ROUNDS_MAX and done is not _nobody:
+            asked.rounds += 1
             if self._catch_up is None:
-                self._submit(principal, drafts, done, rounds + 1, since_us)
+                self._submit(asked)
             else:
-                self._spawn(self._route_anew(principal, drafts, done, rounds + 1, since_us))
+                self._spawn(self._route_anew(asked))
             return
         self.waiting -= len(drafts)
         if outcome is _COMMITTED:
@@ -269,33 +298,26 @@ class Ingest:
         while submitted:
             acceptance = submitted[0]
             if acceptance.outcome is None:
-                principal, drafts, done, rounds, since_us = acceptance.context
-                if since_us > before_us:
+                asked, _ = acceptance.context
+                if asked.since_us > before_us:
                     break
-                acceptance.context = (principal, drafts, _nobody, rounds, since_us)
+                done, asked.done = asked.done, _nobody
                 done(Unavailable("the database is slow or away; nobody knows what became of it"))
             submitted.popleft()
         self._look = None
         if submitted:
             self._look = asyncio.get_running_loop().call_later(_LOOK_S, self.look)
 
-    async def _route_anew(
-        self,
-        principal: Principal,
-        drafts: Sequence[Draft],
-        done: Done,
-        rounds: int,
-        since_us: int,
-    ) -> None:
+    async def _route_anew(self, asked: _Asked) -> None:
         assert self._catch_up is not None  # noqa: S101 - it is what brings one here
-        left_us = max(since_us + self._patience_us - self._clock.now_us(), 0)
+        left_us = max(asked.since_us + self._patience_us - self._clock.now_us(), 0)
         try:
             await asyncio.wait_for(self._catch_up(), left_us / _MICROS)
         except (Unavailable, TimeoutError):
-            self.waiting -= len(drafts)
-            done(Unavailable())
+            self.waiting -= len(asked.drafts)
+            asked.done(Unavailable())
         else:
-            self._submit(principal, drafts, done, rounds, since_us)
+            self._submit(asked)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -345,4 +367,4 @@ def _match(routes: Routes, draft: Draft) -> tuple[Subscription, ...]:
     attributes = draft.attributes
     if attributes.targets:
         return routes.aimed(attributes.targets)
-    return routes.match(draft.type, attributes.owner)
+    return routes.match(draft.type, attributes.owner, draft.payload, attributes)

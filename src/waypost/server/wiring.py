@@ -15,6 +15,7 @@ from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
 from waypost.api.events import EventRoutes
+from waypost.api.filters import FilterRoutes
 from waypost.api.health import Health
 from waypost.api.intake import Intake
 from waypost.api.jwks import JwksRoutes
@@ -48,6 +49,7 @@ from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.events import Events
+from waypost.operations.filters import Filters
 from waypost.operations.following import (
     CatalogueMemory,
     KeyMemory,
@@ -151,12 +153,9 @@ class Engine:
         else:
             self.reconciler = sharing.reconciler(self.dispatcher)
             self._share(sharing, config, tools)
-        self._jobs = (
-            self.expander.job,
-            self.pruner.job,
-            self.reconciler.job,
-            self.replayer.job,
-        )
+        jobs = [self.expander.job, self.pruner.job, self.reconciler.job, self.replayer.job]
+        # Where nothing is taken in, nothing is routed.
+        self._jobs = jobs if config.role == "deliver" else [*jobs, self.router.job]
 
     def _woken_by(self, topic: Topic, job: Job) -> Callable[[], None]:
         """Return what has a job look for work, in every process."""
@@ -269,6 +268,7 @@ class Surface:
             ).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
+            *FilterRoutes(Filters(store)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),

@@ -5,7 +5,7 @@ moves the job's position and puts into the queue what the transaction still find
 step happens whole or not at all, and what was served meanwhile is not owed again.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -41,6 +41,9 @@ from waypost.storage.schema import deliveries, events, fan_outs, replays
 
 SLICE: Final = 1_000
 """How many rows one step of a job looks at."""
+
+_PAYLOADS: Final = 50
+"""How many payloads are in memory at once."""
 
 _INDEXED_BY = {"sqlite": "INDEXED BY {}", "postgresql": ""}
 """What SQLite guesses without statistics is a walk through the project: it is told the index."""
@@ -91,6 +94,14 @@ class Candidate(msgspec.Struct, frozen=True):
     type: str
     owner: str | None
     targets: tuple[Id, ...]
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """What an event holds."""
+
+    event_id: Id
+    payload: bytes
+    attributes: Attributes
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -200,6 +211,20 @@ def read_slice(connection: Connection, replay: Replay) -> Slice:
     if replay.kind is ReplayKind.MISSING:
         return _missing_slice(connection, replay)
     return _recover_slice(connection, replay)
+
+
+def read_holdings(
+    connection: Connection, replay: Replay, event_ids: Sequence[Id]
+) -> Iterator[Holding]:
+    """Read what these events hold, a few at a time; those that are gone are left out."""
+    for start in range(0, len(event_ids), _PAYLOADS):
+        rows = connection.execute(
+            select(events.c.id, events.c.payload, events.c.attributes).where(
+                *_are(replay, event_ids[start : start + _PAYLOADS])
+            )
+        )
+        for row in rows:
+            yield Holding(row.id, row.payload, _attributes(row))
 
 
 def unserved(connection: Connection, replay: Replay, event_ids: Sequence[Id]) -> list[Id]:
@@ -348,9 +373,13 @@ def _slice(replay: Replay, rows: Sequence[Any], candidates: list[Candidate]) -> 
 
 
 def _candidate(row: Any) -> Candidate:
-    blob = row.attributes
-    attributes = NO_ATTRIBUTES if blob is None else _decode_attributes(blob)
+    attributes = _attributes(row)
     return Candidate(row.id, row.type, attributes.owner, attributes.targets)
+
+
+def _attributes(row: Any) -> Attributes:
+    blob = row.attributes
+    return NO_ATTRIBUTES if blob is None else _decode_attributes(blob)
 
 
 def _replay(row: Row[Any]) -> Replay:

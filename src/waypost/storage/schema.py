@@ -128,6 +128,7 @@ subscriptions = Table(
     Column("retry_schedule", Text),
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
+    Column("filter", Text),
     sqlite_with_rowid=False,
 )
 

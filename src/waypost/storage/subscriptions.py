@@ -173,6 +173,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "owner": subscription.owner,
         "retry_schedule": _json(subscription.retry_schedule_s),
         "failing_since_us": subscription.failing_since_us,
+        "filter": subscription.filter,
     }
 
 
@@ -194,4 +195,5 @@ def _subscription(row: Row[Any]) -> Subscription:
         owner=row.owner,
         retry_schedule_s=None if schedule is None else _read_seconds(schedule),
         failing_since_us=row.failing_since_us,
+        filter=row.filter,
     )

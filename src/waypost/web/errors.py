@@ -39,6 +39,7 @@ STATUS: Final[Mapping[type[errors.WaypostError], int]] = {
     errors.PayloadTooLarge: 413,
     UnsupportedMediaType: 415,
     errors.Conflict: 422,
+    errors.InvalidSetting: 422,
     errors.TooManyRequests: 429,
     errors.WaypostError: 500,
     errors.Unavailable: 503,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -11,12 +12,15 @@ from tests.support.database import Records
 from tests.support.nodes import Node, node, nodes, until
 from waypost.engine import ingest
 from waypost.model.errors import NotAuthenticated, Unavailable, WaypostError
+from waypost.model.event import Attributes
+from waypost.model.ids import Id
 from waypost.model.project import Environment
 from waypost.model.shards import SHARDS
 from waypost.operations.event_types import EventTypeIn
 from waypost.operations.keys import NewKey
+from waypost.policy.origin import Origin
 from waypost.policy.settings import Settings
-from waypost.storage import configuration, schema
+from waypost.storage import configuration, events, schema
 
 
 @pytest.fixture
@@ -57,6 +61,38 @@ async def test_an_event_after_a_change_is_routed_by_it_in_every_process(
             owed = select(schema.queue).where(schema.queue.c.event_id == accepted.id)
             rows = records.connection.execute(owed).all()
             assert len(rows) == 1, number
+
+
+async def test_a_filter_is_obeyed_in_every_process_from_the_next_event_on(
+    records: Records, url: str
+) -> None:
+    origin = Origin([(b"x-a", b"b"), (b"x-c", b"d"), (b"cookie", b"s3cret")], "/v1/events")
+
+    def owed(event_id: Id) -> int:
+        query = select(schema.queue).where(schema.queue.c.event_id == event_id)
+        return len(records.connection.execute(query).all())
+
+    async with nodes(records, url, notify=False) as (first, second):
+        await settled(first, second)
+        made = await first.subscribe(filter=msgspec.Raw(b'{"body":{"n":0}}'))
+        for number in range(1, 10):
+            # Nothing is waited for, as above.
+            text = f'{{"body":{{"n":{number}}},"headers":{{"X-A":"b"}}}}'.encode()
+            await first.subscriptions.update(
+                first.principal, made.id, Settings(filter=msgspec.Raw(text))
+            )
+            payload = b'{"n":%d}' % number
+            accepted = await second.accept(payload=payload, origin=origin)
+            other = await second.accept(payload=b'{"n":0}', origin=origin)
+            assert (owed(accepted.id), owed(other.id)) == (1, 0), number
+            kept = events.get(records.connection, records.project, accepted.id).attributes
+            assert kept == Attributes(headers={"x-a": "b"})
+        await first.subscriptions.update(
+            first.principal, made.id, Settings(filter=msgspec.Raw(b"null"))
+        )
+        accepted = await second.accept(origin=origin)
+        assert owed(accepted.id) == 1
+        assert events.get(records.connection, records.project, accepted.id).attributes.headers == {}
 
 
 async def test_what_is_paused_changed_and_deleted_elsewhere_is_followed(

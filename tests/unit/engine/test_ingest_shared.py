@@ -2,10 +2,12 @@
 
 import asyncio
 
+import msgspec
 from structlog.testing import capture_logs
 
-from tests.unit.engine.test_ingest import PLAIN, Intake, subscription
+from tests.unit.engine.test_ingest import PLAIN, PRINCIPAL, Intake, subscription
 from waypost.model.errors import Unavailable
+from waypost.policy.origin import Origin
 from waypost.storage.changes import Outcome
 
 
@@ -41,6 +43,20 @@ async def test_what_was_routed_by_an_old_version_waits_until_memory_has_caught_u
     intake.end(Outcome.COMMITTED)
     assert len(answers) == 1
     assert len(intake.owed) == 2
+
+
+async def test_what_is_kept_of_the_request_is_what_filters_read_when_memory_has_caught_up() -> None:
+    intake = Shared()
+    origin = Origin([(b"x-a", b"b"), (b"x-c", b"d")], "/v1/events")
+    intake.ingest.accept(PRINCIPAL, [PLAIN], lambda _: None, origin)
+    assert intake.handed[0].entries[0].row[4] is None
+    intake.end(Outcome.STALE)
+    intake.router.apply(4, subscription(2, filter='{"headers":{"X-A":"b"}}'))
+    intake.caught_up.set_result(None)
+    await turn()
+    (entry,) = intake.handed[1].entries
+    assert msgspec.msgpack.decode(entry.row[4]) == {"headers": {"x-a": "b"}}
+    assert len(entry.owed) == 2
 
 
 async def test_where_memory_cannot_catch_up_it_is_refused() -> None:
@@ -98,7 +114,6 @@ async def test_catching_up_counts_as_waiting() -> None:
     intake.clock.forward(0.4)
     assert len(intake.handed) == 2
     answers: list[object] = []
-    principal, drafts, _, *rest = intake.handed[1].context
-    intake.handed[1].context = (principal, drafts, answers.append, *rest)
+    intake.handed[1].context[0].done = answers.append
     intake.ingest.look()
     assert len(answers) == 1

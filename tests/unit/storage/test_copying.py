@@ -11,7 +11,8 @@ from tests.support.database import Records
 from waypost.clock import SystemClock
 from waypost.model.delivery import DeliveryState
 from waypost.model.errors import ConfigInvalid, Conflict
-from waypost.storage import copying, facts, location, schema
+from waypost.model.event import Attributes
+from waypost.storage import copying, facts, location, schema, subscriptions
 from waypost.storage.copying import COPIED, Copied, Unlike
 from waypost.storage.location import PostgresUrl
 from waypost.storage.migrations.upgrade import upgrade, upgrade_shared
@@ -21,6 +22,8 @@ from waypost.storage.sqlite.instance import DatabaseInUse, InstanceLock
 from waypost.storage.sqlite.preparation import open_apart
 
 EVENTS = 25
+FILTER = '{"headers": {"x-ä": "\\u0000"}, "body": {"n": 1.10}}'
+ATTRIBUTES = Attributes(headers={"x-ä": "é"}, query={"q": ["a", "b"]}, path="/p")
 
 
 @pytest.fixture
@@ -31,9 +34,9 @@ def source(tmp_path: Path) -> Path:
         upgrade(connection)
         records = Records(connection)
         facts.record(connection, facts.DEFAULT_PROJECT, records.project.hex())
-        subscription = records.subscription(description="Überall ☃")
+        subscription = records.subscription(description="Überall ☃", filter=FILTER)
         for number in range(EVENTS):
-            event_id = records.event(f"card.{number}")
+            event_id = records.event(f"card.{number}", ATTRIBUTES)
             if number % 3:
                 records.pending(event_id, subscription)
             else:
@@ -98,6 +101,8 @@ def test_everything_is_copied_as_it_is(
             rows = {tuple(row) for row in old.execute(select(table))}
             assert {tuple(row) for row in reader.execute(select(table))} == rows, table.name
     assert facts.find(reader, "copy") is None
+    [kept] = subscriptions.load_all(reader)
+    assert kept.filter == FILTER
 
 
 def test_what_processes_know_of_each_other_is_not_copied() -> None:

@@ -1,6 +1,7 @@
 """What a job finds: everything that it has to owe, nothing else, and each event once."""
 
 import pytest
+from sqlalchemy import event as hooks
 from sqlalchemy import insert, select, text
 
 from tests.support.database import MICROS, Records
@@ -61,6 +62,24 @@ def test_a_job_comes_back(records: Records) -> None:
     assert replays.get(records.connection, records.project, made.id) == made
     with pytest.raises(NotFound):
         replays.get(records.connection, records.other, made.id)
+
+
+def test_what_events_hold_is_read_a_few_at_a_time(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "_PAYLOADS", 2)
+    attributes = Attributes(metadata={"a": "b"})
+    events = [records.event(payload=b"%d" % n, attributes=attributes) for n in range(5)]
+    foreign = records.event(project_id=records.other)
+    made = job(records, ReplayKind.MISSING, records.subscription())
+    statements: list[str] = []
+    with_statements = records.connection.engine
+    hooks.listen(with_statements, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    found = list(replays.read_holdings(records.connection, made, [*events, foreign]))
+    assert sorted(found, key=lambda one: one.event_id) == [
+        replays.Holding(event_id, b"%d" % n, attributes) for n, event_id in enumerate(events)
+    ]
+    assert len(statements) == 3
 
 
 def test_jobs_are_listed_by_subscription(records: Records) -> None:

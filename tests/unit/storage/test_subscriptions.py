@@ -23,6 +23,7 @@ def full(records: Records) -> Subscription:
         owner="o",
         retry_schedule_s=(1.5, 2.0),
         failing_since_us=17,
+        filter='{"body":{"n":1.10}}',
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, text
 from tests.support import postgres
 from waypost.model import ids
 from waypost.model.errors import ConfigInvalid, Conflict
-from waypost.storage import migrations, partitions, schema
+from waypost.storage import migrations, partitions, schema, subscriptions
 from waypost.storage.migrations.upgrade import statements, upgrade_shared
 from waypost.storage.postgres.connection import connect, raw
 
@@ -131,6 +131,30 @@ def test_what_breaks_off_goes_on_where_it_stopped(
         migrations.demand_head(connection)
     upgrade(empty)
     assert shape(connection) == shape(other)
+
+
+def test_what_a_database_of_an_older_revision_holds_stays(
+    empty: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("power is out")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("alembic.operations.Operations.add_column", fail)
+        with pytest.raises(RuntimeError, match="power is out"):
+            upgrade(empty)
+    assert migrations.current_revision(connection) == "0002_several_processes"
+    connection.execute(
+        text(
+            "INSERT INTO subscriptions (project_id, id, url, description, paused, headers,"
+            " timeout_ms, concurrency, format, signing)"
+            " VALUES (gen_random_uuid(), gen_random_uuid(), 'https://a.example/', '', 0, '{}',"
+            " 1000, 1, 'payload', 'v1')"
+        )
+    )
+    upgrade(empty)
+    [kept] = subscriptions.load_all(connection)
+    assert (kept.url, kept.timeout_s, kept.filter) == ("https://a.example/", 1.0, None)
 
 
 def test_two_at_once_do_it_once(empty: str, connection: Connection) -> None:

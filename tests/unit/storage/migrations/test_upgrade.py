@@ -1,17 +1,19 @@
 """Migrations make exactly the tables that the code expects."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from tests.support import database
 from waypost.model.errors import ConfigInvalid
-from waypost.storage import migrations
-from waypost.storage.migrations.upgrade import statements, upgrade
+from waypost.storage import migrations, subscriptions
+from waypost.storage.migrations.upgrade import _config, statements, upgrade
 from waypost.storage.schema import metadata
 
 
@@ -50,6 +52,22 @@ def test_migrations_make_the_tables_of_the_schema(empty: Connection, tmp_path: P
     metadata.create_all(other)
     assert shape(empty) == shape(other)
     assert shape(empty), "something was compared"
+
+
+def test_what_a_database_of_the_first_revision_holds_stays(empty: Connection) -> None:
+    config = _config(io.StringIO(), "sqlite")
+    config.attributes["connection"] = empty
+    command.upgrade(config, migrations.KNOWN[0])
+    empty.execute(
+        text(
+            "INSERT INTO subscriptions (project_id, id, url, description, paused, headers,"
+            " timeout_ms, concurrency, format, signing)"
+            " VALUES (x'01', x'02', 'https://a.example/', '', 0, '{}', 1000, 1, 'payload', 'v1')"
+        )
+    )
+    upgrade(empty)
+    [kept] = subscriptions.load_all(empty)
+    assert (kept.url, kept.timeout_s, kept.filter) == ("https://a.example/", 1.0, None)
 
 
 def test_a_database_that_is_up_to_date_is_left_alone(empty: Connection) -> None:
