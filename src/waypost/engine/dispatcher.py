@@ -318,7 +318,7 @@ class Dispatcher:
             # It speaks of an address that has been changed since.
             outcome = replace(outcome, gone=False)
         transition = self._decide(receiver, work, outcome, now_us)
-        self._observe(receiver, outcome, now_us)
+        self._observe(receiver, work.started_us, outcome, now_us)
         of, timings, resent = receiver.subscription, exchange.timings, exchange.resent
         tried = Try(of.project_id, of.id, work, outcome, timings, resent, now_us)
         self._settle(receiver, tried, transition)
@@ -334,7 +334,7 @@ class Dispatcher:
             disable_after_us=self._config.disable_after_us,
         )
 
-    def _observe(self, receiver: Receiver, outcome: Outcome, now_us: int) -> None:
+    def _observe(self, receiver: Receiver, started_us: int, outcome: Outcome, now_us: int) -> None:
         """Let the lane and the subscription's record know how the receiver fares."""
         if outcome.kind is _DELIVERED:
             receiver.suspect = False
@@ -346,6 +346,7 @@ class Dispatcher:
         receiver.suspect = outcome.timeout
         receiver.lane.failed(
             now_us,
+            started_us=started_us,
             slow_down=outcome.slow_down or outcome.timeout,
             retry_after_s=outcome.retry_after_s,
         )
