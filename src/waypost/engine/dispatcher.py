@@ -235,6 +235,8 @@ class Dispatcher:
         wake_us = lane.wake_at(now_us)
         if wake_us is not None:
             self._alarms.set(receiver, wake_us)
+        if not lane.gate.clear or lane.paused or receiver.waits is not None:
+            self._upkeep.lanes.look(receiver, now_us)
 
     def _serve(self, kind: Slots) -> None:
         """Give free slots of a kind to those who wait for one: in turn, one each."""
@@ -318,7 +320,7 @@ class Dispatcher:
             # It speaks of an address that has been changed since.
             outcome = replace(outcome, gone=False)
         transition = self._decide(receiver, work, outcome, now_us)
-        self._observe(receiver, work.started_us, outcome, now_us)
+        self._observe(receiver, outcome, work.started_us, now_us)
         of, timings, resent = receiver.subscription, exchange.timings, exchange.resent
         tried = Try(of.project_id, of.id, work, outcome, timings, resent, now_us)
         self._settle(receiver, tried, transition)
@@ -334,25 +336,14 @@ class Dispatcher:
             disable_after_us=self._config.disable_after_us,
         )
 
-    def _observe(self, receiver: Receiver, started_us: int, outcome: Outcome, now_us: int) -> None:
+    def _observe(
+        self, receiver: Receiver, outcome: Outcome, started_us: int, now_us: int
+    ) -> None:
         """Let the lane and the subscription's record know how the receiver fares."""
-        if outcome.kind is _DELIVERED:
-            receiver.suspect = False
-            receiver.lane.succeeded()
-            if receiver.failing_since_us is not None:
-                receiver.failing_since_us = None
-                self._upkeep.unsaved(receiver)
-            return
-        receiver.suspect = outcome.timeout
-        receiver.lane.failed(
-            now_us,
-            started_us=started_us,
-            slow_down=outcome.slow_down or outcome.timeout,
-            retry_after_s=outcome.retry_after_s,
-        )
-        if receiver.failing_since_us is None:
-            receiver.failing_since_us = now_us
+        if receiver.fared(outcome, started_us, now_us):
             self._upkeep.unsaved(receiver)
+            if receiver.is_spent() and receiver.stop():
+                self._spawn(self._disable(receiver, DisabledBy.FAILING))
 
     def _conclude_fault(self, receiver: Receiver, work: Work) -> None:
         """An error of our own kept a delivery from being tried: three times, then diverted."""

@@ -6,12 +6,15 @@ import msgspec
 
 from waypost.engine.sender import Address
 from waypost.model.delivery import DeliveryState, Reason
+from waypost.model.flow import BreakerState, LaneState, Waits
 from waypost.model.shards import shard_of
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
+from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.retry import RetryPolicy
 
 _STANDARD: Final = RetryPolicy()
+_DELIVERED: Final = OutcomeKind.DELIVERED
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -49,6 +52,7 @@ class Receiver:
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
         stopping: it is about to be disabled; nothing is tried.
         suspect: its last try ran into its deadline: it uses slow slots only.
+        waits: what held up its lane when it was looked at last.
         queued: it waits for a free slot, in the line of one of the two kinds.
         shard: the subscription's shard, and
         epoch: under which this process owns it.
@@ -70,6 +74,7 @@ class Receiver:
         "stopping",
         "subscription",
         "suspect",
+        "waits",
     )
 
     def __init__(
@@ -84,6 +89,7 @@ class Receiver:
         self.suspect = False
         self.stopping = False
         self.armed_us: int | None = None
+        self.waits: Waits | None = None
         self.ending: Ending | None = None
         self.failing_since_us = subscription.failing_since_us
         self.take(subscription, address)
@@ -103,6 +109,55 @@ class Receiver:
         self.stopping = False
         self.lane.resize(subscription.concurrency)
         self.lane.paused = subscription.paused or self.over
+
+    def resume(self, state: LaneState) -> None:
+        """Go on as it was known to fare: another process sent to it, or this one in another life."""
+        lane = self.lane
+        if state.breaker is not BreakerState.CLOSED:
+            lane.gate.resume(state.opened_until_us, state.openings)
+        lane.limit = min(state.limit or lane.concurrency, lane.concurrency)
+        self.waits = state.waits
+
+    def state(self, now_us: int) -> LaneState | None:
+        """Return how it fares, and what its lane waits for; None where there is nothing to tell."""
+        lane, circuit = self.lane, self.lane.gate.circuit
+        limit = lane.limit if lane.limit < lane.concurrency else None
+        if limit is None and self.waits is None and circuit.state is BreakerState.CLOSED:
+            return None
+        return LaneState(
+            circuit.state, circuit.until_us, circuit.openings, limit, self.waits, now_us
+        )
+
+    def fared(self, outcome: Outcome, started_us: int, now_us: int) -> bool:
+        """Let the lane know what came of a try that started at `started_us`.
+
+        Returns:
+            Whether how it fares has changed: that is to be saved.
+        """
+        lane, since_us = self.lane, self.failing_since_us
+        if outcome.kind is _DELIVERED:
+            self.suspect = False
+            self.failing_since_us = None
+            limit, opened = lane.limit, lane.gate.circuit.until_us
+            lane.succeeded()
+            same = limit == lane.limit and opened == lane.gate.circuit.until_us
+            return since_us is not None or not same
+        limit, openings = lane.limit, lane.gate.circuit.openings
+        self.suspect = outcome.timeout
+        lane.failed(
+            now_us,
+            started_us=started_us,
+            slow_down=outcome.slow_down or outcome.timeout,
+            retry_after_s=outcome.retry_after_s,
+        )
+        if since_us is None:
+            self.failing_since_us = now_us
+        same = limit == lane.limit and openings == lane.gate.circuit.openings
+        return since_us is None or not same
+
+    def is_spent(self) -> bool:
+        """Tell whether its breaker has opened so often in a row that it is to be disabled."""
+        return self.lane.gate.circuit.is_spent()
 
     def delete(self) -> None:
         """The subscription was deleted: nothing is tried any more."""

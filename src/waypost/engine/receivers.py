@@ -82,6 +82,9 @@ class Receivers:
                 lane = Lane(present.concurrency, self._window, empty=empty)
                 epoch = self._shards.epochs[shard]
                 receiver = Receiver(present, self.address(present), lane, epoch)
+                state = self._router.lane_states.pop(subscription_id, None)
+                if state is not None:
+                    receiver.resume(state)
                 self._by_id[subscription_id] = receiver
         return receiver
 

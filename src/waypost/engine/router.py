@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from waypost.engine.job import Job
+from waypost.model.flow import LaneState
 from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
 from waypost.policy.routing import Routes
@@ -24,12 +25,14 @@ class Router:
 
     Attributes:
         job: compiles filters behind a start.
+        lane_states: how lanes fared that this process is to go on with, by subscription.
     """
 
     def __init__(self) -> None:
         """Start with no project."""
         self._projects: dict[Id, Routes] = {}
         self._cold: list[Routes] = []
+        self.lane_states: dict[Id, LaneState] = {}
         self.job = Job("filters", self.run_once)
 
     def load(self, versions: Mapping[Id, int], subscriptions: Iterable[Subscription]) -> None:
@@ -68,8 +71,16 @@ class Router:
         """Take what has changed of a subscription without changing who hears of what."""
         self.routes(subscription.project_id).put(subscription)
 
-    def fare(self, failing_since_us: Mapping[Id, int]) -> None:
-        """Take since when subscriptions have had nothing but failures, of those that have."""
+    def fare(
+        self, failing_since_us: Mapping[Id, int], lane_states: Mapping[Id, LaneState]
+    ) -> None:
+        """Take how subscriptions fared that another process may have sent to.
+
+        Args:
+            failing_since_us: since when they have had nothing but failures, of those that have.
+            lane_states: how their lanes were.
+        """
+        self.lane_states = dict(lane_states)
         for subscription in self.list_all():
             since_us = failing_since_us.get(subscription.id)
             if subscription.failing_since_us != since_us:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from waypost.clock import Clock
 from waypost.engine.configuration import Configuration
+from waypost.engine.lane_keeper import LaneKeeper
 from waypost.engine.receiver import Receiver, ending_of
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
@@ -26,7 +27,11 @@ _RETRY_S: Final = 1.0
 
 
 class Upkeep:
-    """Changes subscriptions on the dispatcher's behalf, behind its back."""
+    """Changes subscriptions on the dispatcher's behalf, behind its back.
+
+    Attributes:
+        lanes: keeps how their lanes fare.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Upkeep:
         self._shards = shards
         self._clock = clock
         self._changed = changed
+        self.lanes = LaneKeeper(configuration.store, clock)
         self._unsaved: dict[Id, Receiver] = {}
         self._forgotten = 0
         self._saved_us = 0
@@ -51,27 +57,36 @@ class Upkeep:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def unsaved(self, receiver: Receiver) -> None:
-        """Remember that `failing_since_us` of a receiver has changed."""
-        self._unsaved[receiver.subscription.id] = receiver
+        """Remember that how a receiver fares has changed."""
+        self.lanes.unsaved(receiver)
+        known = self._router.find(receiver.subscription.project_id, receiver.subscription.id)
+        if known is None or known.failing_since_us != receiver.failing_since_us:
+            self._unsaved[receiver.subscription.id] = receiver
 
     def run_once(self) -> None:
         """Save what has changed, at most once a second."""
         now_us = self._clock.now_us()
-        if self._unsaved and now_us - self._saved_us >= _SAVE_EVERY_US:
+        if (self._unsaved or self.lanes) and now_us - self._saved_us >= _SAVE_EVERY_US:
             self._saved_us = now_us
             self._spawn(self._save())
 
     async def save(self) -> None:
         """Save what has changed now, so that whoever sends to a subscription next goes on by it."""
-        if self._unsaved:
+        if self._unsaved or self.lanes:
             await self._save()
 
     def forget_unsaved(self) -> None:
         """Save nothing of what has changed: other processes know better by now."""
         self._unsaved.clear()
+        self.lanes.forget()
         self._forgotten += 1
 
     async def _save(self) -> None:
+        await self.lanes.save()
+        if self._unsaved:
+            await self._save_failing()
+
+    async def _save_failing(self) -> None:
         unsaved, self._unsaved = self._unsaved, {}
         forgotten = self._forgotten
         states = [

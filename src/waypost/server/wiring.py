@@ -35,7 +35,7 @@ from waypost.engine.ingest import Ingest, IngestConfig
 from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
 from waypost.engine.pruner import Pruner, PrunerConfig
-from waypost.engine.reconciler import Reconciler
+from waypost.engine.reconciler import Reconciler, look
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
@@ -199,7 +199,7 @@ class Engine:
         """Send what is owed; `keys` are those of all subscriptions."""
         await self.pruner.prepare()
         if self.sharing is None:
-            await self.dispatcher.start(keys, await self._store.read(queue.list_lanes))
+            await self.dispatcher.start(keys, await look(self._store, self.router))
         else:
             await self.dispatcher.start(keys, ())
             await self.sharing.start()

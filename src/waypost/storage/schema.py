@@ -295,6 +295,24 @@ fan_outs = Table(
 )
 """Events whose deliveries are too many for the commit that accepted them."""
 
+lane_state = Table(
+    "lane_state",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    Column("breaker", SmallInteger, nullable=False),
+    Column("opened_until_us", BigInteger, nullable=False),
+    Column("openings", Integer, nullable=False),
+    # How many attempts may be in flight while it ramps up; NULL for all.
+    Column("in_flight_max", Integer),
+    Column("waits_for", Text),
+    Column("waits_until_us", BigInteger),
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+"""How lanes fare, and what they wait for, where there is something to tell; about a second old."""
+
 audit = Table(
     "audit",
     metadata,
