@@ -1,7 +1,5 @@
 """A receiver: what this process holds of one subscription that it sends for."""
 
-from typing import Final
-
 import msgspec
 
 from waypost.engine.sender import Address
@@ -10,8 +8,6 @@ from waypost.model.shards import shard_of
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
 from waypost.policy.retry import RetryPolicy
-
-_STANDARD: Final = RetryPolicy()
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -96,12 +92,12 @@ class Receiver:
             self.failing_since_us = subscription.failing_since_us
         self.subscription = subscription
         self.address = address
-        schedule_s = subscription.retry_schedule_s
-        self.policy = _STANDARD if schedule_s is None else RetryPolicy(schedule_s)
+        terms = address.terms
+        self.policy = RetryPolicy(terms.retry_schedule_s)
         self.ending = ending
         self.over = self.leaving or ending is not None
         self.stopping = False
-        self.lane.resize(subscription.concurrency)
+        self.lane.resize(terms.concurrency)
         self.lane.paused = subscription.paused or self.over
 
     def delete(self) -> None:

@@ -13,7 +13,7 @@ from waypost.engine.shards import Shards
 from waypost.engine.upkeep import Upkeep
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
-from waypost.model.subscription import SigningKey, Subscription
+from waypost.model.subscription import Inheritable, SigningKey, Subscription
 from waypost.policy.lane import Work
 
 
@@ -95,6 +95,11 @@ class Roster:
         if receiver.ending is not None:
             self.wind_up(receiver)
         self._pump(receiver)
+
+    def defaults_changed(self, project_id: Id, defaults: Inheritable) -> None:
+        """Take a project's defaults, for all of its receivers that there are."""
+        for receiver in self._receivers.set_defaults(project_id, defaults):
+            self.changed(receiver.subscription, None)
 
     def deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Stop sending to a subscription, and cancel what it is owed."""

@@ -19,7 +19,7 @@ from waypost.model.errors import InvalidInput
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import Inheritable, Subscription
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.policy import settings
@@ -105,6 +105,10 @@ class Subscriptions:
         return await self._store.read(
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
+
+    def defaults(self, project_id: Id) -> Inheritable:
+        """Return what a project's subscriptions go by where they set nothing."""
+        return self._router.defaults(project_id)
 
     async def list_page(self, principal: Principal, request: PageRequest) -> Page[Subscription]:
         """Return one page of the project's subscriptions."""
