@@ -15,7 +15,7 @@ slow slot: receivers that hang do not hold the slots of those that answer.
 
 import asyncio
 import sys
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from waypost.clock import Clock, Entropy
 from waypost.engine import recorder
 from waypost.engine.alarms import Alarms
 from waypost.engine.configuration import Configuration
+from waypost.engine.expiry import Expiry
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
@@ -38,7 +39,7 @@ from waypost.engine.slots import DispatcherConfig, Flight, Slots
 from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryState, Owed, Timings
 from waypost.model.errors import Unavailable
-from waypost.model.event import Event
+from waypost.model.event import NO_ATTRIBUTES, Event
 from waypost.model.exchange import Exchange, FailureKind, Reply
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
@@ -46,7 +47,8 @@ from waypost.model.subscription import DisabledBy, SigningKey, Subscription
 from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import GaveUp, Transition, internal_failure, settle
+from waypost.policy.settle import GaveUp, RetryAt, Transition, internal_failure, settle, within
+from waypost.policy.timing import expires_at, put_off
 from waypost.storage.changes import Settlement
 
 _log = structlog.get_logger(__name__)
@@ -106,6 +108,7 @@ class Dispatcher:
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
         self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
+        self._expiry = Expiry(loop, store, clock, self._expired, self._put_back)
         self._sweeper: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -145,33 +148,7 @@ class Dispatcher:
 
     def resume(self, lanes: Sequence[tuple[Id, Id]]) -> None:
         """Look anew at lanes that are owed something, those aside that know of work already."""
-        self._look(lane for lane in lanes if not self._receivers.know_work(lane[1]))
-
-    def woken(self, lanes: Iterable[tuple[Id, Id]]) -> None:
-        """Look anew at lanes to which other processes have committed something."""
-        self._look(lanes)
-
-    def _look(self, lanes: Iterable[tuple[Id, Id]]) -> None:
-        for project_id, subscription_id in lanes:
-            if not self._shards.owns(subscription_id):
-                continue
-            receiver = self.roster.open(project_id, subscription_id, empty=False)
-            if receiver is not None:
-                receiver.lane.look_again()
-                self._pump(receiver)
-
-    def missed(self, newest: Iterable[tuple[Id, Id, Id | None]]) -> None:
-        """Look anew at the lanes that do not know what was owed to them last.
-
-        Args:
-            newest: (project, subscription, delivery) of the newest deliveries of each lane; None
-                where it is owed nothing but retries.
-        """
-        self._look(
-            (project_id, subscription_id)
-            for project_id, subscription_id, delivery_id in newest
-            if not self._receivers.know(subscription_id, delivery_id)
-        )
+        self.roster.look(lane for lane in lanes if not self._receivers.know_work(lane[1]))
 
     def committed(self, subscription_id: Id, delivery_id: Id, due_us: int, event: Event) -> None:
         """Take a delivery that was just committed with its event."""
@@ -179,6 +156,12 @@ class Dispatcher:
         if receiver is None or receiver.ending is not None:
             receiver = self.roster.open(event.project_id, subscription_id)
             if receiver is None:
+                return
+        if event.attributes is not NO_ATTRIBUTES:
+            late_us = put_off(delivery_id, event.attributes)
+            if late_us is not None and late_us > self._clock.now_us():
+                receiver.lane.know_later(late_us)
+                self._pump(receiver)
                 return
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
@@ -198,8 +181,12 @@ class Dispatcher:
             receiver = self.roster.open(one.project_id, one.subscription_id)
             if receiver is None:
                 continue
-            work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
-            receiver.lane.push(work, self._clock.now_us())
+            now_us = self._clock.now_us()
+            if one.due_us > now_us + _KEEP_EVENT_US:
+                receiver.lane.know_later(one.due_us)
+            else:
+                work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
+                receiver.lane.push(work, now_us)
             self._pump(receiver)
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:
@@ -293,6 +280,11 @@ class Dispatcher:
     # 3. Send.
 
     def _send(self, receiver: Receiver, work: Work, event: Event, now_us: int) -> None:
+        if receiver.within_us or event.attributes is not NO_ATTRIBUTES:
+            work.expires_us = expires_at(work.id, event.attributes, receiver.within_us)
+            if 0 < work.expires_us <= now_us:
+                self._expiry.add(receiver, work)
+                return
         try:
             done = partial(self._answered, receiver, work, receiver.address)
             self._sender.send(receiver.address, work, event, now_us, done)
@@ -326,7 +318,7 @@ class Dispatcher:
         self._settle(receiver, tried, transition)
 
     def _decide(self, receiver: Receiver, work: Work, outcome: Outcome, now_us: int) -> Transition:
-        return settle(
+        transition = settle(
             work.attempts,
             outcome,
             receiver.policy,
@@ -335,10 +327,11 @@ class Dispatcher:
             failing_since_us=receiver.failing_since_us,
             disable_after_us=self._config.disable_after_us,
         )
+        if work.expires_us and isinstance(transition, RetryAt):
+            return within(transition, work.expires_us)
+        return transition
 
-    def _observe(
-        self, receiver: Receiver, outcome: Outcome, started_us: int, now_us: int
-    ) -> None:
+    def _observe(self, receiver: Receiver, outcome: Outcome, started_us: int, now_us: int) -> None:
         """Let the lane and the subscription's record know how the receiver fares."""
         if receiver.fared(outcome, started_us, now_us):
             self._upkeep.unsaved(receiver)
@@ -415,6 +408,15 @@ class Dispatcher:
             self.held_bytes -= len(work.event.payload)
             work.event = None
 
+    def _expired(self, receiver: Receiver, work: Work) -> None:
+        receiver.lane.landed()
+        receiver.lane.gate.unstarted()
+        receiver.lane.leave(work.id)
+        self._unload(work)
+        self.given_up += 1
+        self._leave(receiver, work)
+        self._pump(receiver)
+
     # What people and receivers change.
 
     def subscription_changed(
@@ -488,5 +490,6 @@ class Dispatcher:
                 # The disk is full, say. They stay owed, and are tried again after the next start.
                 _log.error("drain_unsettled", deliveries=self.in_flight_count)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._expiry.stop()
         await self._refiller.stop()
         await self._upkeep.stop()

@@ -13,7 +13,6 @@ from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.retry import RetryPolicy
 
-_STANDARD: Final = RetryPolicy()
 _DELIVERED: Final = OutcomeKind.DELIVERED
 
 
@@ -52,6 +51,7 @@ class Receiver:
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
         stopping: it is about to be disabled; nothing is tried.
         suspect: its last try ran into its deadline: it uses slow slots only.
+        within_us: how old a delivery may be to be tried, microseconds; 0: as old as it is.
         waits: what held up its lane when it was looked at last.
         queued: it waits for a free slot, in the line of one of the two kinds.
         shard: the subscription's shard, and
@@ -75,6 +75,7 @@ class Receiver:
         "subscription",
         "suspect",
         "waits",
+        "within_us",
     )
 
     def __init__(
@@ -102,16 +103,18 @@ class Receiver:
             self.failing_since_us = subscription.failing_since_us
         self.subscription = subscription
         self.address = address
-        schedule_s = subscription.retry_schedule_s
-        self.policy = _STANDARD if schedule_s is None else RetryPolicy(schedule_s)
+        terms = address.terms
+        self.policy = RetryPolicy(terms.retry_schedule_s)
         self.ending = ending
         self.over = self.leaving or ending is not None
         self.stopping = False
-        self.lane.resize(subscription.concurrency)
+        self.lane.resize(terms.concurrency)
+        self.within_us = (terms.deliver_before_s or 0) * 1_000_000
+        self.lane.gate.set(terms.rate_limit, terms.breaker, terms.sending_hours)
         self.lane.paused = subscription.paused or self.over
 
     def resume(self, state: LaneState) -> None:
-        """Go on as it was known to fare: another process sent to it, or this one in another life."""
+        """Go on as it was known to fare: another process sent to it, or this one before."""
         lane = self.lane
         if state.breaker is not BreakerState.CLOSED:
             lane.gate.resume(state.opened_until_us, state.openings)

@@ -72,8 +72,8 @@ class Reconciler:
             self._dispatcher.resume(await self._store.read_owed(queue.list_lanes))
         elif self._trusted < _TRUSTING:
             self._trusted += 1
-            self._dispatcher.missed(await self._store.read_owed(self._newest))
+            self._dispatcher.roster.missed(await self._store.read_owed(self._newest))
         else:
-            self._dispatcher.woken(await self._store.read_owed(queue.list_lanes))
+            self._dispatcher.roster.look(await self._store.read_owed(queue.list_lanes))
             self._trusted = 0
         return False

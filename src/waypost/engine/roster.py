@@ -5,7 +5,7 @@ when the subscription is disabled or deleted, which ends what is owed to it; or 
 to another process, to which all of it stays owed.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
@@ -13,7 +13,7 @@ from waypost.engine.shards import Shards
 from waypost.engine.upkeep import Upkeep
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
-from waypost.model.subscription import SigningKey, Subscription
+from waypost.model.subscription import Inheritable, SigningKey, Subscription
 from waypost.policy.lane import Work
 
 
@@ -73,6 +73,31 @@ class Roster:
             return None
         return receiver
 
+    # What is owed that others have committed.
+
+    def look(self, lanes: Iterable[tuple[Id, Id]]) -> None:
+        """Look anew at lanes to which something was committed that is not known here."""
+        for project_id, subscription_id in lanes:
+            if not self._shards.owns(subscription_id):
+                continue
+            receiver = self.open(project_id, subscription_id, empty=False)
+            if receiver is not None:
+                receiver.lane.look_again()
+                self._pump(receiver)
+
+    def missed(self, newest: Iterable[tuple[Id, Id, Id | None]]) -> None:
+        """Look anew at the lanes that do not know what was owed to them last.
+
+        Args:
+            newest: (project, subscription, delivery) of the newest deliveries of each lane; None
+                where it is owed nothing but retries.
+        """
+        self.look(
+            (project_id, subscription_id)
+            for project_id, subscription_id, delivery_id in newest
+            if not self._receivers.know(subscription_id, delivery_id)
+        )
+
     # What people change.
 
     def changed(self, subscription: Subscription, keys: tuple[SigningKey, ...] | None) -> None:
@@ -95,6 +120,11 @@ class Roster:
         if receiver.ending is not None:
             self.wind_up(receiver)
         self._pump(receiver)
+
+    def defaults_changed(self, project_id: Id, defaults: Inheritable) -> None:
+        """Take a project's defaults, for all of its receivers that there are."""
+        for receiver in self._receivers.set_defaults(project_id, defaults):
+            self.changed(receiver.subscription, None)
 
     def deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Stop sending to a subscription, and cancel what it is owed."""

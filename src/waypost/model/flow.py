@@ -76,6 +76,24 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class FlowControl(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is set of a subscription's flow control; None: not set.
+
+    Attributes:
+        rate_limit: how many attempts may start in a time.
+        breaker: when a receiver that fails is left alone.
+        sending_hours: when attempts may start.
+        priority: who goes first where the process has no free slots.
+        deliver_before_s: for how long a delivery is worth anything, seconds.
+    """
+
+    rate_limit: RateLimit | None = None
+    breaker: Breaker | None = None
+    sending_hours: SendingHours | None = None
+    priority: Priority | None = None
+    deliver_before_s: int | None = None
+
+
 class Wait(StrEnum):
     """What a lane that owes something may wait for."""
 

@@ -94,6 +94,11 @@ def find(kind: str, token: str) -> Id | None:
     return bytes.fromhex(token[len(prefix) :].replace("-", ""))
 
 
+def moved(identifier: Id, at_us: int) -> Id:
+    """Return an id for another moment, UTC microseconds, as unique as this one."""
+    return make(at_us, int.from_bytes(identifier[8:], "big") & MAX_CHANCE)
+
+
 def attempt_of(delivery_id: Id, number: int, due_us: int) -> Id:
     """Return the id of try `number` (from 1) of a delivery that is due at `due_us`.
 

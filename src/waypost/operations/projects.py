@@ -7,7 +7,7 @@ cancelled where everybody can see it, and a project never takes deliveries with 
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
 from waypost.clock import Clock, IdSource
 from waypost.engine.configuration import Configuration
@@ -16,11 +16,15 @@ from waypost.model.errors import Conflict
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Principal, Project
 from waypost.operations.access import Access
+from waypost.policy import settings
+from waypost.policy.settings import DefaultSettings
 from waypost.storage import audit, facts, keys, projects
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
 DEFAULT_NAME: Final = "Default"
+
+_UNSET: Final = DefaultSettings()
 
 
 class Projects:
@@ -30,18 +34,18 @@ class Projects:
         self,
         configuration: Configuration,
         access: Access,
-        strict: Callable[[ids.Id, bool], None],
+        changed: Callable[[Project], None],
         clock: Clock,
         source: IdSource,
     ) -> None:
         """Take what changes go through and what follows them in memory.
 
-        `strict` is told of each project whether it takes only events of its catalogue's types.
+        `changed` is told of each project as it is now, on the loop.
         """
         self._configuration = configuration
         self._store = configuration.store
         self._access = access
-        self._strict = strict
+        self._changed = changed
         self._clock = clock
         self._ids = source
 
@@ -50,7 +54,7 @@ class Projects:
         found, secrets = await self._store.read(lambda c: (projects.list_all(c), keys.list_all(c)))
         self._access.load((project.id for project in found), secrets)
         for project in found:
-            self._strict(project.id, project.strict_types)
+            self._changed(project)
 
     async def ensure_default(self) -> Project:
         """Return the project of calls that name none; the first call makes it, for tests."""
@@ -84,13 +88,25 @@ class Projects:
         return await self._store.read(lambda c: projects.list_page(c, request))
 
     async def create(
-        self, principal: Principal, name: str, environment: Environment, *, strict_types: bool
+        self,
+        principal: Principal,
+        name: str,
+        environment: Environment,
+        *,
+        strict_types: bool,
+        defaults: DefaultSettings = _UNSET,
     ) -> Project:
-        """Make a project in the account of the caller's."""
+        """Make a project in the account of the caller's.
+
+        Raises:
+            InvalidInput: a default is not allowed.
+        """
+        settings.check_defaults(defaults)
         account = await self.get(principal.project_id)
         project = self._new(
             name, environment, account_id=account.account_id, strict_types=strict_types
         )
+        project = replace(project, defaults=settings.merge(project.defaults, defaults))
         record_id = self._ids.next()
 
         def make(connection: Connection) -> None:
@@ -102,20 +118,28 @@ class Projects:
         return project
 
     async def update(
-        self, project_id: ids.Id, *, name: str | None, strict_types: bool | None
+        self,
+        project_id: ids.Id,
+        *,
+        name: str | None,
+        strict_types: bool | None,
+        defaults: DefaultSettings = _UNSET,
     ) -> Project:
         """Change what is given; None leaves as it is.
 
         Raises:
             NotFound: there is none with this id.
+            InvalidInput: a default is not allowed.
         """
+        settings.check_defaults(defaults)
 
         def change(connection: Connection) -> Project:
             project = projects.get(connection, project_id)
-            changed = msgspec.structs.replace(
+            changed = replace(
                 project,
                 name=project.name if name is None else name,
                 strict_types=project.strict_types if strict_types is None else strict_types,
+                defaults=settings.merge(project.defaults, defaults),
             )
             projects.update(connection, changed)
             record(connection, Kind.PROJECT, project_id)
@@ -158,7 +182,7 @@ class Projects:
 
     def _follow(self, project: Project) -> None:
         self._access.add_project(project.id)
-        self._strict(project.id, project.strict_types)
+        self._changed(project)
 
 
 def _audit(

@@ -19,13 +19,13 @@ from waypost.model.errors import InvalidInput
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import Inheritable, Subscription
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.policy import settings
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
-from waypost.storage import audit, projects, signing_keys, subscriptions
+from waypost.storage import audit, lane_states, projects, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
@@ -106,6 +106,10 @@ class Subscriptions:
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
 
+    def defaults(self, project_id: Id) -> Inheritable:
+        """Return what a project's subscriptions go by where they set nothing."""
+        return self._router.defaults(project_id)
+
     async def list_page(self, principal: Principal, request: PageRequest) -> Page[Subscription]:
         """Return one page of the project's subscriptions."""
         return await self._store.read(
@@ -153,6 +157,7 @@ class Subscriptions:
         def write(connection: Connection) -> int:
             subscriptions.delete(connection, project_id, subscription_id, now_us)
             signing_keys.delete_all(connection, project_id, subscription_id)
+            lane_states.save(connection, [(project_id, subscription_id, None)])
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "subscription.delete", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)

@@ -69,6 +69,7 @@ class Work(msgspec.Struct, eq=False):
         attempts: how many tries were made before.
         event: the event where it is in memory, else None; the lane never looks at it.
         call: the try in flight, for whoever sends it; the lane never looks at it.
+        expires_us: from when on it is not tried any more, UTC microseconds; 0: not known, or never.
         started_us: when the present try started, UTC microseconds; 0 where none is in flight.
         slow: the try in flight has taken long and counts among the slow ones.
         faults: how often an error of our own has kept it from being tried.
@@ -84,6 +85,7 @@ class Work(msgspec.Struct, eq=False):
     started_us: int = 0
     slow: bool = False
     faults: int = 0
+    expires_us: int = 0
 
     @property
     def attempt_id(self) -> bytes:
@@ -264,7 +266,7 @@ class Lane:
             self.complete = False
             return []
         if next_due_us is not None:
-            self._soonest(next_due_us)
+            self.know_later(next_due_us)
         entered: list[Work] = []
         for work in found:
             if work.id in self.known or work.id in self._settled:
@@ -272,7 +274,7 @@ class Lane:
             room = self._window if work.due_us <= now_us else self._window // 2
             if len(self.known) >= room:
                 reached_end = reached_end and work.due_us > now_us
-                self._soonest(work.due_us)
+                self.know_later(work.due_us)
                 break
             self._enter(work, now_us)
             entered.append(work)
@@ -377,7 +379,7 @@ class Lane:
         work.started_us = 0
         if len(self.known) > self._window // 2:
             self.leave(work.id)
-            self._soonest(due_us)
+            self.know_later(due_us)
             return False
         if due_us <= now_us:
             self._ready[work.kind].append(work)
@@ -385,7 +387,8 @@ class Lane:
             heappush(self._later, (due_us, work.id, work))
         return True
 
-    def _soonest(self, due_us: int) -> None:
+    def know_later(self, due_us: int) -> None:
+        """Learn that the database holds something that is due at `due_us`."""
         if self._next_due_us is None or due_us < self._next_due_us:
             self._next_due_us = due_us
 

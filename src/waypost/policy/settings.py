@@ -1,24 +1,20 @@
 """A subscription's settings: what people may set, what is allowed, and how a change is merged in.
 
-What is not given stays as it is; an explicit null sets a field back to its default.
+What is not given stays as it is; an explicit null sets a field back to its default. Those that a
+project may give defaults for are checked and merged alike in both places.
 """
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost.model.errors import InvalidInput, InvalidSetting
-from waypost.model.subscription import (
-    DEFAULT_CONCURRENCY,
-    DEFAULT_TIMEOUT_S,
-    DisabledBy,
-    Signing,
-    Subscription,
-)
-from waypost.policy import filters, headers, retry, urls
+from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
+from waypost.model.subscription import DisabledBy, Inheritable, Signing
+from waypost.policy import filters, headers, hours, retry, urls
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
 from waypost.policy.routing import ALL, PREFIX
@@ -30,6 +26,7 @@ TIMEOUT_MAX_S: Final = 120.0
 CONCURRENCY_MAX: Final = 1_000
 RETRIES_MAX: Final = 50
 RETRY_GAP_MAX_S: Final = 30 * 24 * 3600.0
+WORTH_MAX_S: Final = 366 * 24 * 3600
 DESCRIPTION_MAX: Final = 2_000
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -54,7 +51,7 @@ Timeout = Annotated[
     Meta(
         ge=TIMEOUT_MIN_S,
         le=TIMEOUT_MAX_S,
-        description="Total deadline of one attempt, seconds; null for 20.",
+        description="Total deadline of one attempt, seconds; null for the project's, or 20.",
     ),
 ]
 Concurrency = Annotated[
@@ -62,7 +59,7 @@ Concurrency = Annotated[
     Meta(
         ge=1,
         le=CONCURRENCY_MAX,
-        description="How many attempts may be in flight at once; null for 64.",
+        description="How many attempts may be in flight at once; null for the project's, or 64.",
     ),
 ]
 FormatName = Annotated[
@@ -74,7 +71,10 @@ Schedule = Annotated[
     tuple[Gap, ...],
     Meta(
         max_length=RETRIES_MAX,
-        description="Seconds from each failed attempt to the next; or standard, or lithic.",
+        description=(
+            "Seconds from each failed attempt to the next; or standard, or lithic; null for the"
+            " project's, or standard."
+        ),
     ),
 ]
 ContentFilter = Annotated[
@@ -89,7 +89,64 @@ ContentFilter = Annotated[
 ]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+Limit = Annotated[
+    RateLimit,
+    Meta(
+        description=(
+            "At most burst + t * count / per_s attempts start in any t seconds; null for the"
+            " project's, or no limit."
+        )
+    ),
+]
+BreakerSettings = Annotated[
+    Breaker,
+    Meta(
+        description=(
+            'Leaves a receiver alone that fails; {"enabled": false} switches it off, null is for'
+            " the project's, or what is built in."
+        )
+    ),
+]
+Hours = Annotated[
+    SendingHours,
+    Meta(
+        description=(
+            "Attempts start in the minutes that one of these cron expressions names; null for the"
+            " project's, or always."
+        )
+    ),
+]
+Place = Annotated[
+    Priority,
+    Meta(description="Who of the project goes first when slots are short; null for normal."),
+]
+WorthFor = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=WORTH_MAX_S,
+        description=(
+            "Deliveries that are older, seconds, are not tried any more and end as expired; null"
+            " for the project's, or never."
+        ),
+    ),
+]
+
+
+class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be set of what a project may give defaults for; what is left out stays."""
+
+    timeout_s: Timeout | UnsetType | None = UNSET
+    concurrency: Concurrency | UnsetType | None = UNSET
+    retry_schedule: Schedule | str | UnsetType | None = UNSET
+    rate_limit: Limit | UnsetType | None = UNSET
+    breaker: BreakerSettings | UnsetType | None = UNSET
+    sending_hours: Hours | UnsetType | None = UNSET
+    priority: Place | UnsetType | None = UNSET
+    deliver_before_s: WorthFor | UnsetType | None = UNSET
+
+
+class Settings(DefaultSettings, frozen=True, kw_only=True):
     """What of a subscription is to be set; what is left out stays as it is."""
 
     url: Annotated[str, Meta(description="Where events are posted to.")] | UnsetType = UNSET
@@ -98,12 +155,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     disabled: Disabled | UnsetType = UNSET
     paused: Paused | UnsetType = UNSET
     headers: Headers | UnsetType | None = UNSET
-    timeout_s: Timeout | UnsetType | None = UNSET
-    concurrency: Concurrency | UnsetType | None = UNSET
     format: FormatName | UnsetType = UNSET
     signing: Signing | UnsetType = UNSET
     owner: Owner | UnsetType | None = UNSET
-    retry_schedule: Schedule | str | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
 
 
@@ -114,8 +168,11 @@ class SubscriptionRules(msgspec.Struct, frozen=True):
     formats: frozenset[str]
 
 
-def merge(present: Subscription, wanted: Settings) -> Subscription:
-    """Return a subscription with checked settings merged in."""
+Present = TypeVar("Present", bound=Inheritable)
+
+
+def merge(present: Present, wanted: DefaultSettings) -> Present:
+    """Return a subscription, or a project's defaults, with checked settings merged in."""
     given = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
@@ -127,8 +184,6 @@ def merge(present: Subscription, wanted: Settings) -> Subscription:
 
 def schedule_name(schedule_s: tuple[float, ...] | None) -> str | None:
     """Return the name of a schedule, or None where it has none."""
-    if schedule_s is None:
-        return "standard"
     return next((name for name, known in retry.SCHEDULES.items() if known == schedule_s), None)
 
 
@@ -141,7 +196,7 @@ def _disabled(disabled: bool) -> dict[str, Any]:  # noqa: FBT001 - the field's v
 def _retry_schedule(schedule: tuple[float, ...] | str | None) -> dict[str, Any]:
     if isinstance(schedule, str):
         schedule = retry.SCHEDULES[schedule]
-    return {"retry_schedule_s": None if schedule == retry.STANDARD else schedule}
+    return {"retry_schedule_s": schedule}
 
 
 def filter_text(raw: msgspec.Raw | UnsetType) -> str | None:
@@ -161,8 +216,6 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "event_types": lambda types: {"event_types": tuple(dict.fromkeys(types or ())) or None},
     "disabled": _disabled,
     "headers": lambda custom: {"headers": custom or {}},
-    "timeout_s": lambda seconds: {"timeout_s": seconds or DEFAULT_TIMEOUT_S},
-    "concurrency": lambda count: {"concurrency": count or DEFAULT_CONCURRENCY},
     "retry_schedule": _retry_schedule,
     "filter": lambda raw: {"filter": filter_text(raw)},
 }
@@ -179,20 +232,37 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         *_refusals(wanted.url, lambda url: urls.check(url, rules.egress)),
         *_refusals(wanted.headers, headers.check),
         *_type_faults(wanted.event_types),
+        *_default_faults(wanted),
     ]
     if wanted.description and _CONTROLS.search(wanted.description):
         details.append(("description", "must not hold control characters"))
     if wanted.format is not UNSET and wanted.format not in rules.formats:
         details.append(("format", f"must be one of {', '.join(sorted(rules.formats))}"))
-    schedule = wanted.retry_schedule
-    if isinstance(schedule, str) and schedule not in retry.SCHEDULES:
-        names = ", ".join(sorted(retry.SCHEDULES))
-        details.append(("retry_schedule", f"must be one of {names}, or a list of seconds"))
     if details:
         raise InvalidInput(details=details)
     text = filter_text(wanted.filter)
     if text is not None:
         filters.compiled(text)
+
+
+def check_defaults(wanted: DefaultSettings) -> None:
+    """Refuse defaults that a project may not have, as `check` does; paths begin with `defaults`.
+
+    Raises:
+        InvalidInput: its details name every field that is wrong.
+    """
+    details = [(f"defaults.{path}", reason) for path, reason in _default_faults(wanted)]
+    if details:
+        raise InvalidInput(details=details)
+
+
+def _default_faults(wanted: DefaultSettings) -> list[tuple[str, str]]:
+    details = _refusals(wanted.sending_hours, hours.check)
+    schedule = wanted.retry_schedule
+    if isinstance(schedule, str) and schedule not in retry.SCHEDULES:
+        names = ", ".join(sorted(retry.SCHEDULES))
+        details.append(("retry_schedule", f"must be one of {names}, or a list of seconds"))
+    return details
 
 
 def _refusals(value: Any, demand: Callable[[Any], object]) -> list[tuple[str, str]]:

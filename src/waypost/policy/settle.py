@@ -83,6 +83,13 @@ def settle(
     return GaveUp(Reason.EXHAUSTED) if due_us is None else RetryAt(due_us)
 
 
+def within(transition: RetryAt, expires_us: int) -> RetryAt | GaveUp:
+    """Give up at once what would be tried again only when it has expired, UTC microseconds."""
+    if transition.due_us < expires_us:
+        return transition
+    return GaveUp(Reason.EXPIRED, divert=False)
+
+
 def internal_failure(failures: int, now_us: int, jitter: float) -> RetryAt | GaveUp:
     """Decide what follows an error of our own: tried three times in all, then diverted.
 

@@ -43,6 +43,7 @@ from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
+from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.deliveries import Deliveries
@@ -66,7 +67,7 @@ from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
-from waypost.storage import projects, queue, subscriptions
+from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
 from waypost.storage.partitions import Width
@@ -239,7 +240,8 @@ class Surface:
         rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS))
         vault = Vault(key, entropy)
         changes = engine.configuration
-        self.projects = Projects(changes, self.access, self.catalogue.set_strict, clock, ids)
+        self._roster = dispatcher.roster
+        self.projects = Projects(changes, self.access, self._project_changed, clock, ids)
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
             changes, vault, dispatcher.subscription_changed, clock, entropy, ids
@@ -278,10 +280,15 @@ class Surface:
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
 
+    def _project_changed(self, project: Project) -> None:
+        """Take what is kept in memory of a project."""
+        self.catalogue.set_strict(project.id, project.strict_types)
+        self._roster.defaults_changed(project.id, project.defaults)
+
     def _follow(self, sharing: Sharing, engine: Engine) -> None:
         """Keep what is in memory as other processes change it, or let nobody in by it."""
         follow = sharing.follower.follow
-        follow(Kind.PROJECT, ProjectMemory(self.access, self.catalogue.set_strict))
+        follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(

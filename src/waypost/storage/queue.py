@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
 from waypost.model.ids import FIRST, Id
 from waypost.storage.postgres import lanes as postgres_lanes
 from waypost.storage.postgres import rows as postgres_rows
+from waypost.storage.schema import queue
 from waypost.storage.sqlite import hot
 from waypost.storage.sqlite.connection import raw
 
@@ -270,6 +271,57 @@ def clear(  # noqa: PLR0913 - one statement's arguments
         },
     ).all()
     ended = [row for row in found if row.id not in sparing][:limit]
+    return _end(
+        connection,
+        (project_id, subscription_id),
+        ended,
+        state=state,
+        reason=reason,
+        divert=divert,
+        now_us=now_us,
+    )
+
+
+def expire(
+    connection: Connection,
+    project_id: Id,
+    subscription_id: Id,
+    delivery_ids: Collection[Id],
+    *,
+    now_us: int,
+) -> int:
+    """End deliveries of a subscription that are worth nothing any more; return how many.
+
+    Those that are not owed any more, by whomever they were ended, stay as they are.
+    """
+    found = connection.execute(
+        select(queue.c.id, queue.c.event_id, queue.c.attempts).where(
+            queue.c.project_id == project_id, queue.c.id.in_(delivery_ids)
+        )
+    ).all()
+    return _end(
+        connection,
+        (project_id, subscription_id),
+        found,
+        state=DeliveryState.FAILED,
+        reason=Reason.EXPIRED,
+        divert=False,
+        now_us=now_us,
+    )
+
+
+def _end(
+    connection: Connection,
+    lane: tuple[Id, Id],
+    ended: Sequence[Any],
+    *,
+    state: DeliveryState,
+    reason: Reason,
+    divert: bool,
+    now_us: int,
+) -> int:
+    """Take rows out of the queue without a try; return how many."""
+    project_id, subscription_id = lane
     if connection.dialect.name == "postgresql":
         return postgres_rows.end_untried(
             connection,

@@ -81,6 +81,8 @@ projects = Table(
     Column("strict_types", Integer, nullable=False, server_default="0"),
     Column("routing_version", BigInteger, nullable=False, server_default="1"),
     Column("deleted_at_us", BigInteger),
+    # JSON of what is set of the defaults of its subscriptions.
+    Column("defaults", Text),
     sqlite_with_rowid=False,
 )
 
@@ -120,6 +122,7 @@ subscriptions = Table(
     Column("disabled_by", Text),
     Column("paused", Integer, nullable=False),
     Column("headers", Text, nullable=False),
+    # 0 in these two: not set, the project's default holds.
     Column("timeout_ms", BigInteger, nullable=False),
     Column("concurrency", Integer, nullable=False),
     Column("format", Text, nullable=False),
@@ -129,6 +132,8 @@ subscriptions = Table(
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
+    # JSON of what is set of its flow control.
+    Column("flow", Text),
     sqlite_with_rowid=False,
 )
 

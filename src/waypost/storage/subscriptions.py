@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
+from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.storage import pages
@@ -25,6 +26,8 @@ from waypost.storage.schema import subscriptions
 
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
+_decode_flow = msgspec.json.Decoder(FlowControl).decode
+_NO_FLOW = FlowControl()
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -166,14 +169,15 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "disabled_by": subscription.disabled_by and subscription.disabled_by.value,
         "paused": int(subscription.paused),
         "headers": _json(subscription.headers),
-        "timeout_ms": round(subscription.timeout_s * 1000),
-        "concurrency": subscription.concurrency,
+        "timeout_ms": round((subscription.timeout_s or 0) * 1000),
+        "concurrency": subscription.concurrency or 0,
         "format": subscription.format,
         "signing": subscription.signing.value,
         "owner": subscription.owner,
         "retry_schedule": _json(subscription.retry_schedule_s),
         "failing_since_us": subscription.failing_since_us,
         "filter": subscription.filter,
+        "flow": _flow(subscription),
     }
 
 
@@ -188,12 +192,23 @@ def _subscription(row: Row[Any]) -> Subscription:
         disabled_by=None if row.disabled_by is None else DisabledBy(row.disabled_by),
         paused=bool(row.paused),
         headers=_read_headers(row.headers),
-        timeout_s=row.timeout_ms / 1000,
-        concurrency=row.concurrency,
+        timeout_s=row.timeout_ms / 1000 or None,
+        concurrency=row.concurrency or None,
         format=row.format,
         signing=Signing(row.signing),
         owner=row.owner,
         retry_schedule_s=None if schedule is None else _read_seconds(schedule),
         failing_since_us=row.failing_since_us,
         filter=row.filter,
+        **_read_flow(row.flow),
     )
+
+
+def _flow(control: FlowControl) -> str | None:
+    found = {name: getattr(control, name) for name in FlowControl.__struct_fields__}
+    given = FlowControl(**found)
+    return None if given == _NO_FLOW else _json(given)
+
+
+def _read_flow(text: str | None) -> dict[str, Any]:
+    return {} if text is None else msgspec.structs.asdict(_decode_flow(text))

@@ -233,6 +233,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "signing": "v1",
         "owner": None,
         "retry_schedule": "standard",
+        "inherited": ["timeout_s", "concurrency", "retry_schedule"],
         "filter": None,
         "failing_since": None,
         "url": URL,

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from waypost.engine.receiver import DELETED, Receiver, ending_of
 from waypost.engine.sender import Address
 from waypost.model.delivery import DeliveryState, Reason
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import DEFAULT_CONCURRENCY, DisabledBy, Subscription
 from waypost.policy.lane import Lane, Work
 from waypost.policy.retry import STANDARD
 
@@ -13,7 +13,7 @@ ONE = Subscription(b"p" * 16, b"a" * 16, "https://a.example/")
 
 
 def receiver(subscription: Subscription = ONE) -> Receiver:
-    lane = Lane(subscription.concurrency, 100, empty=True)
+    lane = Lane(DEFAULT_CONCURRENCY, 100, empty=True)
     return Receiver(subscription, Address(subscription, (), None), lane)
 
 

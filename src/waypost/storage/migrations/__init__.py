@@ -10,7 +10,13 @@ from sqlalchemy import Connection, text
 
 from waypost.model.errors import ConfigInvalid
 
-KNOWN: Final = ("0001_first_tables", "0002_several_processes", "0003_filters", "0006_flow")
+KNOWN: Final = (
+    "0001_first_tables",
+    "0002_several_processes",
+    "0003_filters",
+    "0005_failures",
+    "0006_flow",
+)
 """Every revision, oldest first."""
 
 HEAD: Final = KNOWN[-1]

@@ -6,10 +6,11 @@ from alembic import op
 from waypost.storage.schema import IdType
 
 revision = "0006_flow"
-down_revision = "0003_filters"
+down_revision = "0005_failures"
 
 
 def upgrade() -> None:
+    op.add_column("subscriptions", sa.Column("flow", sa.Text()))
     op.create_table(
         "lane_state",
         sa.Column("project_id", IdType, nullable=False),

@@ -1,0 +1,34 @@
+"""Terms: a subscription's own settings, else its project's, else what is built in."""
+
+from typing import Any
+
+import pytest
+
+from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
+from waypost.policy.retry import LITHIC, STANDARD
+from waypost.policy.terms import BUILT_IN, Terms, inherited, terms_of
+
+OWN: dict[str, Any] = {"timeout_s": 1.0, "concurrency": 1, "retry_schedule_s": ()}
+PROJECTS: dict[str, Any] = {"timeout_s": 2.0, "concurrency": 2, "retry_schedule_s": LITHIC}
+
+
+def subscription(**settings: Any) -> Subscription:
+    return Subscription(b"p" * 16, b"s" * 16, "https://a.example/", **settings)
+
+
+def test_what_is_set_nowhere_is_built_in() -> None:
+    assert terms_of(subscription(), NOTHING_SET) is BUILT_IN
+    assert Terms(timeout_s=20.0, concurrency=64, retry_schedule_s=STANDARD) == BUILT_IN
+
+
+@pytest.mark.parametrize("name", Inheritable.__struct_fields__)
+def test_own_goes_before_the_projects_and_that_before_what_is_built_in(name: str) -> None:
+    own, defaults = subscription(**{name: OWN[name]}), Inheritable(**{name: PROJECTS[name]})
+    assert terms_of(own, defaults) == Terms(**{name: OWN[name]})
+    assert terms_of(subscription(), defaults) == Terms(**{name: PROJECTS[name]})
+
+
+def test_what_is_not_set_is_inherited() -> None:
+    assert inherited(subscription()) == Inheritable.__struct_fields__
+    assert inherited(subscription(**OWN)) == ()
+    assert inherited(subscription(concurrency=1)) == ("timeout_s", "retry_schedule_s")
