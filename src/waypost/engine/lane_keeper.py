@@ -14,6 +14,7 @@ from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.flow import Wait, Waits
 from waypost.model.ids import Id
 from waypost.storage import lane_states
+from waypost.storage.connection import Connection
 from waypost.storage.store import Store
 
 _log = structlog.get_logger(__name__)
@@ -68,8 +69,13 @@ class LaneKeeper:
         ]
         if not states:
             return
+
+        def save(connection: Connection) -> None:
+            for project_id, subscription_id, state in states:
+                lane_states.save(connection, project_id, subscription_id, state)
+
         try:
-            await self._store.write(lambda connection: lane_states.save(connection, states))
+            await self._store.write(save)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next save tries again
             expected = isinstance(error, Unavailable | StorageFull)
             _log.info("lane_states_unsaved", exc_info=None if expected else error)

@@ -157,7 +157,7 @@ class Subscriptions:
         def write(connection: Connection) -> int:
             subscriptions.delete(connection, project_id, subscription_id, now_us)
             signing_keys.delete_all(connection, project_id, subscription_id)
-            lane_states.save(connection, [(project_id, subscription_id, None)])
+            lane_states.save(connection, project_id, subscription_id, None)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "subscription.delete", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from waypost.model.errors import InvalidInput
+from waypost.model.errors import InvalidSetting
 from waypost.model.flow import SendingHours
 
 WINDOW_MAX: Final = 200
@@ -132,15 +132,15 @@ class Hours:
                 yield moment
 
 
-def check(hours: SendingHours) -> None:
-    """Refuse sending hours that can't be obeyed.
+def check(hours: SendingHours, path: str = "sending_hours") -> None:
+    """Refuse sending hours that can't be obeyed; `path` is where they stand.
 
     Raises:
-        InvalidInput: its details name the window or the time zone, and what is wrong with it.
+        InvalidSetting: its details name the window or the time zone, and what is wrong with it.
     """
     details = []
     for index, text in enumerate(hours.windows):
-        at = f"sending_hours.windows[{index}]"
+        at = f"{path}.windows[{index}]"
         try:
             window = _window(text)
         except ValueError as error:
@@ -149,9 +149,9 @@ def check(hours: SendingHours) -> None:
             if not any(window.names_day(day) for day in _eight_years()):
                 details.append((at, "names no day that there is"))
     if find_zone(hours.time_zone) is None:
-        details.append(("sending_hours.time_zone", "must be an IANA time zone, as Europe/Berlin"))
+        details.append((f"{path}.time_zone", "must be an IANA time zone, as Europe/Berlin"))
     if details:
-        raise InvalidInput(details=details)
+        raise InvalidSetting(details=details)
 
 
 @lru_cache(maxsize=1024)

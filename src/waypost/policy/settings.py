@@ -226,7 +226,7 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
 
     Raises:
         InvalidInput: its details name every field that is wrong.
-        InvalidSetting: the filter can't be obeyed, and nothing else is wrong.
+        InvalidSetting: hours or filter can't be obeyed, and nothing else is wrong.
     """
     details = [
         *_refusals(wanted.url, lambda url: urls.check(url, rules.egress)),
@@ -240,6 +240,8 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         details.append(("format", f"must be one of {', '.join(sorted(rules.formats))}"))
     if details:
         raise InvalidInput(details=details)
+    if wanted.sending_hours:
+        hours.check(wanted.sending_hours)
     text = filter_text(wanted.filter)
     if text is not None:
         filters.compiled(text)
@@ -250,19 +252,21 @@ def check_defaults(wanted: DefaultSettings) -> None:
 
     Raises:
         InvalidInput: its details name every field that is wrong.
+        InvalidSetting: the sending hours can't be obeyed, and nothing else is wrong.
     """
     details = [(f"defaults.{path}", reason) for path, reason in _default_faults(wanted)]
     if details:
         raise InvalidInput(details=details)
+    if wanted.sending_hours:
+        hours.check(wanted.sending_hours, "defaults.sending_hours")
 
 
 def _default_faults(wanted: DefaultSettings) -> list[tuple[str, str]]:
-    details = _refusals(wanted.sending_hours, hours.check)
     schedule = wanted.retry_schedule
     if isinstance(schedule, str) and schedule not in retry.SCHEDULES:
         names = ", ".join(sorted(retry.SCHEDULES))
-        details.append(("retry_schedule", f"must be one of {names}, or a list of seconds"))
-    return details
+        return [("retry_schedule", f"must be one of {names}, or a list of seconds")]
+    return []
 
 
 def _refusals(value: Any, demand: Callable[[Any], object]) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 A lane of which there is nothing to tell has no row.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select
@@ -27,28 +26,26 @@ def find(connection: Connection, project_id: Id, subscription_id: Id) -> LaneSta
     return None if row is None else _state(row)
 
 
-def save(connection: Connection, states: Iterable[tuple[Id, Id, LaneState | None]]) -> None:
-    """Keep the states of lanes, each with its project and its subscription; None: nothing to tell.
-
-    Call it in a write only.
-    """
-    for project_id, subscription_id, state in states:
-        connection.execute(delete(lane_state).where(*_is(project_id, subscription_id)))
-        if state is not None:
-            waits = state.waits
-            connection.execute(
-                insert(lane_state).values(
-                    project_id=project_id,
-                    subscription_id=subscription_id,
-                    breaker=int(state.breaker),
-                    opened_until_us=state.opened_until_us,
-                    openings=state.openings,
-                    in_flight_max=state.limit,
-                    waits_for=waits and waits.what.value,
-                    waits_until_us=waits and waits.until_us,
-                    at_us=state.at_us,
-                )
+def save(
+    connection: Connection, project_id: Id, subscription_id: Id, state: LaneState | None
+) -> None:
+    """Keep the state of a subscription's lane; None: there is nothing to tell. In a write only."""
+    connection.execute(delete(lane_state).where(*_is(project_id, subscription_id)))
+    if state is not None:
+        waits = state.waits
+        connection.execute(
+            insert(lane_state).values(
+                project_id=project_id,
+                subscription_id=subscription_id,
+                breaker=int(state.breaker),
+                opened_until_us=state.opened_until_us,
+                openings=state.openings,
+                in_flight_max=state.limit,
+                waits_for=waits and waits.what.value,
+                waits_until_us=waits and waits.until_us,
+                at_us=state.at_us,
             )
+        )
 
 
 def _is(project_id: Id, subscription_id: Id) -> tuple[Any, Any]:

@@ -94,16 +94,16 @@ async def test_what_hung_when_it_opened_does_not_count_against_the_probes(
         for post in failing:
             post.answer(500)
         await engine.forward(61)
-        assert len(engine.sent) == 6
         for post in hung:
             post.fail(FailureKind.TIMEOUT)
+        await engine.quiet()
         [probe] = engine.receivers.open
         probe.answer()
         await engine.forward(1)
-        assert len(engine.receivers.open) == 1
-        engine.receivers.open[0].answer()
         answers(engine)
-        await engine.forward(60)
+        for post in engine.receivers.open:
+            post.answer()
+        await engine.forward(1)
         assert await engine.ends() == {DELIVERED: 5}
 
 
@@ -132,6 +132,7 @@ async def test_a_breaker_that_is_off_stays_shut(records: Records, path: Path) ->
     async with works(records, path) as engine:
         answers(engine, 500)
         await engine.accept(100)
+        await engine.quiet()
         await engine.forward(10)
         assert len(engine.sent) == 200
 
@@ -163,7 +164,6 @@ async def test_an_open_breaker_outlives_its_process(records: Records, path: Path
         assert row.subscription_id == one.id
         assert (row.breaker, row.openings, row.in_flight_max) == (BreakerState.OPEN, 1, 1)
         assert (row.waits_for, row.waits_until_us) == (Wait.BREAKER_OPEN, row.opened_until_us)
-        before = len(engine.sent)
     async with works(records, path) as engine:
         await engine.forward(50)
         assert engine.sent == []
@@ -173,7 +173,6 @@ async def test_an_open_breaker_outlives_its_process(records: Records, path: Path
         await engine.quiet()
         [row] = await saved(engine)
         assert row.openings == 2
-        assert before == 3 or before <= 8
 
 
 async def test_states_are_written_at_most_once_a_second_and_together(
@@ -216,7 +215,7 @@ async def test_a_lane_says_what_it_waits_for(
 
 
 async def test_retry_after_is_what_a_lane_waits_for(records: Records, path: Path) -> None:
-    one = records.subscription(retry_schedule_s=OFTEN)
+    records.subscription(retry_schedule_s=OFTEN, concurrency=2)
     async with works(records, path) as engine:
         await engine.accept()
         engine.receivers.open[0].answer(429, retry_after="30")
@@ -228,7 +227,6 @@ async def test_retry_after_is_what_a_lane_waits_for(records: Records, path: Path
         await engine.forward(31)
         assert await engine.ends() == {DELIVERED: 2}
         assert await saved(engine) == []
-        assert one.id
 
 
 async def test_outside_the_sending_hours_nothing_is_sent(records: Records, path: Path) -> None:
@@ -291,6 +289,7 @@ async def test_what_would_be_tried_again_too_late_is_given_up_at_once(
     async with works(records, path) as engine:
         answers(engine, 500)
         await engine.accept()
+        await engine.quiet()
         await engine.forward(40)
         assert len(engine.sent) == 2
         assert await engine.ends() == {EXPIRED: 1}

@@ -8,6 +8,7 @@ from waypost.api.projects import DefaultsIn, ProjectChange, ProjectIn, ProjectRo
 from waypost.api.shapes import Listing
 from waypost.model import ids
 from waypost.model.errors import NotFound
+from waypost.model.flow import RateLimit
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Principal, Project
 from waypost.model.subscription import Inheritable
@@ -16,7 +17,7 @@ from waypost.policy.retry import LITHIC
 from waypost.policy.settings import DefaultSettings
 
 ACCOUNT, PROJECT_ID = ids.make(1, 1), ids.make(2, 2)
-DEFAULTS = Inheritable(timeout_s=7.5, retry_schedule_s=LITHIC)
+DEFAULTS = Inheritable(timeout_s=7.5, retry_schedule_s=LITHIC, rate_limit=RateLimit(5))
 PROJECT = Project(
     PROJECT_ID, ACCOUNT, "Shop", Environment.PRODUCTION, strict_types=True, defaults=DEFAULTS
 )
@@ -81,7 +82,16 @@ async def test_a_project_is_shown_whole(fake: Fake) -> None:
         "name": "Shop",
         "environment": "production",
         "strict_types": True,
-        "defaults": {"timeout_s": 7.5, "concurrency": None, "retry_schedule": "lithic"},
+        "defaults": {
+            "timeout_s": 7.5,
+            "concurrency": None,
+            "retry_schedule": "lithic",
+            "rate_limit": {"count": 5, "per_s": 1, "burst": None},
+            "breaker": None,
+            "sending_hours": None,
+            "priority": None,
+            "deliver_before_s": None,
+        },
         "created": "1970-01-01T00:00:00.000002Z",
     }
 

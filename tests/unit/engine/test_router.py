@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from waypost.engine.router import Router
+from waypost.model.flow import LaneState
 from waypost.model.subscription import NOTHING_SET, DisabledBy, Inheritable, Subscription
 
 ONE, TWO = b"1" * 16, b"2" * 16
@@ -49,7 +50,9 @@ def test_what_changes_nobody_s_routing_keeps_the_version() -> None:
 def test_how_subscriptions_fare_is_taken_for_all_of_them() -> None:
     router = loaded()
     router.refresh(replace(A, failing_since_us=3))
-    router.fare({B.id: 7})
+    state = LaneState(openings=3)
+    router.fare({B.id: 7}, {B.id: state})
+    assert router.lane_states == {B.id: state}
     assert {one.id: one.failing_since_us for one in router.list_all()} == {A.id: None, B.id: 7}
     assert router.routes(ONE).version == 5
 

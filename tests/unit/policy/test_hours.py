@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waypost.model.errors import InvalidInput
+from waypost.model.errors import InvalidSetting
 from waypost.model.flow import SendingHours
 from waypost.policy import hours
 
@@ -163,7 +163,7 @@ def test_the_next_opening_is_what_a_look_at_every_minute_finds(
     ],
 )
 def test_a_window_that_is_none_is_refused_with_its_place(window: str, reason: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidSetting) as refused:
         hours.check(SendingHours((OFFICE, window)))
     [(path, told)] = refused.value.details
     assert path == "sending_hours.windows[1]"
@@ -174,7 +174,7 @@ def test_a_window_that_is_none_is_refused_with_its_place(window: str, reason: st
     "zone", ["", "Berlin", "Europe/berlin2", "../etc/passwd", "/etc/passwd", "Europe", "x" * 300]
 )
 def test_a_time_zone_that_is_none_is_refused(zone: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidSetting) as refused:
         hours.check(SendingHours((OFFICE,), zone))
     assert [path for path, _ in refused.value.details] == ["sending_hours.time_zone"]
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.model.errors import InvalidInput, InvalidSetting
+from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
 from waypost.policy import settings
 from waypost.policy.egress import EgressRules
@@ -42,7 +43,13 @@ FULL = Subscription(
     retry_schedule_s=(1.0,),
     failing_since_us=7,
     filter='{"path":"/a"}',
+    rate_limit=RateLimit(5, 2, 3),
+    breaker=Breaker(probes=7),
+    sending_hours=SendingHours(("* 8 * * *",), "Europe/Berlin"),
+    priority=Priority.HIGH,
+    deliver_before_s=60,
 )
+NINE = SendingHours(("* 9 * * *",))
 DEFAULTABLE = DefaultSettings.__struct_fields__
 DEFAULT = Subscription(FULL.project_id, FULL.id, URL)
 
@@ -83,6 +90,17 @@ def test_what_is_not_given_stays() -> None:
         ({"retry_schedule": "lithic"}, {"retry_schedule_s": LITHIC}),
         ({"retry_schedule": [0, 1.5]}, {"retry_schedule_s": (0.0, 1.5)}),
         ({"retry_schedule": []}, {"retry_schedule_s": ()}),
+        ({"rate_limit": {"count": 9}}, {"rate_limit": RateLimit(9)}),
+        ({"rate_limit": None}, {"rate_limit": None}),
+        ({"breaker": {"open_s": 5}}, {"breaker": Breaker(open_s=5)}),
+        ({"breaker": {"enabled": False}}, {"breaker": Breaker(enabled=False)}),
+        ({"breaker": None}, {"breaker": None}),
+        ({"sending_hours": {"windows": ["* 9 * * *"]}}, {"sending_hours": NINE}),
+        ({"sending_hours": None}, {"sending_hours": None}),
+        ({"priority": "low"}, {"priority": Priority.LOW}),
+        ({"priority": None}, {"priority": None}),
+        ({"deliver_before_s": 5}, {"deliver_before_s": 5}),
+        ({"deliver_before_s": None}, {"deliver_before_s": None}),
         ({"filter": None}, {"filter": None}),
         ({"filter": {}}, {"filter": "{}"}),
         ({"filter": {"body": {"n": 1}}}, {"filter": '{"body":{"n":1}}'}),
@@ -104,6 +122,11 @@ def test_what_is_given_is_merged_and_nothing_else(
         ({"concurrency": 9}, {"concurrency": 9}),
         ({"retry_schedule": "lithic"}, {"retry_schedule_s": LITHIC}),
         ({"retry_schedule": None}, {"retry_schedule_s": None}),
+        ({"rate_limit": {"count": 9}}, {"rate_limit": RateLimit(9)}),
+        ({"breaker": {"open_s": 5}}, {"breaker": Breaker(open_s=5)}),
+        ({"sending_hours": {"windows": ["* 9 * * *"]}}, {"sending_hours": NINE}),
+        ({"priority": "low"}, {"priority": Priority.LOW}),
+        ({"deliver_before_s": 5}, {"deliver_before_s": 5}),
     ],
 )
 def test_a_projects_defaults_are_merged_alike(
@@ -130,6 +153,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter"),
+        *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
     }
 
 
@@ -221,6 +245,27 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         {"retry_schedule": [1e9]},
         {"retry_schedule": [1] * 51},
         {"retry_schedule": 5},
+        {"rate_limit": 5},
+        {"rate_limit": {"count": 0}},
+        {"rate_limit": {"count": 1, "per_s": 0.5}},
+        {"rate_limit": {"count": 1, "every_s": 1}},
+        {"breaker": False},
+        {"breaker": {"failure_ratio": 0}},
+        {"breaker": {"failure_ratio": 1.1}},
+        {"breaker": {"min_requests": 0}},
+        {"breaker": {"window_s": 3601}},
+        {"breaker": {"open_s": 0}},
+        {"breaker": {"probes": 0}},
+        {"breaker": {"disable_after": 0}},
+        {"breaker": {"ratio": 1}},
+        {"sending_hours": "* 8 * * *"},
+        {"sending_hours": {"windows": []}},
+        {"sending_hours": {"windows": ["* * * * *"] * 11}},
+        {"sending_hours": {"time_zone": "UTC"}},
+        {"priority": "urgent"},
+        {"priority": 1},
+        {"deliver_before_s": 0},
+        {"deliver_before_s": 1e9},
     ],
 )
 def test_the_types_bound_the_rest(fields: dict[str, Any]) -> None:
@@ -248,6 +293,23 @@ def test_a_filter_that_cannot_be_obeyed_is_refused(text: str, path: str) -> None
     with pytest.raises(InvalidSetting) as refusal:
         check(wanted, RULES)
     assert [detail[0] for detail in refusal.value.details] == [path]
+
+
+@pytest.mark.parametrize(
+    "hours, path",
+    [
+        ({"windows": ["* 25 * * *"]}, "sending_hours.windows[0]"),
+        ({"windows": ["* 8 * * *"], "time_zone": "Mars/Olympus"}, "sending_hours.time_zone"),
+    ],
+)
+def test_sending_hours_that_cannot_be_obeyed_are_refused(hours: Any, path: str) -> None:
+    with pytest.raises(InvalidSetting) as refusal:
+        check(decoded(sending_hours=hours), RULES)
+    assert [detail[0] for detail in refusal.value.details] == [path]
+    wanted = msgspec.convert({"sending_hours": hours}, DefaultSettings)
+    with pytest.raises(InvalidSetting) as refusal:
+        check_defaults(wanted)
+    assert [detail[0] for detail in refusal.value.details] == [f"defaults.{path}"]
 
 
 def test_what_is_wrong_beside_the_filter_is_told_first() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.database import Records
 from waypost.model.errors import NotFound
+from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.storage import subscriptions
@@ -24,6 +25,11 @@ def full(records: Records) -> Subscription:
         retry_schedule_s=(1.5, 2.0),
         failing_since_us=17,
         filter='{"body":{"n":1.10}}',
+        rate_limit=RateLimit(5, 2, 3),
+        breaker=Breaker(enabled=False, disable_after=3),
+        sending_hours=SendingHours(("* 8 * * *", "30 9 * * *"), "Europe/Berlin"),
+        priority=Priority.LOW,
+        deliver_before_s=60,
     )
 
 
