@@ -17,7 +17,7 @@ def found(p99: float, rate: float) -> Found:
 
 
 @pytest.mark.parametrize(
-    ("p99", "rate", "judged"),
+    "p99, rate, judged",
     [(2.0, 90.0, ["ok", "ok"]), (2.1, 90.0, ["MISSED", "ok"]), (1.0, 89.0, ["ok", "MISSED"])],
 )
 def test_healthy_ones_are_judged_by_what_they_had_without_the_trouble(
