@@ -80,7 +80,8 @@ class Events:
                 self._catalogue.require(project_id, draft.type, path)
             if draft.attributes is NO_ATTRIBUTES:
                 continue
-            timing.check(draft.attributes, self._ingest.now_us(), places.at.format(index))
+            if timing.is_timed(draft.attributes):
+                timing.check(draft.attributes, self._ingest.now_us(), places.at.format(index))
             if draft.attributes.targets:
                 self._require_targets(project_id, draft, places.at.format(index))
         self._ingest.accept(principal, drafts, done, origin)

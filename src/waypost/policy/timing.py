@@ -23,6 +23,15 @@ def due_at(attributes: Attributes, accepted_us: int) -> int:
     return attributes.deliver_at_us or accepted_us
 
 
+def is_timed(attributes: Attributes) -> bool:
+    """Tell whether an event says from when, or until when, it is to be delivered."""
+    return (
+        attributes.deliver_at_us is not None
+        or attributes.deliver_in_s is not None
+        or attributes.deliver_before_us is not None
+    )
+
+
 def put_off(delivery_id: Id, attributes: Attributes) -> int | None:
     """Return until when the first try of a delivery is put off; None where it is not.
 

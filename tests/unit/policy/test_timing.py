@@ -5,7 +5,7 @@ import pytest
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
 from waypost.model.event import NO_ATTRIBUTES, Attributes
-from waypost.policy.timing import AHEAD_MAX_S, check, due_at, expires_at, put_off
+from waypost.policy.timing import AHEAD_MAX_S, check, due_at, expires_at, is_timed, put_off
 
 SECOND = 1_000_000
 NOW = 1_700_000_000 * SECOND
@@ -24,6 +24,13 @@ DELIVERY = ids.make(NOW, 5)
 )
 def test_an_event_is_due_when_it_says(attributes: Attributes, due_us: int) -> None:
     assert due_at(attributes, NOW) == due_us
+
+
+def test_tells_which_events_say_something_of_their_time() -> None:
+    assert not is_timed(Attributes(owner="o"))
+    assert is_timed(Attributes(deliver_at_us=0))
+    assert is_timed(Attributes(deliver_in_s=0.0))
+    assert is_timed(Attributes(deliver_before_us=0))
 
 
 def test_a_delivery_that_is_put_off_carries_its_moment() -> None:
