@@ -54,6 +54,7 @@ class Reason(StrEnum):
     SUBSCRIPTION_DISABLED = "subscription_disabled"
     SUBSCRIPTION_DELETED = "subscription_deleted"
     INTERNAL = "internal"
+    SKIPPED = "skipped_by_transform"
 
 
 class Owed(msgspec.Struct, frozen=True):

@@ -110,7 +110,7 @@ class Settlement:
 
     Attributes:
         attempts: how many tries the queue counts before this one; compared when it is written.
-        attempt: the row for `attempts`.
+        attempt: the row for `attempts`; empty where none was made.
         diverted: the row for `diverted_events`, where the delivery was given up.
         late: set by the commit: the delivery was settled otherwise before.
         done: called on the event loop after the commit.

@@ -80,6 +80,7 @@ subscriptions = Table(
     Column("retry_schedule", Text),
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
+    Column("transform", Text),
     sqlite_with_rowid=False,
 )
 

@@ -113,6 +113,24 @@ def entry(number: int, key: str | None = None, body: bytes = b"") -> Entry:
     return Entry(event(number), row, owed, key, body.ljust(16)[:16])
 
 
+@pytest.mark.parametrize("owed", [True, False])
+def test_one_that_ended_without_a_try_has_no_attempt(cursor: sqlite3.Cursor, owed: bool) -> None:
+    owe(cursor, [1, 2] if owed else [2])
+    untried = settlement(1, state=DeliveryState.CANCELLED)
+    untried.attempt = ()
+    if not owed:
+        # It was ended otherwise meanwhile.
+        hot.INSERT_QUEUE.run(cursor, [(PROJECT, delivery(1), event(1), SUBSCRIPTION, 0, 1, 7)])
+    hot.settle(cursor, [untried, settlement(2)])
+    assert untried.late is not owed
+    ended = [(delivery(1), DeliveryState.CANCELLED, None)] * owed
+    assert rows(cursor, "deliveries", "id, state, response") == [
+        *ended,
+        (delivery(2), DeliveryState.DELIVERED, b"ok"),
+    ]
+    assert rows(cursor, "attempts") == []
+
+
 @pytest.mark.parametrize("count", SIZES)
 def test_any_number_of_events_is_written(cursor: sqlite3.Cursor, count: int) -> None:
     taken = [acceptance(entry(n)) for n in range(count)]
