@@ -1,7 +1,7 @@
 """The dispatcher, the second hot path: from what is owed to what is settled.
 
 1. work enters a lane: just committed, or by a refill from the database;
-2. a lane's next work starts where the process has a free slot;
+2. a lane's next work starts where the process has a free slot; what it lacks is prepared;
 3. send: render, sign and post;
 4. decide: a pure function of the answer;
 5. settle: the delivery's change and its attempt, in one commit;
@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from waypost.clock import Clock, Entropy
 from waypost.engine import recorder, slots
 from waypost.engine.alarms import Alarms
+from waypost.engine.preparer import INTERNAL, Preparer, Runner
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
@@ -32,8 +33,7 @@ from waypost.engine.router import Router
 from waypost.engine.sender import Address, Sender
 from waypost.engine.slots import DispatcherConfig, Slots
 from waypost.engine.upkeep import Upkeep
-from waypost.model.delivery import DeliveryState, Owed, Timings
-from waypost.model.errors import Unavailable
+from waypost.model.delivery import DeliveryState, Owed, Reason, Timings
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, Reply
 from waypost.model.ids import Id
@@ -41,7 +41,7 @@ from waypost.model.subscription import DisabledBy, SigningKey, Subscription
 from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import GaveUp, Transition, internal_failure, settle
+from waypost.policy.settle import GaveUp, Skipped, Transition, internal_failure, settle
 from waypost.storage.changes import Settlement
 from waypost.storage.store import Store
 
@@ -51,11 +51,8 @@ SLOW_AFTER_US: Final = 1_000_000
 _SWEEP_S: Final = 0.25
 _SETTLE_S: Final = 5.0
 """How long a drain waits for the settling of what was broken off or could not be written."""
-_RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
-
-_INTERNAL: Final = Outcome(OutcomeKind.FAILED, 0, b"internal error; see the server's log")
 
 
 class Dispatcher:
@@ -77,6 +74,7 @@ class Dispatcher:
         clock: Clock,
         entropy: Entropy,
         config: DispatcherConfig,
+        runner: Runner,
     ) -> None:
         """Take what the dispatcher works with; nothing is sent before `start`."""
         self._loop = loop
@@ -90,6 +88,7 @@ class Dispatcher:
         self._slow = Slots(config.max_slow)
         self._alarms = Alarms(loop, clock, self._pump)
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
+        self._preparer = Preparer(self._refiller, runner)
         self._upkeep = Upkeep(store, router, clock, self.subscription_changed)
         self._sweeper: asyncio.TimerHandle | None = None
         self._landed: asyncio.Event | None = None
@@ -227,28 +226,27 @@ class Dispatcher:
         work.started_us = now_us
         work.slow = receiver.suspect
         (self._slow if work.slow else self._fast).held[work.id] = work
-        if work.event is None:
-            self._spawn(self._load(receiver, work))
+        if work.event is None or receiver.subscription.transform is not None:
+            self._spawn(self._prepare(receiver, work))
         else:
             self._send(receiver, work, work.event, now_us)
 
-    async def _load(self, receiver: Receiver, work: Work) -> None:
-        project_id = receiver.subscription.project_id
-        try:
-            event = await self._refiller.load(project_id, work.event_id)
-        except Unavailable:
-            await asyncio.sleep(_RELOAD_S)
-            self._put_back(receiver, work)
-            return
-        except Exception:  # noqa: BLE001 - whatever it is, three times of it end in the box
-            _log.exception("load_failed")
-            event = None
-        if event is None:
-            self._conclude_fault(receiver, work)
-        elif self.stopping or receiver.lane.paused:
+    async def _prepare(self, receiver: Receiver, work: Work) -> None:
+        of = receiver.subscription
+        made = await self._preparer.prepare(of, work)
+        if isinstance(made, Outcome):
+            self._conclude_fault(receiver, work, made)
+        elif isinstance(made, Skipped):
+            self._conclude(receiver, work, INTERNAL, made)
+        elif (
+            made is None
+            or self.stopping
+            or receiver.lane.paused
+            or receiver.subscription.transform is not of.transform
+        ):
             self._put_back(receiver, work)
         else:
-            self._send(receiver, work, event, self._clock.now_us())
+            self._send(receiver, work, made.event, self._clock.now_us(), made.headers)
 
     def _put_back(self, receiver: Receiver, work: Work) -> None:
         receiver.lane.put_back(work)
@@ -260,10 +258,17 @@ class Dispatcher:
 
     # 3. Send.
 
-    def _send(self, receiver: Receiver, work: Work, event: Event, now_us: int) -> None:
+    def _send(
+        self,
+        receiver: Receiver,
+        work: Work,
+        event: Event,
+        now_us: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         try:
             done = partial(self._answered, receiver, work, receiver.address)
-            self._sender.send(receiver.address, work, event, now_us, done)
+            self._sender.send(receiver.address, work, event, now_us, done, headers)
         except Exception:  # noqa: BLE001 - so does this
             _log.exception("send_failed")
             # Later, as any other end of a try: concluding it starts the next one.
@@ -319,16 +324,22 @@ class Dispatcher:
             receiver.failing_since_us = now_us
             self._upkeep.unsaved(receiver)
 
-    def _conclude_fault(self, receiver: Receiver, work: Work) -> None:
-        """An error of our own kept a delivery from being tried: three times, then diverted."""
-        receiver.lane.landed()
+    def _conclude_fault(self, receiver: Receiver, work: Work, outcome: Outcome = INTERNAL) -> None:
+        """What is not the receiver's doing kept it from being tried: three times, then diverted."""
         work.faults += 1
+        receiver.suspect |= outcome.timeout
         now_us = self._clock.now_us()
         # Faults are counted in memory, tries in the queue: none goes on long beyond its schedule.
         beyond = work.attempts + 1 - len(receiver.policy.schedule_s)
         transition = internal_failure(max(work.faults, beyond), now_us, self._entropy.fraction())
-        of = receiver.subscription
-        tried = Try(of.project_id, of.id, work, _INTERNAL, Timings(), False, now_us)
+        self._conclude(receiver, work, outcome, transition)
+
+    def _conclude(
+        self, receiver: Receiver, work: Work, outcome: Outcome, transition: Transition
+    ) -> None:
+        receiver.lane.landed()
+        of, now_us = receiver.subscription, self._clock.now_us()
+        tried = Try(of.project_id, of.id, work, outcome, Timings(), False, now_us)
         self._settle(receiver, tried, transition)
 
     # 5. Settle.
@@ -376,7 +387,7 @@ class Dispatcher:
             return
         if settlement.delivery[4] == DeliveryState.DELIVERED:
             self.delivered += 1
-        else:
+        elif settlement.delivery[7] != Reason.SKIPPED:
             self.given_up += 1
 
     def _free(self, work: Work) -> Slots:

@@ -4,6 +4,7 @@
 
     WaypostError
     ├─ InvalidInput            what was sent is wrong; says where
+    │  └─ Unprocessable        it is well-formed, and there is no way to do it
     ├─ NotAuthenticated        no key, or not a good one
     ├─ NotPermitted            a good key without the scope
     ├─ NotFound                no such thing in the caller's project
@@ -48,6 +49,12 @@ class InvalidInput(WaypostError):
             message = "; ".join(f"{path}: {reason}" if path else reason for path, reason in details)
         super().__init__(message)
         self.details = tuple(details)
+
+
+class Unprocessable(InvalidInput):
+    """The request is well-formed and can't be done."""
+
+    code = "unprocessable"
 
 
 class NotAuthenticated(WaypostError):

@@ -47,6 +47,7 @@ from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
+from waypost.sandbox.pool import Pool, PoolConfig
 from waypost.storage import queue, subscriptions
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
@@ -85,6 +86,10 @@ class Engine:
             clock=tools.clock,
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
+        self.sandbox = Pool(
+            loop,
+            PoolConfig(config.transform_workers, config.transform_timeout, config.transform_memory),
+        )
         self.dispatcher = Dispatcher(
             loop,
             store,
@@ -99,6 +104,7 @@ class Engine:
                 payload_bytes=config.payload_memory,
                 disable_after_us=int(config.disable_after * _MICROS),
             ),
+            self.sandbox,
         )
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
         self.ingest = Ingest(
@@ -140,6 +146,7 @@ class Engine:
         for job in self._jobs:
             await job.stop()
         await self.dispatcher.drain(self._drain_s)
+        await self.sandbox.close()
         await self.transport.close()
 
 

@@ -33,6 +33,7 @@ class UnsupportedMediaType(errors.InvalidInput):
 STATUS: Final[Mapping[type[errors.WaypostError], int]] = {
     errors.InvalidInput: 400,
     errors.LimitReached: 400,
+    errors.Unprocessable: 422,
     errors.NotAuthenticated: 401,
     errors.NotPermitted: 403,
     errors.NotFound: 404,

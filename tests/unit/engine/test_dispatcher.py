@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.support.engine import KEY, Broken, Post, Receivers
 from tests.support.manual import ManualClock, SeededEntropy
+from tests.support.sandbox import Runs
 from waypost.clock import IdSource
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.router import Router
@@ -38,6 +39,7 @@ class Depot:
         self.router = Router()
         self.router.load({PROJECT: 1}, subscriptions)
         self.network = Receivers()
+        self.runs = Runs()
         self.settlements: list[Settlement] = []
         self.events: dict[Id, Event] = {}
         formats = {**NATIVE_FORMATS, "broken": Broken()}
@@ -50,6 +52,7 @@ class Depot:
             self.clock,
             SeededEntropy(),
             DispatcherConfig(**config),
+            self.runs,
         )
         self.dispatcher._receivers.load({one.id: (KEY,) for one in subscriptions})
 

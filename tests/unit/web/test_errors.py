@@ -35,6 +35,7 @@ CASES: list[tuple[errors.WaypostError, int]] = [
     (errors.Conflict(), 422),
     (errors.IdempotencyMismatch(), 422),
     (errors.LimitReached(), 400),
+    (errors.Unprocessable(), 422),
     (errors.PayloadTooLarge(), 413),
     (errors.TooManyRequests(), 429),
     (errors.Unavailable(), 503),
