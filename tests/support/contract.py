@@ -2,8 +2,9 @@
 
 Ours differs from it in these points, each of them wider: event types are open; a payload may be any
 JSON value, not objects alone; objects have members beyond the vendor's; `event_types` is null where
-a subscription wants every type, which the vendor's own client has it to be; and any operation may
-refuse by 400, 401, 403, 413, 415, 429, 503, in the vendor's envelope.
+a subscription wants every type, which the vendor's own client has it to be; a setting that the
+vendor does not have may be refused by 422; and any operation may refuse by 400, 401, 403, 413, 415,
+429, 503, in the vendor's envelope.
 """
 
 import json
@@ -91,9 +92,9 @@ OPERATIONS: Final[dict[tuple[str, str], tuple[int, Any, set[int]]]] = {
     ("GET", "/v1/events/{e}/attempts"): (200, Page[MessageAttempt], {404}),
     ("POST", "/v1/events/{e}/event_subscriptions/{s}/resend"): (202, None, {404, 422}),
     ("GET", "/v1/event_subscriptions"): (200, Page[EventSubscription], set()),
-    ("POST", "/v1/event_subscriptions"): (201, EventSubscription, set()),
+    ("POST", "/v1/event_subscriptions"): (201, EventSubscription, {422}),
     ("GET", SUBSCRIPTION): (200, EventSubscription, {404}),
-    ("PATCH", SUBSCRIPTION): (200, EventSubscription, {404}),
+    ("PATCH", SUBSCRIPTION): (200, EventSubscription, {404, 422}),
     ("DELETE", SUBSCRIPTION): (204, None, {404}),
     ("POST", f"{SUBSCRIPTION}/recover"): (202, None, {404, 422}),
     ("GET", f"{SUBSCRIPTION}/attempts"): (200, Page[MessageAttempt], {404}),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.support import database
 from tests.support.database import Records
+from tests.support.sandbox import Runs, untouched
 from waypost.clock import SystemEntropy
 from waypost.engine.ingest import Ingest, IngestConfig
 from waypost.engine.router import Router
@@ -17,6 +18,7 @@ from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transforms import Transforms
 from waypost.policy.egress import EgressRules
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.settings import SubscriptionRules
@@ -52,8 +54,10 @@ class Office:
         ids, clock = records.ids, records.clock
         vault = Vault(SECRET_KEY, SystemEntropy())
         self.keys = SigningKeys(store, vault, self.changed, clock, SystemEntropy(), ids)
+        self.runs = Runs(untouched)
+        self.programs = Transforms(store, self.runs, ids)
         self.subscriptions = Subscriptions(
-            store, self.router, self.keys, self.catalogue, RULES, self.deleted, ids
+            store, self.router, self.keys, self.catalogue, self.programs, RULES, self.deleted, ids
         )
         self.event_types = EventTypes(store, self.catalogue)
         self.replays = Replays(store, self.take, self.wake, ids)

@@ -19,6 +19,7 @@ from waypost.api.operation import Operation
 from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
+from waypost.api.transforms import TransformRoutes
 from waypost.clock import IdSource, SystemClock, SystemEntropy
 from waypost.config import Config
 from waypost.egress.transport import Transport
@@ -43,6 +44,7 @@ from waypost.operations.projects import Projects
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
@@ -178,6 +180,7 @@ class Surface:
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
         replays = Replays(store, dispatcher.owed, engine.replayer.job.wake, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
+        transforms = Transforms(store, engine.sandbox, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
@@ -187,6 +190,7 @@ class Surface:
                     router,
                     self.signing_keys,
                     self.catalogue,
+                    transforms,
                     rules,
                     dispatcher.subscription_deleted,
                     ids,
@@ -194,6 +198,7 @@ class Surface:
                 self.signing_keys,
                 deliveries,
             ).operations(),
+            *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
