@@ -122,9 +122,9 @@ class Receivers:
         if post.open:
             script(post)
 
-    async def reach(self, count: int) -> None:
+    async def reach(self, count: int, patience_s: float = PATIENCE_S) -> None:
         """Wait until so many requests were sent in all."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             while len(self.posts) < count:
                 self._changed.clear()
                 await self._changed.wait()

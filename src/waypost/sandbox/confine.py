@@ -93,7 +93,8 @@ class Confinement:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (self._memory, self._memory))
+        if sys.platform == "linux":  # elsewhere the limit is not kept, or not even taken
+            resource.setrlimit(resource.RLIMIT_AS, (self._memory, self._memory))
         if self.filters_calls and self._filter is not None:
             program = ctypes.create_string_buffer(self._filter)
             described = struct.pack("@HP", len(self._filter) // 8, ctypes.addressof(program))

@@ -28,6 +28,22 @@
 
   return (mode, source, text, event, more) => {
     const rest = () => (kit.rest ??= evaluate(more)(kit));
+    const spell = (given) => {
+      const headers = { __proto__: null };
+      if (given === undefined || given === null) return "{}";
+      if (typeof given !== "object" || isArray(given)) rest().refuse("headers is no object");
+      const names = keys(given);
+      for (let at = 0; at < names.length; at++) {
+        const value = given[names[at]];
+        if (value === undefined || value === null) continue;
+        const kind = typeof value;
+        if (kind === "object" || kind === "function" || kind === "symbol") {
+          rest().refuse("headers." + names[at] + " is no text");
+        }
+        headers[names[at]] = toText(value);
+      }
+      return stringify({ __proto__: null, headers });
+    };
     if (mode === "log") return rest().log();
     let stage = "exception";
     try {
@@ -54,8 +70,10 @@
           else break;
         }
         if (known && at === names.length) {
-          if (known & 4 && rest().skips(result.skip)) return "S\n{}";
-          if (known & 2) beside = rest().headers(result.headers);
+          const skip = known & 4 ? result.skip : false;
+          if (skip === true) return "S\n{}";
+          if (skip) rest().refuse("skip is neither true nor false");
+          if (known & 2) beside = spell(result.headers);
           if (!(known & 1)) return answer("=", beside);
           payload = result.payload;
         }
@@ -65,7 +83,8 @@
         return again ? answer("=", beside) : answer("T", beside, stringify(payload));
       }
       const made = stringify(payload);
-      if (made === undefined || payload instanceof Later) rest().refuse(payload);
+      if (payload instanceof Later) rest().refuse("a promise was returned, which nobody waits for");
+      if (made === undefined) rest().refuse(typeof payload + " was returned, which is no JSON");
       // Written anew it may differ in blanks and in how numbers are spelled, and be the same.
       const again = () => stringify(mode === "json" ? parse(text) : rest().read(mode, text));
       const same = mode !== "text" && (made === text || made === again());

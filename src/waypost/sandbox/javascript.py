@@ -32,10 +32,14 @@ def _on_one_line(name: str) -> str:
 _HARNESS: Final = _on_one_line("harness.js")
 _UNUSUAL: Final = f"({_on_one_line('unusual.js')})"
 
-_LONG_NUMBER = re.compile(rb"\d{16}")
+# An integer so long that a number may not hold it, where JSON has numbers and not in its texts.
+_LONG_NUMBER = re.compile(rb"(?:^|[\[:,\s])-?\d{16}")
 # On the first line stands the harness; the program begins on the second.
 _PLACE = re.compile(r"^ +at .*\(<input>:(?!1:)(\d+):(\d+)\)$", re.MULTILINE)
 _SYNTAX_PLACE = re.compile(r"^ +at <input>:(\d+):(\d+)", re.MULTILINE)
+
+_HALF: Final = r"\ud"
+"""Begins the number by which JSON spells half a character."""
 
 _TIMEOUT: Final = "InternalError: interrupted"
 _MEMORY: Final = "InternalError: out of memory"
@@ -93,8 +97,7 @@ def _prepared() -> tuple[Any, Any]:
 def failure(kind: str, message: str, **where: Any) -> Answer:
     """Return the answer that tells of a failure; `where` is `line` and `column`, or `place`."""
     # Half a character, which JSON can spell, is nothing that others could read.
-    whole = message.encode(errors="replace").decode()
-    error = {"kind": kind, "message": whole, **where}
+    error = {"kind": kind, "message": _mended(message), **where}
     return Answer(frames.ERROR, b"", json.dumps({"error": error}).encode())
 
 
@@ -125,7 +128,21 @@ def _answer(found: str, lines: int) -> Answer:
             return Answer(frames.AS_TEXT, json.loads(payload).encode(), beside.encode())
         except UnicodeEncodeError:
             return failure("result", "the text holds half a character, which UTF-8 can't spell")
+    if _HALF in beside:
+        beside = json.dumps(_whole(json.loads(beside)))
     return Answer(kind.encode(), payload.encode(), beside.encode())
+
+
+def _whole(beside: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return headers with half characters replaced: nothing else than JSON can spell them."""
+    return {
+        of: {_mended(name): _mended(text) for name, text in texts.items()}
+        for of, texts in beside.items()
+    }
+
+
+def _mended(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _place(error: dict[str, Any], lines: int) -> dict[str, int]:

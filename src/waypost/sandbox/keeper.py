@@ -19,6 +19,9 @@ from waypost.sandbox.frames import Limits
 
 _log = structlog.get_logger(__name__)
 
+PATIENCE_S: Final = 10.0
+"""A nursery that has not ended a worker by then does not work any more."""
+
 _SOURCES: Final = str(Path(__file__).parents[2])
 # Nothing of the caller's surroundings: no settings, which hold secrets, and no clock but UTC.
 _ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "TZ": "UTC0"}
@@ -59,6 +62,7 @@ class Keeper:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._read = b""
+        self._ending: dict[int, asyncio.TimerHandle] = {}
         self.ready = False
 
     @property
@@ -88,6 +92,7 @@ class Keeper:
         """Have a worker killed, if it still lives; `ended` is told of it."""
         if self._control is None:
             return
+        self._ending[number] = self._loop.call_later(PATIENCE_S, self._gone)
         try:
             self._control.send(frames.CONTROL.pack(frames.KILL, number))
         except OSError:
@@ -154,7 +159,9 @@ class Keeper:
         while self.ready and len(self._read) >= frames.ENDED.size:
             number, status = frames.ENDED.unpack_from(self._read)
             self._read = self._read[frames.ENDED.size :]
-            self._ended(number, status)
+            if number in self._ending:
+                self._ending.pop(number).cancel()
+                self._ended(number, status)
 
     def _gone(self) -> None:
         process, ready = self._process, self.ready
@@ -169,6 +176,9 @@ class Keeper:
         if self._control is not None:
             self._loop.remove_reader(self._control)
             self._control.close()
+        for deadline in self._ending.values():
+            deadline.cancel()
+        self._ending.clear()
         self._control = self._process = None
         self._read = b""
         self.ready = False

@@ -75,6 +75,9 @@ class Nursery:
 def main(arguments: list[str]) -> None:
     """Run; the arguments are the control socket and the limits, as numbers."""
     control, cpu_s, memory_bytes, payload_bytes = arguments
+    # A stop of the service may be told to all its processes; these end with the server.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     limits = Limits(float(cpu_s), int(memory_bytes), int(payload_bytes))
     # What stands now is shared with every worker: the collector must not write to it.
     gc.collect()

@@ -25,8 +25,6 @@ _log = structlog.get_logger(__name__)
 
 IDLE_MAX: Final = 8
 """Workers that may be kept without work: it saves a fork where projects take turns."""
-PAYLOAD_MAX: Final = 1024 * 1024
-"""What a transform may make of a payload, bytes."""
 WAITING_MAX: Final = 10_000
 _WALL_LEAST_S: Final = 5.0
 _WALL_FACTOR: Final = 20
@@ -42,11 +40,13 @@ class PoolConfig(msgspec.Struct, frozen=True):
         workers: calls at a time.
         cpu_s: of the processor's time, seconds.
         memory_bytes: of memory.
+        payload_bytes: what it may make of a payload.
     """
 
     workers: int = 2
     cpu_s: float = 0.1
     memory_bytes: int = 32 * 1024 * 1024
+    payload_bytes: int = 256 * 1024
 
 
 class Job:
@@ -130,7 +130,7 @@ class Pool:
         """Take how much may be used; nothing is started before the first call."""
         self._loop = loop
         self._config = config
-        self._limits = Limits(config.cpu_s, config.memory_bytes, PAYLOAD_MAX)
+        self._limits = Limits(config.cpu_s, config.memory_bytes, config.payload_bytes)
         self._keeper = Keeper(loop, self._limits, self._ended, self._lost)
         self._wall_s = max(_WALL_LEAST_S, _WALL_FACTOR * config.cpu_s)
         self._waiting: Waiting[Job] = Waiting(WAITING_MAX)
@@ -160,7 +160,7 @@ class Pool:
         Args:
             project_id: whose program it is.
             line: for whom: a subscription, say.
-            request: called when it is its turn, for what to send; it does not fail.
+            request: called when it is its turn, for what to send.
             done: called once, later, unless the job is dropped.
         """
         job = Job(project_id, line, request, done)
@@ -203,19 +203,15 @@ class Pool:
             job = self._waiting.pop(slow=slow)
             if job is None:
                 return
-            slow = self._waiting.is_slow(job.line)
             try:
-                worker = self._worker(job.project_id)
-            except OSError:
-                _log.exception("transform_worker_failed")
+                frame = frames.pack_request(job.request())
+                self._begin(self._worker(job.project_id), job, frame)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+                _log.exception("transform_not_started")
                 self._waiting.landed(job.line, 0.0)
                 self._defer([job], "no worker can be started")
-                self._back_off()
-                return
-            self._at_work += 1
-            self._slow_at_work += slow
-            worker.slow = slow
-            self._begin(worker, job)
+                if isinstance(error, OSError):
+                    self._back_off()
 
     def _worker(self, project_id: Id) -> _Worker:
         """Return an idle worker of a project, made where there is none.
@@ -235,10 +231,13 @@ class Pool:
         self._loop.add_reader(worker.connection, self._read, worker)
         return worker
 
-    def _begin(self, worker: _Worker, job: Job) -> None:
+    def _begin(self, worker: _Worker, job: Job, frame: bytes) -> None:
         worker.job = job
+        worker.slow = self._waiting.is_slow(job.line)
+        self._at_work += 1
+        self._slow_at_work += worker.slow
         worker.deadline = self._loop.call_later(self._wall_s, self._overran, worker)
-        worker.outbox = memoryview(frames.pack_request(job.request()))
+        worker.outbox = memoryview(frame)
         self._write(worker)
 
     def _write(self, worker: _Worker) -> None:

@@ -21,7 +21,9 @@
     return /^-?\d+$/.test(source) ? BigInt(source) : value;
   };
 
-  const cut = (text) => (text.length > LINE_MAX ? `${text.slice(0, LINE_MAX)}…` : text).toWellFormed();
+  const cut = (text) => {
+    return (text.length > LINE_MAX ? `${text.slice(0, LINE_MAX)}…` : text).toWellFormed();
+  };
   const show = (value) => {
     if (typeof value === "string") return value;
     if (value instanceof Error) return `${value.name}: ${value.message}`;
@@ -62,31 +64,7 @@
       return "K\n{}";
     },
 
-    skips(skip) {
-      if (skip === undefined || skip === null || typeof skip === "boolean") return skip === true;
-      return refuse("skip is neither true nor false");
-    },
-
-    headers(given) {
-      const headers = { __proto__: null };
-      if (given !== undefined && given !== null) {
-        if (typeof given !== "object" || Array.isArray(given)) refuse("headers is no object");
-        for (const name of Object.keys(given)) {
-          const value = given[name];
-          if (value === undefined || value === null) continue;
-          if (!["string", "number", "boolean", "bigint"].includes(typeof value)) {
-            refuse(`headers.${name} is no text`);
-          }
-          headers[name.toWellFormed()] = String(value).toWellFormed();
-        }
-      }
-      return stringify({ __proto__: null, headers });
-    },
-
-    refuse(payload) {
-      if (payload instanceof Promise) refuse("a promise was returned: nothing is waited for here");
-      refuse(`${typeof payload} was returned, which is no JSON`);
-    },
+    refuse,
 
     failed(kind, error) {
       // To be told as it is: to say more would take more memory.
@@ -102,7 +80,8 @@
         // It is hostile; what is known of it so far must do.
       }
       if (kind === "exception" && error instanceof Refusal) kind = "result";
-      return answer("E", stringify({ __proto__: null, kind, message: cut(String(message)), stack }));
+      const told = { __proto__: null, kind, message: cut(String(message)), stack };
+      return answer("E", stringify(told));
     },
   };
 }

@@ -90,7 +90,12 @@ class Engine:
         )
         self.sandbox = Pool(
             loop,
-            PoolConfig(config.transform_workers, config.transform_timeout, config.transform_memory),
+            PoolConfig(
+                config.transform_workers,
+                config.transform_timeout,
+                config.transform_memory,
+                config.max_event_bytes,
+            ),
         )
         self.dispatcher = Dispatcher(
             loop,

@@ -277,7 +277,7 @@ async def test_a_flood_that_never_ends_leaves_its_neighbours_alone(
         async with works(records, path, runner=pool) as engine:
             engine.receivers.script = lambda post: post.answer()
             await engine.accept(30, payload=b'{"n": 1}')
-            await engine.receivers.reach(60)
+            await engine.receivers.reach(60, patience_s=60)
             bodies = [(post.host, post.body) for post in engine.receivers.posts]
             assert bodies.count(("plain.example", b'{"n": 1}')) == 30
             assert bodies.count(("good.example", b'{"n":2}')) == 30

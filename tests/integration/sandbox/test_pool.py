@@ -49,6 +49,7 @@ async def test_programs_are_run(programs: Programs) -> None:
     assert programs.pool.counts == {"made": 2, "skipped": 1, "failed": 1, "deferred": 0}
 
 
+@pytest.mark.parametrize("programs", [{"payload_bytes": 1024 * 1024}], indirect=True)
 async def test_large_payloads_go_in_and_out(programs: Programs) -> None:
     payload = b'{"n": "%b"}' % (b"x" * 1_000_000)
     made = await programs.run("return [payload.n]", payload=payload)
@@ -86,8 +87,8 @@ async def test_neighbours_do_not_wait_behind_it(programs: Programs, text: str) -
     hogs = [programs.start(text) for _ in range(20)]
     for _ in range(10):
         assert await programs.run(ADD, project=OTHER, line=b"quick") == MADE
-    # One at a time they would all have gone first.
-    assert not hogs[-1].done()
+    # With a turn for each they would have waited for one after the other.
+    assert sum(hog.done() for hog in hogs) < 4
     for job in programs.jobs:
         job.abort()
 
@@ -177,6 +178,41 @@ async def test_the_nursery_may_be_lost(programs: Programs) -> None:
     for pid, watched in workers:
         os.kill(pid, signal.SIGCONT)
         assert watched.ends()
+
+
+@linux
+async def test_a_nursery_that_hangs_is_replaced(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await programs.run(ADD) == MADE
+    nursery = Watched(programs.nursery)
+    os.kill(programs.nursery, signal.SIGSTOP)
+    monkeypatch.setattr("waypost.sandbox.keeper.PATIENCE_S", 0.0)
+    assert isinstance(await programs.run(UNSTOPPABLE[0]), Deferred)
+    monkeypatch.undo()
+    assert nursery.ends()
+    assert await programs.run(ADD) == MADE
+
+
+@linux
+async def test_what_is_told_to_all_processes_is_for_the_server_alone(programs: Programs) -> None:
+    assert await programs.run(ADD) == MADE
+    workers = programs.workers()
+    for pid in (programs.nursery, *workers):
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    assert await programs.run(ADD) == MADE
+    assert programs.workers() == workers
+
+
+async def test_a_request_that_can_not_be_made_stops_nobody(programs: Programs) -> None:
+    def request() -> frames.Request:
+        raise ZeroDivisionError
+
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    programs.pool.submit(PROJECT, LINE, request, done.set_result)
+    assert isinstance(await ended(done), Deferred)
+    assert await programs.run(ADD) == MADE
 
 
 @linux

@@ -118,7 +118,7 @@ def test_the_function_is_found_however_it_is_declared(source: str) -> None:
         ),
         ("return {headers: {'x-a': null, 'x-b': undefined}}", {}),
         ("return {headers: {__proto__: {a: 'b'}, 'x-a': 1n}}", {"x-a": "1"}),
-        ("return {headers: {'x-a': '\\ud800'}}", {"x-a": "\ufffd"}),
+        ("return {headers: {'x-a': '\\ud800'}}", {"x-a": "?"}),
     ],
 )
 def test_headers_are_texts(text: str, headers: dict[str, str]) -> None:
@@ -139,12 +139,12 @@ def test_skip_leaves_nothing() -> None:
         (
             "return Promise.resolve(1)",
             "result",
-            "a promise was returned: nothing is waited for here",
+            "a promise was returned, which nobody waits for",
         ),
         (
             "return {payload: Promise.resolve(1)}",
             "result",
-            "a promise was returned: nothing is waited for here",
+            "a promise was returned, which nobody waits for",
         ),
         ("return {skip: 1}", "result", "skip is neither true nor false"),
         ("return {skip: 'no'}", "result", "skip is neither true nor false"),
@@ -225,6 +225,12 @@ def test_what_compiles_is_good() -> None:
     assert run(source, flags=frames.CHECK).kind == frames.GOOD
 
 
+def stopped(answer: Answer) -> str:
+    """Return what a program was stopped for; where memory runs out, it may do so for the error."""
+    found = error(answer)
+    return "memory" if "no memory is left" in found["message"] else str(found["kind"])
+
+
 @pytest.mark.parametrize("flags", [0, frames.CHECK, frames.LOG])
 @pytest.mark.parametrize(
     "source",
@@ -236,7 +242,7 @@ def test_what_compiles_is_good() -> None:
     ],
 )
 def test_a_program_that_never_begins_is_stopped(source: str, flags: int) -> None:
-    assert error(run(source, flags=flags))["kind"] in {"timeout", "memory"}
+    assert stopped(run(source, flags=flags)) in {"timeout", "memory"}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +267,7 @@ def test_a_program_that_never_begins_is_stopped(source: str, flags: int) -> None
     ],
 )
 def test_a_program_that_takes_too_much_is_stopped(text: str, kind: str) -> None:
-    assert error(body(text))["kind"] == kind
+    assert stopped(body(text)) == kind
 
 
 @pytest.mark.parametrize(
