@@ -123,13 +123,13 @@ def _answer(found: str, lines: int) -> Answer:
     if kind == "E":
         error = json.loads(beside)
         return failure(error["kind"], error["message"], **_place(error, lines))
+    if _HALF in beside:
+        beside = json.dumps(_whole(json.loads(beside)))
     if kind == "T":
         try:
             return Answer(frames.AS_TEXT, json.loads(payload).encode(), beside.encode())
         except UnicodeEncodeError:
             return failure("result", "the text holds half a character, which UTF-8 can't spell")
-    if _HALF in beside:
-        beside = json.dumps(_whole(json.loads(beside)))
     return Answer(kind.encode(), payload.encode(), beside.encode())
 
 

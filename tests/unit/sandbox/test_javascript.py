@@ -349,6 +349,12 @@ def test_text_may_stay_text(text: str, kind: bytes, payload: bytes) -> None:
     assert (answer.kind, answer.payload) == (kind, payload)
 
 
+def test_headers_beside_a_text_are_mended_too() -> None:
+    text = "return {payload: 'x', headers: {'x-a': '\\udfff'}}"
+    answer = body(text, payload=b"y", flags=frames.TEXT)
+    assert (answer.kind, beside(answer)) == (frames.AS_TEXT, {"headers": {"x-a": "?"}})
+
+
 def test_what_is_no_text_is_told_so() -> None:
     answer = body("return 5", payload=b"\xff", flags=frames.TEXT)
     assert error(answer)["message"] == "the payload is neither JSON nor text in UTF-8"
