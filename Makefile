@@ -9,6 +9,9 @@
 .PHONY: help run check test test-long fix torture fuzz bench lock setup static
 
 KILLS = 100
+DB = sqlite
+WORKERS = 4
+PROCESSES = 1
 ARGS =
 IN_VENV = .venv/bin/python -m
 READY = .venv/.ready
@@ -38,14 +41,14 @@ fix: $(READY) ## format, and mend what the linter can mend
 	$(IN_VENV) ruff check --fix
 	$(IN_VENV) ruff format
 
-torture: $(READY) ## kill the server KILLS times under load and check the ledger (KILLS=100)
-	$(IN_VENV) tests.torture --kills $(KILLS)
+torture: $(READY) ## kill KILLS times under load, check the ledger (DB=postgresql WORKERS=4)
+	$(IN_VENV) tests.torture --kills $(KILLS) --database $(DB) --workers $(WORKERS)
 
 fuzz: $(READY) ## every property test, with many more examples
 	HYPOTHESIS_PROFILE=fuzz $(IN_VENV) pytest -m hypothesis -o faulthandler_timeout=0
 
-bench: $(READY) ## measure, beside the limit loop (ARGS=--help for the choices)
-	$(IN_VENV) bench $(ARGS)
+bench: $(READY) ## measure, beside the limit loop (DB=postgresql PROCESSES=2; ARGS=--help)
+	$(IN_VENV) bench --database $(DB) --processes $(PROCESSES) $(ARGS)
 
 lock: $(READY) ## write requirements.lock anew from pyproject.toml, with the newest versions
 	$(IN_VENV) uv pip compile pyproject.toml --group dev --universal --upgrade \

@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -12,37 +12,70 @@ from rich.console import Console
 from rich.status import Status
 
 from bench.backlog import backlog
+from bench.bars import POSTGRESQL, SQLITE
 from bench.child import ChildError
+from bench.databases import Databases, SqliteFiles
+from bench.growth import growth
+from bench.healing import healing
 from bench.ledger import LedgerError
+from bench.postgres import Postgres, running
 from bench.report import Report
 from bench.rounds import Say, machine, say_nothing
+from bench.routing import routing
 from bench.scenarios import Settings, latency, profiles, soak, syncs, throughput
 from bench.server import REPOSITORY, LimitLoop, Waypost
+from bench.statements import statements
 
 DESCRIPTION = """\
 Measures Waypost with a load generator, a receiver and the server as separate processes on
 loopback, and checks a ledger: every acknowledged event must be received exactly once. A run that
 loses or doubles anything prints VOID and ends with exit code 1.
 
-  all         throughput, latency and disk syncs (the default; about two minutes)
+  all         throughput, latency, disk syncs, and statements (the default; some minutes)
   throughput  closed loop beside the limit loop, a server that keeps nothing; the ratio counts
   latency     open loop at fixed rates; times count from when a post was due
+  statements  what PostgreSQL executes for an event, at full load and at a low one
   backlog     events that wait while the subscription is paused, a restart, the drain
+  growth      throughput on a database full of events, beside an empty one
+  healing     workers on PostgreSQL, killed one by one: when their shards are sending again
   soak        a fixed rate for ten minutes; memory over time
   limit       the limit loop alone
+  routing     filters of many conditions, projects of many subscriptions; no server (seconds)
+
+PostgreSQL is started for the run: with fsync on, in a folder of its own beside the databases. In
+all, throughput and latency it stands beside SQLite, unless --alone is given.
 """
 
 EXAMPLES = """\
 examples:
-  python -m bench                                     everything that fits into two minutes
+  python -m bench                                     SQLite beside the limit loop
+  python -m bench --database postgresql --processes 2 PostgreSQL beside both
   python -m bench throughput --rounds 5 --profile     and where the server's time goes
   python -m bench throughput --against ../before      two source trees, interleaved
   python -m bench latency --rate 200 --rate 2000 --latency-seconds 30
   python -m bench backlog --events 100000 --dir /mnt/fast
+  python -m bench growth --database both --events 10000000 --plans plans.txt
+  python -m bench healing --kills 20 --workers 4
   python -m bench limit --limit-program other_loop.py two limit loops, interleaved
 
 Measure on a quiet machine ("machine used by others" near 0 %) and compare within one run only.
 """
+
+BOTH = "both"
+FILE_WIDTH = 120
+"""Of tables that go to a file or a pipe."""
+
+COMPARED = frozenset({"all", "throughput", "latency"})
+"""Where PostgreSQL is measured beside SQLite."""
+WITHOUT_CONTRIB = (
+    "statements and plans are not measured: this PostgreSQL {} comes without pg_stat_statements"
+    " and auto_explain; Debian's postgresql-15 has them"
+)
+NOTHING_KEPT = frozenset({"limit", "routing"})
+"""Where no database is needed."""
+POSTGRESQL_ALONE = frozenset({"statements", "healing"})
+"""What SQLite has nothing of."""
+EVENTS = {"backlog": 1_000_000, "growth": 10_000_000}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,56 +88,106 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("command", nargs="?", choices=list(COMMANDS), default="all", help="what to measure")
+    add("--database", choices=[SQLITE, POSTGRESQL, BOTH], default=SQLITE, help="of the server")
+    add("--processes", type=int, default=1, help="of the server, on PostgreSQL (default 1)")
+    add("--alone", action="store_true", help="without the limit loop and the other database")
     add("--rounds", type=int, default=3, help="throughput rounds per program (default 3)")
     add("--seconds", type=float, help="of a throughput round (default 6) or of the soak (600)")
     add("--latency-seconds", type=float, default=10, help="at each rate (default 10)")
     add("--rate", type=int, action="append", help="events/s; repeatable (default 200 and 1000)")
     add("--connections", type=int, default=64, help="of the load generator (default 64)")
-    add("--events", type=int, default=1_000_000, help="of the backlog (default 1,000,000)")
+    add("--subscriptions", type=int, default=1, help="each event is for one of them (default 1)")
+    add("--events", type=int, help="of the backlog (default 1,000,000) or growth (10,000,000)")
+    add("--kills", type=int, default=5, help="of the healing (default 5)")
+    add("--workers", type=int, default=3, help="of the healing (default 3)")
+    add("--lease", type=float, default=10, help="of the healing's workers, seconds (default 10)")
     add("--dir", type=Path, help="folder for the databases, on the disk to measure (default: tmp)")
     add("--tree", type=Path, default=REPOSITORY, help="source tree of the server (default: this)")
     add("--against", type=Path, help="a second source tree, measured in turn with the first")
     add("--server-python", default=sys.executable, help="interpreter of the server")
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="setting of the server")
+    _add_postgres_options(made)
     add("--limit-program", type=Path, help="another limit loop, run as FILE PORT TARGET_URL")
     add("--profile", action="store_true", help="also sample where the server's time goes")
+    add("--plans", type=Path, help="of growth: write PostgreSQL's plans to this file")
     add("--json", type=Path, help="write all figures, round by round, to this file")
     add("--quiet", action="store_true", help="show no progress")
     return made
 
 
-def settings_of(arguments: argparse.Namespace, say: Say) -> Settings:
+def _add_postgres_options(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--postgres-version",
+        help="16 or 18: the wheel's; else the system's (default: the system's newest that counts"
+        " statements, or 16)",
+    )
+    made.add_argument(
+        "--postgres-setting",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="setting of PostgreSQL, beside ours or in its place",
+    )
+
+
+def databases_of(arguments: argparse.Namespace) -> list[str]:
+    """The kinds of database to measure, in their order."""
+    if arguments.command in POSTGRESQL_ALONE:
+        return [POSTGRESQL]
+    wanted = arguments.database
+    beside = arguments.command in COMPARED and not arguments.alone
+    if wanted == BOTH or (wanted == POSTGRESQL and beside):
+        return [SQLITE, POSTGRESQL]
+    return [wanted]
+
+
+def settings_of(arguments: argparse.Namespace, postgres: Postgres | None, say: Say) -> Settings:
     """What the options ask for."""
     environment = dict(pair.split("=", 1) for pair in arguments.env)
-    names = {"waypost": arguments.tree, "against": arguments.against}
+    trees = {"": arguments.tree, ", against": arguments.against}
+    makers: list[Databases] = [
+        SqliteFiles() if kind == SQLITE or postgres is None else postgres
+        for kind in databases_of(arguments)
+    ]
     products = [
-        Waypost(name, tree.resolve(), arguments.server_python, environment)
-        for name, tree in names.items()
+        Waypost(
+            name=f"{maker.kind}{which}",
+            tree=tree.resolve(),
+            python=arguments.server_python,
+            settings=environment,
+            databases=maker,
+            processes=arguments.processes if maker.kind == POSTGRESQL else 1,
+            subscriptions=arguments.subscriptions,
+        )
+        for maker in makers
+        for which, tree in trees.items()
         if tree is not None
     ]
     return Settings(
         products=products,
-        limit=LimitLoop(),
         rounds=arguments.rounds,
         seconds=arguments.seconds or 6,
         latency_seconds=arguments.latency_seconds,
         rates=arguments.rate or [200, 1_000],
         connections=arguments.connections,
+        subscriptions=arguments.subscriptions,
         parent=arguments.dir,
         say=say,
     )
 
 
 def measure_all(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
-    """Throughput, latency, syncs."""
+    """Throughput, latency, syncs, statements."""
     measure_throughput(arguments, settings, report)
     latency(settings, report, settings.products)
     syncs(settings, report)
+    statements(settings, report)
 
 
 def measure_throughput(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
     """Beside the limit loop, with the profile where it is asked for."""
-    throughput(settings, report, [_limit(arguments), *settings.products])
+    beside = [] if arguments.alone else [_limit(arguments)]
+    throughput(settings, report, [*beside, *settings.products])
     if arguments.profile:
         profiles(settings, report)
 
@@ -114,9 +197,30 @@ def measure_latency(_: argparse.Namespace, settings: Settings, report: Report) -
     latency(settings, report, settings.products)
 
 
+def measure_statements(_: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """At full load and at a low one."""
+    statements(settings, report)
+
+
 def measure_backlog(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
     """Of `--events`."""
-    backlog(settings, report, arguments.events)
+    backlog(settings, report, arguments.events or EVENTS["backlog"])
+
+
+def measure_growth(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """With `--events` in the database."""
+    growth(settings, report, arguments.events or EVENTS["growth"], arguments.plans)
+
+
+def measure_healing(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """After each of `--kills`."""
+    healing(
+        settings,
+        report,
+        workers=arguments.workers,
+        kills=arguments.kills,
+        lease_s=arguments.lease,
+    )
 
 
 def measure_soak(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
@@ -132,6 +236,11 @@ def measure_limit(arguments: argparse.Namespace, settings: Settings, report: Rep
     throughput(settings, report, programs)
 
 
+def measure_routing(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """In this process."""
+    routing(report, arguments.rounds, settings.say)
+
+
 def _limit(arguments: argparse.Namespace) -> LimitLoop:
     other = arguments.limit_program
     return LimitLoop(program=other.resolve() if other else None)
@@ -141,16 +250,35 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "all": measure_all,
     "throughput": measure_throughput,
     "latency": measure_latency,
+    "statements": measure_statements,
     "backlog": measure_backlog,
+    "growth": measure_growth,
+    "healing": measure_healing,
     "soak": measure_soak,
     "limit": measure_limit,
+    "routing": measure_routing,
 }
+
+
+def measure(arguments: argparse.Namespace, report: Report, say: Say) -> None:
+    """Measure what the options ask for, with PostgreSQL where they ask for it."""
+    with ExitStack() as stack:
+        postgres = None
+        if POSTGRESQL in databases_of(arguments) and arguments.command not in NOTHING_KEPT:
+            say("starting PostgreSQL")
+            more = dict(pair.split("=", 1) for pair in arguments.postgres_setting)
+            postgres = stack.enter_context(running(arguments.dir, arguments.postgres_version, more))
+            report.machine["postgresql"] = postgres.version
+            if not postgres.contrib:
+                report.remarks.append(WITHOUT_CONTRIB.format(postgres.version))
+        settings = settings_of(arguments, postgres, say)
+        COMMANDS[arguments.command](arguments, settings, report)
 
 
 def main() -> int:
     """Measure, show, write; the exit code."""
     arguments = parser().parse_args()
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=FILE_WIDTH)
     if not sys.platform.startswith("linux"):
         console.print("The benchmark reads /proc and needs Linux.", style="red")
         return 2
@@ -162,7 +290,7 @@ def main() -> int:
     with _shown(status):
         try:
             say = say_nothing if status is None else status.update
-            COMMANDS[arguments.command](arguments, settings_of(arguments, say), report)
+            measure(arguments, report, say)
         except ChildError as error:
             failure = str(error)
         except LedgerError as error:

@@ -5,19 +5,21 @@ started again; the clock of the first delivery runs from the start of the proces
 the subscription (an ordinary API call as soon as the server is ready) is part of it.
 """
 
-import http.client
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.child import ChildError, Memory, memory
-from bench.figures import NS_PER_S, per_second
+from bench.bars import DISK_BYTES, DRAIN_RATIO, FIRST_DELIVERY_S, RSS_MB, Bars
+from bench.child import ChildError
+from bench.figures import NS_PER_S, per_second, slowest_tenth_per_s
 from bench.ledger import Verdict
 from bench.load import Load
-from bench.report import DISK_BYTES, FIRST_DELIVERY_S, RSS_MB, Figure, Report, Section
-from bench.rounds import Receiver, Say, Stage, stage
-from bench.scenarios import MB, Settings
-from bench.server import Running, Waypost, database_bytes
+from bench.processes import Memory, memory
+from bench.report import Figure, Report, Section
+from bench.rounds import Receiver, Say, Stage, run_round, stage
+from bench.rows import MB
+from bench.scenarios import Settings, enter_round, prefixed
+from bench.server import Running, Waypost
 
 CHUNK = 100_000
 BATCH = 1_000
@@ -38,6 +40,7 @@ class Backlog:
     ready_s: float
     first_delivery_s: float
     delivered_per_s: float
+    slowest_tenth_per_s: float
     drained: Memory
     disk_bytes_delivered: float
     verdict: Verdict
@@ -45,7 +48,7 @@ class Backlog:
 
 
 def backlog(settings: Settings, report: Report, events: int) -> None:
-    """Measure it for each product and enter it into the report."""
+    """Measure it for each product, beside a closed loop on an empty database, and report it."""
     for program in settings.products:
         found = measure(program, events, settings.parent, settings.say)
         report.details.setdefault("backlog", {})[program.name] = found
@@ -53,24 +56,39 @@ def backlog(settings: Settings, report: Report, events: int) -> None:
             report.faults.append(f"backlog, {program.name}: {found.verdict}")
         if found.exit_code:
             report.faults.append(f"backlog, {program.name}: exit code {found.exit_code}")
-        report.sections.append(section(program.name, found))
+        say = prefixed(settings.say, f"closed loop, {program.name}: ")
+        usual = run_round(program, settings.load(), parent=settings.parent, say=say)
+        enter_round(report, "closed loop beside the backlog", usual)
+        report.sections.append(section(program, found, usual.pace.delivered_per_s))
 
 
-def section(name: str, found: Backlog) -> Section:
+def section(program: Waypost, found: Backlog, usual_per_s: float) -> Section:
     """The table of one backlog."""
-    rows = (
-        ("accepted, batches of 1,000", "events/s", found.accepted_per_s, None),
-        ("resident memory, all waiting", "MB", found.loaded.rss / MB, RSS_MB),
-        ("  peak", "MB", found.loaded.peak / MB, RSS_MB),
-        ("disk per event, waiting", "bytes", found.disk_bytes_waiting, None),
-        ("start to ready", "s", found.ready_s, None),
+    name = program.name
+    rows: tuple[tuple[str, str, float, Bars], ...] = (
+        ("accepted, batches of 1,000", "events/s", found.accepted_per_s, {}),
+        ("resident memory, all waiting", "MB", found.loaded.rss / MB, {}),
+        ("  peak, largest process", "MB", found.loaded.peak / MB, RSS_MB),
+        ("disk per event, waiting", "bytes", found.disk_bytes_waiting, {}),
+        ("start to ready", "s", found.ready_s, {}),
         ("start to first delivery", "s", found.first_delivery_s, FIRST_DELIVERY_S),
-        ("drained", "events/s", found.delivered_per_s, None),
-        ("resident memory, drained", "MB", found.drained.rss / MB, RSS_MB),
-        ("  peak", "MB", found.drained.peak / MB, RSS_MB),
+        ("drained", "events/s", found.delivered_per_s, {}),
+        ("  slowest tenth of it", "events/s", found.slowest_tenth_per_s, {}),
+        ("delivered in a closed loop", "events/s", usual_per_s, {}),
+        ("drained, ratio to that", "", found.delivered_per_s / usual_per_s, DRAIN_RATIO),
+        ("resident memory, drained", "MB", found.drained.rss / MB, {}),
+        ("  peak, largest process", "MB", found.drained.peak / MB, RSS_MB),
         ("disk per event, delivered", "bytes", found.disk_bytes_delivered, DISK_BYTES),
     )
-    figures = [Figure(label, unit, {name: value}, bar) for label, unit, value, bar in rows]
+    figures = [
+        Figure(
+            label,
+            unit,
+            {name: value},
+            {name: bars[program.kind]} if program.kind in bars else {},
+        )
+        for label, unit, value, bars in rows
+    ]
     return Section(f"Backlog of {found.events:,}", [name], figures)
 
 
@@ -83,21 +101,20 @@ def measure(program: Waypost, events: int, parent: Path | None, say: Say) -> Bac
     with stage(program, parent, say) as it:
         first = it.server
         _command(first, "pause")
-        seconds = _fill(it, events)
+        seconds = _fill(it, events, program.subscriptions)
         loaded = memory(first.pid)
         say("stopping the loaded server")
         first.stop()
-        waiting = database_bytes(it.directory) / it.acknowledged
+        waiting = it.disk_bytes() / it.acknowledged
         started = time.perf_counter_ns()
-        it.adopt(program.restart(it.directory, first.key))
+        it.adopt(program.serve_again(it.directory, first))
         ready = time.perf_counter_ns()
-        it.server.subscription = first.subscription
         _command(it.server, "resume")
         first_receipt = _first_receipt(it.receiver)
         it.drain()
-        _, _, last_receipt = it.receiver.summary()
         drained = memory(it.server.pid)
         ledger, exit_code = it.close()
+        receipts = sorted(ledger.first_receipts.values())
         return Backlog(
             events=it.acknowledged,
             accepted_per_s=it.acknowledged / seconds,
@@ -105,15 +122,16 @@ def measure(program: Waypost, events: int, parent: Path | None, say: Say) -> Bac
             disk_bytes_waiting=waiting,
             ready_s=(ready - started) / NS_PER_S,
             first_delivery_s=(first_receipt - started) / NS_PER_S,
-            delivered_per_s=per_second(it.acknowledged, first_receipt, last_receipt),
+            delivered_per_s=per_second(it.acknowledged, receipts[0], receipts[-1]),
+            slowest_tenth_per_s=slowest_tenth_per_s(receipts),
             drained=drained,
-            disk_bytes_delivered=database_bytes(it.directory) / it.acknowledged,
+            disk_bytes_delivered=it.disk_bytes() / it.acknowledged,
             verdict=ledger.verdict(),
             exit_code=exit_code,
         )
 
 
-def _fill(it: Stage, events: int) -> float:
+def _fill(it: Stage, events: int, types: int) -> float:
     """Post the events; gives the seconds that it took."""
     say, started = it.say, time.monotonic()
     while it.acknowledged < events:
@@ -126,6 +144,7 @@ def _fill(it: Stage, events: int) -> float:
                 batch=min(BATCH, count),
                 connections=LOADERS,
                 first_sequence=it.posted_up_to,
+                types=types,
             )
         )
     it.say = say
@@ -133,10 +152,8 @@ def _fill(it: Stage, events: int) -> float:
 
 
 def _command(server: Running, name: str) -> None:
-    path = f"/v1/event_subscriptions/{server.subscription}/{name}"
-    status, body = server.call("POST", path)
-    if status >= http.client.BAD_REQUEST:
-        raise ChildError(f"{name}: {status} {body[:300]!r}")
+    for subscription in server.subscriptions:
+        server.ask("POST", f"/v1/event_subscriptions/{subscription}/{name}")
 
 
 def _first_receipt(receiver: Receiver) -> int:

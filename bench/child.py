@@ -5,26 +5,16 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 STOP_DEADLINE_S = 40.0
 LOG_TAIL_BYTES = 2_000
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class ChildError(RuntimeError):
     """A child process did not do its part; the message holds the end of its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Resident memory in bytes: now, and the highest so far."""
-
-    rss: int
-    peak: int
 
 
 class Child:
@@ -98,7 +88,8 @@ class Child:
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            # The whole group: a supervisor's own children are not left behind.
+            os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
             raise ChildError(
                 f"{self.name} did not end within {seconds:g} s\n{self.log_tail()}"
@@ -107,46 +98,3 @@ class Child:
     def log_tail(self) -> str:
         """The end of its standard error."""
         return self.log.read_bytes()[-LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far, user and system, all threads (10 ms steps)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-
-
-def own_cpu_seconds() -> float:
-    """Processor time of this process and of the children that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def machine_cpu_seconds() -> tuple[float, float]:
-    """Seconds that all processors were busy (or taken by the hypervisor), and all there were."""
-    with Path("/proc/stat").open() as lines:
-        ticks = [int(field) for field in lines.readline().split()[1:9]]
-    idle = ticks[3] + ticks[4]
-    return (sum(ticks) - idle) / _TICKS_PER_S, sum(ticks) / _TICKS_PER_S
-
-
-def memory(pid: int) -> Memory:
-    """Resident memory of a process."""
-    status = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-    )
-    return Memory(*(int(status[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM")))
-
-
-def only_child_of(pid: int) -> int:
-    """The process that a wrapper such as strace started.
-
-    Raises:
-        ChildError: there is none.
-    """
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == pid:
-                    return int(entry.name)
-    raise ChildError(f"process {pid} has no child")

@@ -83,6 +83,16 @@ def per_second(count: int, start_ns: int, end_ns: int) -> float:
     return count * NS_PER_S / max(end_ns - start_ns, 1)
 
 
+def slowest_tenth_per_s(times_ns: Sequence[int]) -> float:
+    """The lowest rate of ten equal parts of a sorted list of moments; of all if there are few."""
+    size = len(times_ns) // 10
+    if not size:
+        return per_second(len(times_ns), times_ns[0], times_ns[-1])
+    edges = range(0, 10 * size, size)
+    rest = len(times_ns) - 1
+    return min(per_second(size, times_ns[at], times_ns[min(at + size, rest)]) for at in edges)
+
+
 def middle(values: Sequence[float]) -> float:
     """The median; NaN of nothing."""
     return float(median(values)) if values else float("nan")

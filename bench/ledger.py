@@ -3,7 +3,7 @@
 Times are nanoseconds of CLOCK_MONOTONIC, which all processes of one Linux machine share.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,6 +94,11 @@ class Ledger:
                 self._fault("unknown", key)
             elif digits == ALTERED or int(digits) != posted.sequence:
                 self._fault("altered", key)
+
+    @property
+    def doubled(self) -> Sequence[bytes]:
+        """The tokens of second and further receipts."""
+        return self._faults.get("doubled", [])
 
     def verdict(self) -> Verdict:
         """Compare both sides."""

@@ -48,10 +48,8 @@ def per_event(figures: dict[str, object], events: int) -> Profile:
     )
 
 
-def profile(
-    program: Waypost, seconds: float, parent: Path | None, say: Say
-) -> tuple[Profile, Round]:
-    """Sample the server during one closed loop and its drain."""
+def profile(program: Waypost, load: Load, parent: Path | None, say: Say) -> tuple[Profile, Round]:
+    """Sample the server during one load and its drain."""
     switches = iter((signal.SIGUSR1, signal.SIGUSR2))
     written: list[str] = []
 
@@ -62,7 +60,7 @@ def profile(
             written.append(_read_when_written(server.child.log.parent / OUTPUT))
 
     sampled = replace(program, entry=("-m", "bench.profiled", OUTPUT))
-    measured = run_round(sampled, Load(seconds=seconds), parent=parent, say=say, around=switch)
+    measured = run_round(sampled, load, parent=parent, say=say, around=switch)
     return per_event(json.loads(written[0]), measured.pace.events), measured
 
 

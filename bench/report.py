@@ -1,4 +1,4 @@
-"""The figures as tables and as JSON, each beside the bar it should reach."""
+"""The figures as tables and as JSON, each beside the bars it should reach."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,39 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """What a figure should reach: at most `limit`, or at least it where `at_least`."""
-
-    limit: float
-    at_least: bool = False
-    floor: float | None = None
-    """The worst value that still counts as done."""
-
-    def judge(self, value: float) -> str:
-        """`ok`, `MISSED`, or `MISSED, below the floor`; a value that is not there has missed."""
-        if self._reaches(value, self.limit):
-            return "ok"
-        if self.floor is not None and not self._reaches(value, self.floor):
-            return "MISSED, below the floor"
-        return "MISSED"
-
-    def _reaches(self, value: float, limit: float) -> bool:
-        return not isnan(value) and (value >= limit if self.at_least else value <= limit)
-
-    def __str__(self) -> str:
-        """As the table shows it."""
-        return f"{'≥' if self.at_least else '≤'} {shown(self.limit)}"
-
-
-RATIO = Bar(0.50, at_least=True, floor=0.35)
-CPU_S = Bar(0.2)
-DISK_BYTES = Bar(1_000)
-RSS_MB = Bar(200)
-FIRST_DELIVERY_S = Bar(3)
-RECEIPT_MS = {200: (Bar(3), Bar(10)), 1_000: (None, Bar(25))}
-"""Bars of accept → receipt by events per second: p50, p99."""
+from bench.bars import Bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +20,14 @@ class Figure:
     name: str
     unit: str
     values: Mapping[str, float | None]
-    bar: Bar | None = None
+    bars: Bars = field(default_factory=dict)
+    """By program; the one that has none is not judged."""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table. Its bars are for every program but the limit loop."""
+    """One table."""
 
     title: str
     programs: Sequence[str]
@@ -69,11 +38,15 @@ class Section:
 class Report:
     """All that one run of the benchmark found."""
 
-    machine: Mapping[str, object]
+    machine: dict[str, object]
     sections: list[Section] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """Reasons why the run is void: a ledger that does not balance, a server that broke."""
+    excused: int = 0
+    """Second receipts of what was in flight when the benchmark killed a server."""
     remarks: list[str] = field(default_factory=list)
+    ledger: bool = True
+    """Whether events were counted; what calls functions alone has none."""
     details: dict[str, Any] = field(default_factory=dict)
     """Everything measured, round by round, for the JSON."""
 
@@ -93,8 +66,13 @@ class Report:
             console.print("VOID", style="bold red")
             for fault in self.faults:
                 console.print(f"  {fault}", markup=False, highlight=False)
-        elif self.sections:
-            console.print("ledger: nothing lost, nothing doubled", style="green")
+        elif self.sections and self.ledger:
+            doubled = (
+                f"{self.excused} doubled, in flight at a kill"
+                if self.excused
+                else "nothing doubled"
+            )
+            console.print(f"ledger: nothing lost, {doubled}", style="green")
 
     def write(self, path: Path) -> None:
         """Write everything as JSON; NaN becomes null."""
@@ -129,22 +107,29 @@ def table(section: Section) -> Table:
                 for program in section.programs
             ),
             figure.unit,
-            str(figure.bar or ""),
+            " / ".join(dict.fromkeys(map(str, figure.bars.values()))),
             _coloured(verdict(figure)) or figure.note,
         )
     return made
 
 
 def verdict(figure: Figure) -> str:
-    """How the programs stand to the bar, the worst of them; empty where there is no bar."""
-    if figure.bar is None:
-        return ""
-    judged = [
-        figure.bar.judge(float("nan") if value is None else value)
-        for program, value in figure.values.items()
-        if program != "limit"
-    ]
-    return max(judged, key=len, default="")
+    """How the programs stand to their bars; empty where there is none.
+
+    `ok` when all that are judged reach theirs; else what is wrong, with the program's name where
+    several are judged.
+    """
+    nan = float("nan")
+    judged = {
+        program: bar.judge(nan if (value := figure.values.get(program)) is None else value)
+        for program, bar in figure.bars.items()
+    }
+    missed = {program: found for program, found in judged.items() if found != "ok"}
+    if not missed:
+        return "ok" if judged else ""
+    if len(judged) == 1:
+        return next(iter(missed.values()))
+    return "; ".join(f"{program} {found}" for program, found in missed.items())
 
 
 def shown(value: float | None) -> str:
@@ -170,7 +155,7 @@ def _plain(section: Section) -> dict[str, object]:
                 "name": figure.name,
                 "unit": figure.unit,
                 "values": dict(figure.values),
-                "bar": str(figure.bar) if figure.bar else None,
+                "bars": {program: str(bar) for program, bar in figure.bars.items()},
                 "verdict": verdict(figure) or None,
             }
             for figure in section.figures

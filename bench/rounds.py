@@ -1,6 +1,7 @@
 """One round: fresh files, a receiver, a server, warm-up, load, drain, stop, ledger.
 
-The server's figures (processor time, memory) cover the load and its drain, not start and warm-up.
+The server's figures (processor time, memory, statements) cover the load and its drain, not start
+and warm-up, and all processes of the server; those of its database server stand beside them.
 """
 
 import http.client
@@ -8,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,19 +17,20 @@ from typing import Self
 
 import msgspec
 
-from bench.child import (
-    Child,
-    ChildError,
+from bench.child import Child, ChildError
+from bench.databases import Statement
+from bench.figures import Pace, pace
+from bench.ledger import Ledger, LedgerError, Verdict, read_ledger
+from bench.load import ANSWERS_DEADLINE_S, Load, LoadSummary
+from bench.processes import (
     Memory,
     cpu_seconds,
     machine_cpu_seconds,
     memory,
     own_cpu_seconds,
+    proportional_memory,
 )
-from bench.figures import Pace, pace
-from bench.ledger import Ledger, LedgerError, Verdict, read_ledger
-from bench.load import ANSWERS_DEADLINE_S, Load, LoadSummary
-from bench.server import Program, Running, database_bytes, environment
+from bench.server import Program, Running, environment
 
 STALLED_S = 15.0
 """A drain that receives nothing for this long is over; the ledger tells what is lost."""
@@ -50,13 +52,28 @@ class Cost:
     """What the measured part of a round took, per 1,000 events where it says so."""
 
     server_cpu_s: float
+    database_cpu_s: float
+    """Of the database server; 0 where there is none."""
     load_cpu_s: float
     receiver_cpu_s: float
     others_share: float
     """Share of the machine's processor time that went to processes that are not the benchmark's."""
     memory: Memory
+    database_memory: int
+    """Bytes, what its processes share counted once; 0 where there is none."""
     disk_bytes_per_event: float
-    """Database and log after SIGTERM, over all events of the round; 0 where nothing is kept."""
+    """Of the database after SIGTERM, over all events of the round; 0 where nothing is kept."""
+    log_bytes_per_event: float | None
+    """Written to the database's log; None where that is not counted."""
+    syncs_per_1000: float | None
+    """Times that the database's log was forced to disk; None where that is not counted."""
+    statements_per_event: float | None
+    """Executed by the database; None where they can't be counted."""
+
+    @property
+    def cpu_s(self) -> float:
+        """Of all processes of the round: what a busy machine changes least."""
+        return self.server_cpu_s + self.database_cpu_s + self.load_cpu_s + self.receiver_cpu_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,7 @@ class Round:
     """What one round measured."""
 
     program: str
+    kind: str
     load: Load
     pace: Pace
     cost: Cost
@@ -73,13 +91,15 @@ class Round:
     """Ended by SIGTERM as it should: the product with exit code 0."""
     rss_curve: list[tuple[float, int]] = field(default_factory=list)
     """Seconds since the start of the load, resident bytes."""
+    statements: Sequence[Statement] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Processor seconds so far: of the server, the receiver, this process and the machine."""
+    """Processor seconds so far: of each of ours, and of the machine."""
 
     server: float
+    database: float
     receiver: float
     own: float
     busy: float
@@ -88,8 +108,13 @@ class Clocks:
     @classmethod
     def read(cls, it: "Stage") -> Self:
         """The clocks now."""
-        server, receiver = cpu_seconds(it.server.pid), cpu_seconds(it.receiver.child.pid)
-        return cls(server, receiver, own_cpu_seconds(), *machine_cpu_seconds())
+        return cls(
+            cpu_seconds(it.server.pid),
+            cpu_seconds(it.server.database_pid) if it.server.database_pid else 0.0,
+            cpu_seconds(it.receiver.child.pid),
+            own_cpu_seconds(),
+            *machine_cpu_seconds(),
+        )
 
     def since(self, before: "Clocks") -> "Clocks":
         """What passed between two readings."""
@@ -98,8 +123,42 @@ class Clocks:
     @property
     def others_share(self) -> float:
         """What was spent by none of ours, of all there was; 0 to 1."""
-        ours = self.server + self.receiver + self.own
+        ours = self.server + self.database + self.receiver + self.own
         return max(self.busy - ours, 0) / self.total if self.total else 0.0
+
+
+class Counters:
+    """What the database counted from now on until `stop`."""
+
+    def __init__(self, server: Running) -> None:
+        """Begin."""
+        self._database = server.database
+        self.statements: Sequence[Statement] | None = None
+        self.log_bytes: int | None = None
+        self.syncs: int | None = None
+        if self._database is not None:
+            self._before = (self._database.log_position(), self._database.syncs())
+            self._database.count_statements()
+
+    def stop(self) -> None:
+        """Read what was counted."""
+        if self._database is not None:
+            self.statements = self._database.statements()
+            now = (self._database.log_position(), self._database.syncs())
+            self.log_bytes, self.syncs = map(_difference, now, self._before)
+
+    @property
+    def calls(self) -> int | None:
+        """How many statements were executed; None where they can't be counted."""
+        return None if self.statements is None else sum(one.calls for one in self.statements)
+
+
+def _difference(now: int | None, before: int | None) -> int | None:
+    return None if now is None or before is None else now - before
+
+
+def _per(count: int | None, events: float) -> float | None:
+    return None if count is None else count / events
 
 
 class Receiver:
@@ -162,8 +221,13 @@ class Stage:
 
     def adopt(self, server: Running) -> None:
         """Use this server from now on, and end it on leaving the stage."""
-        self._children.enter_context(server.child)
+        self._children.callback(server.release)
+        self.keep(server.child)
         self.server = server
+
+    def keep(self, child: Child) -> None:
+        """End this child on leaving the stage."""
+        self._children.enter_context(child)
 
     def post(self, load: Load) -> LoadSummary:
         """Run one load to its end while watching the server's memory.
@@ -171,19 +235,32 @@ class Stage:
         Raises:
             ChildError: the generator failed, or nothing at all was acknowledged.
         """
+        child = self.begin(load)
+        self._watch(child, load.seconds + 2 * ANSWERS_DEADLINE_S)
+        return self.finish(child)
+
+    def begin(self, load: Load) -> Child:
+        """Start a load that runs beside what the caller does; SIGTERM ends it before its time."""
         ledger = self.directory / f"posted-{len(self._ledgers)}"
         self._ledgers.append(ledger)
         text = msgspec.json.encode(load).decode()
-        command = [sys.executable, "-m", "bench.load", text, str(self.server.port), str(ledger)]
-        with Child(
+        child = Child(
             "load",
-            command,
+            [sys.executable, "-m", "bench.load", text, str(self.server.port), str(ledger)],
             environment=environment({"WAYPOST_ADMIN_KEY": self.server.key}),
             log=self.directory / "load.log",
             piped=True,
-        ) as child:
-            self._watch(child, load.seconds + 2 * ANSWERS_DEADLINE_S)
-            output = child.output.read()
+        )
+        return self._children.enter_context(child)
+
+    def finish(self, child: Child) -> LoadSummary:
+        """Wait for the end of a load that was begun, and enter what it posted.
+
+        Raises:
+            ChildError: the generator failed, or nothing at all was acknowledged.
+        """
+        output = child.output.read()
+        child.wait(ANSWERS_DEADLINE_S)
         if not output:
             raise ChildError(f"the load generator failed\n{child.log_tail()}")
         summary = msgspec.json.decode(output, type=LoadSummary)
@@ -195,6 +272,11 @@ class Stage:
         self.acknowledged += summary.acknowledged
         self.posted_up_to = summary.next_sequence
         return summary
+
+    def disk_bytes(self) -> int:
+        """What the database of the server, which has ended, has grown by on disk."""
+        database = self.server.database
+        return database.bytes_kept() if database is not None else 0
 
     def drain(self) -> None:
         """Wait until all that was acknowledged is received, or nothing comes any more."""
@@ -231,8 +313,8 @@ def stage(program: Program, parent: Path | None, say: Say) -> Iterator[Stage]:
     """Fresh files under `parent`, a receiver and a ready server; all gone on leaving."""
     with tempfile.TemporaryDirectory(prefix="waypost-bench-", dir=parent) as name:
         directory = Path(name)
-        receiver = Receiver(directory)
         with ExitStack() as children:
+            receiver = Receiver(directory)
             children.enter_context(receiver.child)
             say(f"starting {program.name}")
             it = Stage(directory, receiver, children, say)
@@ -262,16 +344,19 @@ def run_round(
         LedgerError: nothing at all was delivered.
     """
     with stage(program, parent, say) as it:
-        it.post(WARM_UP)
+        it.post(msgspec.structs.replace(WARM_UP, types=load.types))
         it.drain()
         it.rss_curve.clear()
         around(it.server)
+        counters = Counters(it.server)
         before = Clocks.read(it)
         summary = it.post(msgspec.structs.replace(load, first_sequence=MEASURED_FROM))
         it.drain()
         spent = Clocks.read(it).since(before)
+        counters.stop()
         around(it.server)
         resident = memory(it.server.pid)
+        kept = proportional_memory(it.server.database_pid) if it.server.database_pid else 0
         ledger, exit_code = it.close()
         verdict = ledger.verdict()
         if not verdict.received:
@@ -280,20 +365,27 @@ def run_round(
         thousands = measured.events / 1000
         return Round(
             program=program.name,
+            kind=program.kind,
             load=load,
             pace=measured,
             cost=Cost(
                 server_cpu_s=spent.server / thousands,
+                database_cpu_s=spent.database / thousands,
                 load_cpu_s=summary.cpu_s / thousands,
                 receiver_cpu_s=spent.receiver / thousands,
                 others_share=spent.others_share,
                 memory=resident,
-                disk_bytes_per_event=database_bytes(it.directory) / it.acknowledged,
+                database_memory=kept,
+                disk_bytes_per_event=it.disk_bytes() / it.acknowledged,
+                log_bytes_per_event=_per(counters.log_bytes, measured.events),
+                syncs_per_1000=_per(counters.syncs, thousands),
+                statements_per_event=_per(counters.calls, measured.events),
             ),
             verdict=verdict,
             summary=summary,
             ended_well=exit_code in program.good_exits,
             rss_curve=it.rss_curve,
+            statements=counters.statements,
         )
 
 

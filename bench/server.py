@@ -1,8 +1,8 @@
 """The servers under test, started as a user would start them.
 
-`Waypost` is the product: `python -m waypost serve` of a source tree on a fresh SQLite file.
-`LimitLoop` is what it is compared with. Both take posts on a loopback port and deliver to the
-receiver.
+`Waypost` is the product: `python -m waypost serve` of a source tree on a fresh database, which is
+made ready by `migrate` where it is PostgreSQL's. `LimitLoop` is what it is compared with. Both take
+posts on a loopback port and deliver to the receiver.
 """
 
 import http.client
@@ -14,18 +14,25 @@ import socket
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
-from bench.child import STOP_DEADLINE_S, Child, ChildError, only_child_of
+from bench import wire
+from bench.bars import SQLITE
+from bench.child import STOP_DEADLINE_S, Child, ChildError
+from bench.databases import Database, Databases, SqliteFiles
+from bench.postgres import PostgresDatabase
+from bench.processes import children
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 READY_DEADLINE_S = 30.0
 POLL_S = 0.02
+AGAIN_S = 0.5
 HTTP_TIMEOUT_S = 30.0
-DATABASE = "waypost.db"
+MIGRATE_DEADLINE_S = 120.0
+LIMIT = "limit"
 
 
 @dataclass(slots=True)
@@ -37,7 +44,16 @@ class Running:
     key: str
     wrapped: bool = False
     pid: int = 0
-    subscription: str = ""
+    """The server's own process; of a group, the one that supervises it."""
+    subscriptions: list[str] = field(default_factory=list)
+    database: Database | None = None
+    release: Callable[[], None] = lambda: None
+    """Called when the round is over, and the server has ended."""
+
+    @property
+    def database_pid(self) -> int | None:
+        """The database server's process; None where there is none."""
+        return None if self.database is None else self.database.pid
 
     def __post_init__(self) -> None:
         """The server's own process, which is the wrapper's child where there is a wrapper."""
@@ -46,7 +62,7 @@ class Running:
     def find_pid(self) -> Self:
         """Look behind the wrapper; call once the server answers."""
         if self.wrapped:
-            self.pid = only_child_of(self.child.pid)
+            self.pid = children(self.child.pid)[0]
         return self
 
     def stop(self) -> int:
@@ -66,12 +82,27 @@ class Running:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HTTP_TIMEOUT_S)
         try:
             headers = {"authorization": self.key, "content-type": "application/json"}
-            content = None if body is None else json.dumps(body)
+            content = None if body is None else json.dumps(body, separators=(",", ":"))
             connection.request(method, path, content, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
+        """One request that must succeed, if not at once; gives the body.
+
+        Raises:
+            ChildError: the server refused, or went on asking to come again.
+        """
+        deadline = time.monotonic() + READY_DEADLINE_S
+        status, answer = self.call(method, path, body)
+        while status == http.client.SERVICE_UNAVAILABLE and time.monotonic() < deadline:
+            time.sleep(AGAIN_S)
+            status, answer = self.call(method, path, body)
+        if status >= http.client.BAD_REQUEST:
+            raise ChildError(f"{method} {path}: {status} {answer[:300]!r}\n{self.child.log_tail()}")
+        return answer
 
     def wait_ready(self) -> None:
         """Return when `GET /readyz` is 200.
@@ -98,6 +129,10 @@ class Program(Protocol):
         """What the report calls it."""
 
     @property
+    def kind(self) -> str:
+        """Which bars it is judged by."""
+
+    @property
     def good_exits(self) -> frozenset[int]:
         """Exit codes that are right after SIGTERM."""
 
@@ -109,8 +144,9 @@ class Program(Protocol):
 class LimitLoop:
     """The limit loop, ours or another program of the same usage (`FILE PORT TARGET_URL`)."""
 
-    name: str = "limit"
+    name: str = LIMIT
     program: Path | None = None
+    kind: str = LIMIT
     good_exits: frozenset[int] = frozenset({0, -signal.SIGTERM})
 
     def start(self, directory: Path, receiver_port: int) -> Running:
@@ -125,42 +161,79 @@ class LimitLoop:
 
 @dataclass(frozen=True, slots=True)
 class Waypost:
-    """The product in one source tree."""
+    """The product in one source tree, on one kind of database."""
 
-    name: str = "waypost"
+    name: str = SQLITE
     tree: Path = REPOSITORY
     python: str = sys.executable
     settings: Mapping[str, str] = field(default_factory=dict)
     """More environment for the server."""
+    databases: Databases = field(default_factory=SqliteFiles)
+    processes: int = 1
+    subscriptions: int = 1
+    """Each event is for one of them, in turn."""
+    options: tuple[str, ...] = ()
+    """More arguments for `serve`."""
     wrapper: tuple[str, ...] = ()
     """A command that runs the server's command, such as strace."""
     entry: tuple[str, ...] = ("-m", "waypost")
     good_exits: frozenset[int] = frozenset({0})
 
+    @property
+    def kind(self) -> str:
+        """Which bars it is judged by."""
+        return self.databases.kind
+
     def start(self, directory: Path, receiver_port: int) -> Running:
-        """Start it on a fresh database with one subscription."""
-        running = self.restart(directory, secrets.token_urlsafe(32))
+        """Start it on a fresh database with its subscriptions."""
+        database = self.create(directory)
+        running = self.serve(directory, secrets.token_urlsafe(32), database)
+        running.release = database.drop
         try:
-            running.subscription = self.subscribe(running, receiver_port)
+            self.subscribe(running, receiver_port)
         except BaseException:
             running.child.stop()
             raise
         return running
 
-    def restart(self, directory: Path, key: str) -> Running:
-        """Start it on the database that is in `directory`, and wait until it is ready."""
+    def create(self, directory: Path) -> Database:
+        """A fresh database, migrated where the server does not do so by itself."""
+        database = self.databases.create(directory)
+        if isinstance(database, PostgresDatabase):
+            command = [self.python, "-m", "waypost", "migrate"]
+            settings = self._environment(directory, 0, secrets.token_urlsafe(32), database)
+            log = directory / "migrate.log"
+            with Child("waypost migrate", command, environment=settings, log=log) as child:
+                if child.wait(MIGRATE_DEADLINE_S):
+                    raise ChildError(f"waypost migrate failed\n{child.log_tail()}")
+            database.migrated()
+        return database
+
+    def serve(self, directory: Path, key: str, database: Database) -> Running:
+        """Start it on that database, and wait until it is ready."""
         port = free_port()
-        command = [*self.wrapper, self.python, *self.entry, "serve"]
+        command = [*self.wrapper, self.python, *self.entry, "serve", *self.options]
+        if self.processes > 1:
+            command += ["--processes", str(self.processes)]
         child = Child(
             self.name,
             command,
-            environment=self._environment(directory, port, key),
+            environment=self._environment(directory, port, key, database),
             log=directory / "server.log",
         )
-        return _ready(Running(child, port, key, wrapped=bool(self.wrapper)))
+        running = Running(child, port, key, wrapped=bool(self.wrapper))
+        running.database = database
+        return _ready(running)
 
-    def subscribe(self, running: Running, receiver_port: int) -> str:
-        """Create the only subscription; gives its token.
+    def serve_again(self, directory: Path, before: Running) -> Running:
+        """Start it on the database of a server that has ended."""
+        assert before.database is not None  # noqa: S101 - a Waypost always has one
+        running = self.serve(directory, before.key, before.database)
+        running.subscriptions = before.subscriptions
+        return running
+
+    def subscribe(self, running: Running, receiver_port: int) -> None:
+        """Create the subscriptions.
 
         The URL names a host, not an address, so that the resolver is part of what is measured.
 
@@ -168,21 +241,23 @@ class Waypost:
             ChildError: the server refused.
         """
         url = f"http://localhost:{receiver_port}/hook"
-        status, body = running.call("POST", "/v1/event_subscriptions", {"url": url})
-        if status != http.client.CREATED:
-            raise ChildError(
-                f"no subscription: {status} {body[:300]!r}\n{running.child.log_tail()}"
-            )
-        return str(json.loads(body)["token"])
+        for number in range(self.subscriptions):
+            wanted: dict[str, object] = {"url": url}
+            if self.subscriptions > 1:
+                wanted["event_types"] = [wire.event_type(number, self.subscriptions)]
+            made = running.ask("POST", "/v1/event_subscriptions", wanted)
+            running.subscriptions.append(str(json.loads(made)["token"]))
 
-    def _environment(self, directory: Path, port: int, key: str) -> dict[str, str]:
+    def _environment(
+        self, directory: Path, port: int, key: str, database: Database
+    ) -> dict[str, str]:
         secret_file = directory / "secret_key"
         if not secret_file.exists():
             secret_file.write_bytes(b64encode(secrets.token_bytes(32)))
         return environment(
             {
                 "PYTHONPATH": f"{self.tree / 'src'}{os.pathsep}{REPOSITORY}",
-                "WAYPOST_DATABASE_URL": f"sqlite:///{directory / DATABASE}",
+                "WAYPOST_DATABASE_URL": database.url,
                 "WAYPOST_LISTEN": f"127.0.0.1:{port}",
                 "WAYPOST_ADMIN_KEY": key,
                 "WAYPOST_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
@@ -196,12 +271,6 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: ours without the caller's own Waypost settings."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")}
     return {**ours, "PYTHONPATH": str(REPOSITORY), **(more or {})}
-
-
-def database_bytes(directory: Path) -> int:
-    """Size of the database file and its write-ahead log."""
-    files = (directory / DATABASE, directory / f"{DATABASE}-wal")
-    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def free_port() -> int:

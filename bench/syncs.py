@@ -1,7 +1,8 @@
 """How often the server asks the disk to keep what it wrote.
 
-Counted by strace in a run of its own, since strace slows the server; where strace is missing or
-not permitted, from the server's own metric.
+On SQLite the server asks: counted by strace in a run of its own, since strace slows the server;
+where strace is missing or not permitted, from the server's own metric. PostgreSQL counts the syncs
+of its log by itself.
 """
 
 import re
@@ -10,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from bench.bars import POSTGRESQL
 from bench.child import ChildError
 from bench.load import Load
 from bench.rounds import Round, Say, run_round
@@ -31,10 +33,12 @@ def count_by_metric(page: bytes) -> float | None:
 
 
 def syncs_per_1000(
-    program: Waypost, seconds: float, parent: Path | None, say: Say
+    program: Waypost, load: Load, parent: Path | None, say: Say
 ) -> tuple[float | None, Round]:
-    """Syncs per 1,000 events of a closed loop (None: not measured), and the round behind it."""
-    load = Load(seconds=seconds)
+    """Syncs per 1,000 events of a load (None: not measured), and the round behind it."""
+    if program.kind == POSTGRESQL:
+        measured = run_round(program, load, parent=parent, say=say)
+        return measured.cost.syncs_per_1000, measured
     strace = shutil.which("strace")
     if strace:
         try:

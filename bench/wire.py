@@ -14,8 +14,6 @@ PAYLOAD_HEAD = b'{"sequence":"'
 PAYLOAD_TAIL = b'","note":"' + b"x" * (PAYLOAD_BYTES - 13 - SEQUENCE_DIGITS - 12) + b'"}'
 SEQUENCE = slice(len(PAYLOAD_HEAD), len(PAYLOAD_HEAD) + SEQUENCE_DIGITS)
 
-EVENT_HEAD = b'{"event_type":"' + EVENT_TYPE.encode() + b'","payload":'
-
 TOKEN_BYTES = 48
 POSTED = struct.Struct(f"={TOKEN_BYTES}sqqqq")
 """One acknowledged post: token, sequence, intended, sent and acknowledged (ns, monotonic)."""
@@ -29,6 +27,12 @@ def payload(sequence: int) -> bytes:
     return b"%b%012d%b" % (PAYLOAD_HEAD, sequence, PAYLOAD_TAIL)
 
 
-def event_body(sequence: int) -> bytes:
+def event_type(sequence: int, types: int) -> str:
+    """The type of the event of that sequence number, where there are so many types in turn."""
+    return f"{EVENT_TYPE}.{sequence % types:04d}" if types > 1 else EVENT_TYPE
+
+
+def event_body(sequence: int, types: int = 1) -> bytes:
     """The request body that posts the event of that sequence number."""
-    return b"%b%b}" % (EVENT_HEAD, payload(sequence))
+    kind = event_type(sequence, types).encode()
+    return b'{"event_type":"%b","payload":%b}' % (kind, payload(sequence))

@@ -1,11 +1,15 @@
 """What holds for every test: how hard properties are tried, and that CI skips nothing."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support import database, postgres
+from tests.support.database import Place
 
 IN_CI = bool(os.environ.get("CI"))
 
@@ -20,6 +24,29 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Close the databases that a test has left open, before anybody collects them as garbage."""
+    yield
+    database.close_all()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Return where a database of the test's own is; the test runs once on each kind."""
+    if request.param == "sqlite":
+        yield tmp_path / "w.db"
+    else:
+        with postgres.fresh(database.fill) as url:
+            yield url
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: at the end no worker is busy alone, for want of short tests."""
+    items.sort(key=lambda item: "acceptance" not in item.path.parts)
 
 
 @pytest.hookimpl(wrapper=True)

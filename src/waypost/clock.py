@@ -2,9 +2,11 @@
 
 import secrets
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from waypost.model import ids
+
+_MICROS: Final = 1_000_000
 
 
 class Clock(Protocol):
@@ -29,6 +31,53 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
         return time.monotonic()
+
+
+class AlignedClock:
+    """The clock of a database that many machines share, as one process knows it.
+
+    Between readings it goes on by this machine's monotonic clock, so that nobody who sets the wall
+    clock moves it. It never goes back: where a reading shows that it was ahead, it waits.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        """Begin with the machine's own wall clock, until the first reading."""
+        self._own = own
+        self._ahead_us = own.now_us() - own.monotonic() * _MICROS
+        self._read = False
+        self._last_us = 0
+
+    def now_us(self) -> int:
+        """Return the database's clock, UTC microseconds since 1970."""
+        now_us = int(self._own.monotonic() * _MICROS + self._ahead_us)
+        self._last_us = max(self._last_us, now_us)
+        return self._last_us
+
+    def monotonic(self) -> float:
+        """Return seconds of this machine's clock that never goes back."""
+        return self._own.monotonic()
+
+    def align(self, theirs_us: int, asked: float, answered: float) -> None:
+        """Take a reading of the database's clock.
+
+        It was taken at an unknown moment between the question and the answer, so it corrects only
+        what can't be so: a slow answer, which says little, moves nothing.
+
+        Args:
+            theirs_us: what the database's clock showed, UTC microseconds since 1970.
+            asked: `monotonic` before the question.
+            answered: `monotonic` after the answer.
+        """
+        least, most = theirs_us - answered * _MICROS, theirs_us - asked * _MICROS
+        if self._read:
+            self._ahead_us = min(max(self._ahead_us, least), most)
+        else:
+            self._ahead_us = (least + most) / 2
+            self._read = True
+
+    def offset_us(self) -> int:
+        """Return by how much the database's clock is ahead of this machine's wall clock."""
+        return round(self._ahead_us + self._own.monotonic() * _MICROS) - self._own.now_us()
 
 
 class Entropy(Protocol):
@@ -78,8 +127,11 @@ class IdSource:
 
     def next_at(self) -> tuple[bytes, int]:
         """Return a new id and the moment that it carries, UTC microseconds."""
-        now = self._clock.now_us()
-        self._last_us = now if now > self._last_us else self._last_us + 1
+        return self.at(self._clock.now_us())
+
+    def at(self, now_us: int) -> tuple[bytes, int]:
+        """Do as `next_at` does for whoever has just read the clock."""
+        self._last_us = now_us if now_us > self._last_us else self._last_us + 1
         if not self._left:
             self._chance = self._entropy.bits(62)
             self._step = self._entropy.bits(61) | 1

@@ -24,13 +24,16 @@ _MASKED: Final = frozenset(
 _LIBRARIES: Final = ("alembic", "asyncio", "uvicorn")
 
 
-def configure_log(form: str, level: str, stream: TextIO | None = None) -> None:
+def configure_log(
+    form: str, level: str, stream: TextIO | None = None, *, process: int | None = None
+) -> None:
     """Send the log, and that of the libraries, to `stream` (standard error by default).
 
     Args:
         form: "json" (one object a line), "pretty" (for people), or "auto": pretty on a terminal.
         level: the lowest level that is written, one of `LOG_LEVELS`.
         stream: where the lines go.
+        process: its number in a group, for each line.
     """
     stream = stream or sys.stderr
     pretty = form == "pretty" or (form == "auto" and stream.isatty())
@@ -39,6 +42,8 @@ def configure_log(form: str, level: str, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _mask,
     ]
+    if process is not None:
+        before.append(_numbered(process))
     after: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if pretty:
         # Plain tracebacks: one that shows variables would show keys and payloads.
@@ -72,16 +77,26 @@ def _mask(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
     return entry
 
 
+def _numbered(process: int) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+        entry["process"] = process
+        return entry
+
+    return add
+
+
 class Measure(msgspec.Struct, frozen=True):
     """One metric: its name without `waypost_`, what it means, and its label if it has one.
 
     `grows`: a counter, which only ever grows; else a gauge.
+    `shared`: all processes of a group look at the same thing: they have it together, not each.
     """
 
     name: str
     meaning: str
     grows: bool = True
     label: str = ""
+    shared: bool = False
 
 
 MEASURES: Final = (
@@ -92,17 +107,24 @@ MEASURES: Final = (
     Measure("retries", "Attempts that failed and are followed by another."),
     Measure("requests_resent", "Requests written twice: a reused connection had died."),
     Measure("transforms", "Runs of transforms, checks and tests among them.", label="result"),
+    Measure("deliveries_expired", "Deliveries given up because they were owed for too long."),
+    Measure("results_unplaced", "Late results of events that retention had taken by then."),
+    Measure("rows_pruned", "Rows that had had their time and were deleted.", label="table"),
+    Measure("partitions_dropped", "Partitions that had had their time and were dropped."),
     Measure("storage_commits", "Transactions committed."),
     Measure("storage_events", "Events written; divided by the commits, the size of a batch."),
+    Measure("storage_statements", "Statements sent for events; BEGIN and COMMIT count."),
     Measure("storage_syncs", "Waits for the disk that commits made."),
     Measure("attempts_in_flight", "Attempts that are being made now.", grows=False),
     Measure("lanes", "Subscriptions with work in memory.", grows=False),
     Measure("transform_workers", "Processes that run transforms.", grows=False),
-    Measure("queue_depth", "Deliveries that are owed, ten seconds ago.", grows=False),
+    Measure("queue_depth", "Deliveries that are owed, ten seconds ago.", grows=False, shared=True),
     Measure("intake_waiting", "Events that wait for their commit.", grows=False),
     Measure("intake_free_bytes", "Room for further request bodies.", grows=False),
     Measure("connections", "Connections that callers have open.", grows=False),
-    Measure("disk_free_bytes", "Free bytes on the database's disk.", grows=False),
+    Measure(
+        "disk_free_bytes", "Free bytes on the database's disk (SQLite).", grows=False, shared=True
+    ),
     Measure("resident_memory_bytes", "Memory that the process occupies.", grows=False),
 )
 

@@ -2,20 +2,27 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conventions import tree
+from tests.support import postgres
 from tests.support.program import PATIENCE_S, environment
 from waypost.telemetry import MEASURES
 
 DOCS = tree.ROOT / "docs"
-BLOCK = re.compile(r"^( *)```(sh|python|json)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-RUNS_ON = re.compile(r"\b(waypost serve|python receiver\.py)$")
+BLOCK = re.compile(r"^( *)```(sh|python|sql|json)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_PAGE_S = 3 * PATIENCE_S
+"""A page starts a program for each of its lines."""
+
+RUNS_ON = re.compile(r"\b(waypost serve( --processes \d)?|python receiver\.py)$")
 
 
 def free_port() -> int:
@@ -73,17 +80,23 @@ class Terminal:
     def run(self, after: str = "") -> str:
         """Type it all; return what it prints."""
         script = "trap 'kill $(jobs -p) || :; wait || :' EXIT\n" + self._script + after
-        done = subprocess.run(
+        with subprocess.Popen(
             ["bash", "-c", script],
             cwd=self.folder,
             env=self._environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+            start_new_session=True,
+        ) as shell:
+            try:
+                out, err = shell.communicate(timeout=_PAGE_S)
+            finally:
+                with suppress(ProcessLookupError):
+                    # Where the shell was not given the time to end what runs in the background.
+                    os.killpg(shell.pid, signal.SIGKILL)
+        assert shell.returncode == 0, out + err
+        return out
 
 
 @pytest.fixture
@@ -120,6 +133,55 @@ def test_the_how_to_of_transforms_shows_what_is_answered(terminal: Terminal) -> 
     assert len(answers) == 3
     for answer in answers:
         assert answer in out
+
+
+def test_the_page_of_filters_tells_what_is_answered(terminal: Terminal) -> None:
+    for block in blocks("tutorial/first-event.md", "sh")[1:5]:
+        terminal.type(block)
+    for block in blocks("reference/filters.md", "sh"):
+        terminal.type(block)
+    page = (DOCS / "reference" / "filters.md").read_text("utf-8")
+    told = re.search(r"```json answer\n(.*?)\n```", page, re.DOTALL)
+    assert told is not None
+    assert told[1] in terminal.run()
+
+
+@pytest.fixture
+def database() -> Iterator[postgres.Server]:
+    """A server whose commits wait for the disk, as one for which the pages were written."""
+    with postgres.running(durable=True) as server:
+        yield server
+
+
+def on(database: postgres.Server, text: str) -> str:
+    """Return a text about the server of the pages, as one about this server."""
+    return text.replace("db.example.com", f"127.0.0.1:{database.port}")
+
+
+def run_sql(database: postgres.Server, block: str) -> None:
+    database.execute(*(statement for statement in block.split(";") if statement.strip()))
+
+
+def test_several_workers_run_on_postgresql(terminal: Terminal, database: postgres.Server) -> None:
+    page = "how-to/run-on-postgresql.md"
+    setting_up, *later = blocks(page, "sql")
+    run_sql(database, setting_up)
+    for block in blocks(page, "sh"):
+        terminal.type(on(database, block))
+    two = 'test "$(waypost workers --once | wc -l)" = 2'
+    out = terminal.run(f"until {two}; do :; done\nwaypost doctor")
+    assert "bad" not in out
+    for block in later:
+        run_sql(database, block)
+
+
+def test_a_file_grows_to_a_server(terminal: Terminal, database: postgres.Server) -> None:
+    run_sql(database, blocks("how-to/run-on-postgresql.md", "sql")[0])
+    terminal.type("waypost projects create --name acme > project")
+    for block in blocks("how-to/grow-to-postgresql.md", "sh"):
+        terminal.type(on(database, block))
+    out = terminal.run('waypost projects list | grep "$(cat project)"')
+    assert "acme" in out
 
 
 def test_the_page_of_metrics_names_them_all() -> None:

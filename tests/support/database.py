@@ -1,9 +1,9 @@
-"""A database in a file, with what tests keep in it."""
+"""A database, in a file or on a server, with what tests keep in it."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 from sqlalchemy import Connection, insert
@@ -14,9 +14,15 @@ from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.event import Attributes
 from waypost.model.ids import Id
 from waypost.model.project import PROJECT_SCOPES, Environment, Principal, Project, Scope
+from waypost.model.shards import SHARDS
 from waypost.model.subscription import Subscription
 from waypost.storage import projects, queue, schema, subscriptions
-from waypost.storage.store import Store, connect
+from waypost.storage.postgres import connection as postgres_connection
+from waypost.storage.postgres.connection import PostgresOptions
+from waypost.storage.postgres.store import PostgresStore
+from waypost.storage.sqlite import connection as sqlite_connection
+from waypost.storage.sqlite.store import SqliteStore
+from waypost.storage.store import Store
 
 URL = "https://receiver.example/hook"
 MICROS = 1_000_000
@@ -65,6 +71,7 @@ class Records:
         kind: str = "card.created",
         attributes: Attributes | None = None,
         project_id: Id | None = None,
+        payload: bytes = b"{}",
     ) -> Id:
         """Keep an event."""
         event_id = self.ids.next()
@@ -73,7 +80,7 @@ class Records:
                 project_id=project_id or self.project,
                 id=event_id,
                 type=kind,
-                payload=b"{}",
+                payload=payload,
                 attributes=None if attributes is None else msgspec.msgpack.encode(attributes),
                 routing_version=1,
             )
@@ -118,18 +125,90 @@ class Records:
         return delivery_id
 
 
-def make(path: Path) -> Records:
-    """Make a database; its connection may write as long as no store is open on it."""
-    connection = connect(path)
-    schema.metadata.create_all(connection)
+PATIENT = PostgresOptions(answer_s=20.0)
+"""A machine that is busy with tests is no reason for an answer of 503."""
+
+_opened_by_tests: list[Connection] = []
+
+Place = Path | str
+"""Where a database is: a file of SQLite's, or the URL of one of PostgreSQL's."""
+
+
+def make(place: Place) -> Records:
+    """Make a database; its connection may write as long as no store is open on it.
+
+    On PostgreSQL the tables are there: `place` comes from the fixture of that name.
+    """
+    connection = connect(place)
+    if not isinstance(place, str):
+        schema.metadata.create_all(connection)
     return Records(connection)
 
 
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Store]:
+def connect(place: Place) -> Connection:
+    """Open one more connection to a database; at the test's end it is closed, if not before."""
+    if isinstance(place, str):
+        return adopt(postgres_connection.connect(place))
+    return adopt(sqlite_connection.connect(place))
+
+
+def adopt(connection: Connection) -> Connection:
+    """See to it that a connection is closed at the test's end, and return it."""
+    _opened_by_tests.append(connection)
+    return connection
+
+
+def close_all() -> None:
+    """Close what `make` and `connect` have opened, or `adopt` has seen, and nobody has closed."""
+    while _opened_by_tests:
+        connection = _opened_by_tests.pop()
+        if not connection.closed:
+            # Closing it would roll back first, which one can't whose server has gone.
+            connection.invalidate()
+            connection.close()
+        connection.engine.dispose()
+
+
+def fill(url: str) -> None:
+    """Make the tables in a database of PostgreSQL, each with one partition for all times."""
+    connection = postgres_connection.connect(url)
+    schema.metadata.create_all(connection)
+    for table in schema.PARTITIONED:
+        connection.exec_driver_sql(
+            f"CREATE TABLE {table.name}_always PARTITION OF {table.name}"
+            " FOR VALUES FROM (MINVALUE) TO (MAXVALUE)"
+        )
+    connection.execute(insert(schema.shards), [{"shard": n, "epoch": 0} for n in range(SHARDS)])
+    connection.execute(insert(schema.config_version).values(id=1, version=0))
+    connection.close()
+    connection.engine.dispose()
+
+
+@overload
+def opened(place: Path) -> AbstractAsyncContextManager[SqliteStore]: ...
+
+
+@overload
+def opened(place: str) -> AbstractAsyncContextManager[PostgresStore]: ...
+
+
+@overload
+def opened(place: Place) -> AbstractAsyncContextManager[Store]: ...
+
+
+def opened(place: Place) -> AbstractAsyncContextManager[Store]:
     """Open the store of a database that was made."""
+    return _opened(place)
+
+
+@asynccontextmanager
+async def _opened(place: Place) -> AsyncIterator[Store]:
     failures: list[Exception] = []
-    store = Store(path, on_fatal=failures.append)
+    store: Store
+    if isinstance(place, str):
+        store = PostgresStore(place, PATIENT)
+    else:
+        store = SqliteStore(place, on_fatal=failures.append)
     await store.open()
     try:
         yield store

@@ -14,6 +14,7 @@ from tests.support import database
 from tests.support.database import Records
 from tests.support.manual import SeededEntropy
 from tests.support.sandbox import Runs
+from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Accepted, Ingest, IngestConfig
@@ -32,9 +33,9 @@ from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
 from waypost.policy.urls import Destination
 from waypost.storage import projects, queue, schema, subscriptions
 from waypost.storage.connection import Connection
-from waypost.storage.store import Store
+from waypost.storage.sqlite.store import SqliteStore
 
-PATIENCE_S = 4.0
+PATIENCE_S = 20.0
 KEY = SigningKey(bytes(16), Signing.HMAC, bytes(range(32)))
 
 
@@ -146,7 +147,7 @@ class Works:
     def __init__(
         self,
         records: Records,
-        store: Store,
+        store: SqliteStore,
         config: DispatcherConfig,
         intake: IngestConfig,
         runner: Runner | None = None,
@@ -161,8 +162,7 @@ class Works:
         self.runs = Runs()
         sender = Sender(loop, self.receivers, {**NATIVE_FORMATS, "broken": Broken()})
         self.dispatcher = Dispatcher(
-            loop,
-            store,
+            Configuration(store),
             self.router,
             sender,
             self.clock,

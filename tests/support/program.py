@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,9 +51,15 @@ def waypost(folder: Path, *arguments: str, **settings: str) -> Done:
 class Program:
     """A command that runs on: its lines are read as they come."""
 
-    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        command: Sequence[str] = (sys.executable, "-m", "waypost"),
+        **settings: str,
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "waypost", *arguments],
+            [*command, *arguments],
             cwd=folder,
             env=environment(**settings),
             stdin=subprocess.DEVNULL,
@@ -90,6 +96,11 @@ class Program:
         line = self.wait_for(lambda line: f'"{name}"' in line)
         entry: dict[str, Any] = json.loads(line)
         return entry
+
+    def tells(self, name: str) -> None:
+        """Wait until the log has a line about an event; it may have come already."""
+        if not any(f'"{name}"' in line for line in self.lines):
+            self.event(name)
 
     def signal(self, number: int) -> None:
         """Send a signal."""

@@ -1,5 +1,6 @@
 """A receiver of webhooks on the loopback, in a thread of its own."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,11 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     # Five, the library's own, would let connections wait to be made for seconds.
     request_queue_size = 1024
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a sender that was killed before it was answered."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type] # its own types
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from tests.support import database
 from tests.support.database import Records
 from tests.support.sandbox import Runs, untouched
 from waypost.clock import SystemEntropy
+from waypost.engine.configuration import Configuration
 from waypost.engine.ingest import Ingest, IngestConfig
 from waypost.engine.router import Router
 from waypost.model.delivery import Owed
@@ -53,13 +54,14 @@ class Office:
         self.catalogue = Catalogue()
         ids, clock = records.ids, records.clock
         vault = Vault(SECRET_KEY, SystemEntropy())
-        self.keys = SigningKeys(store, vault, self.changed, clock, SystemEntropy(), ids)
+        changes = Configuration(store)
+        self.keys = SigningKeys(changes, vault, self.changed, clock, SystemEntropy(), ids)
         self.runs = Runs(untouched)
         self.programs = Transforms(store, self.runs, ids)
         self.subscriptions = Subscriptions(
-            store, self.router, self.keys, self.catalogue, self.programs, RULES, self.deleted, ids
+            changes, self.router, self.keys, self.catalogue, self.programs, RULES, self.deleted, ids
         )
-        self.event_types = EventTypes(store, self.catalogue)
+        self.event_types = EventTypes(changes, self.catalogue)
         self.replays = Replays(store, self.take, self.wake, ids)
         ingest = Ingest(store, self.router, self, clock, ids, IngestConfig(), self.wake)
         self.examples = Examples(store, ingest, self.catalogue)

@@ -1,6 +1,9 @@
 """Kills the server at random under load, as often as asked: `python -m tests.torture --kills 300`.
 
-Exits with 1 where anything was lost, doubled beyond what a kill allows, or untold.
+With `--database postgresql` there are several workers on one PostgreSQL; they are killed, frozen
+for longer than their lease, and their database is stopped as in a crash.
+
+Exits with 1 where anything was lost, doubled beyond what a fault allows, or untold.
 """
 
 import argparse
@@ -8,15 +11,22 @@ import asyncio
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.torture import scenarios
+from tests.torture.cluster.judgement import Judgement
+from tests.torture.cluster.scenarios import faults
 from tests.torture.oracle import Verdict
+from tests.torture.scenarios import kills
 
+T = TypeVar("T")
 _SHOWN = 20
 
 
@@ -25,13 +35,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="how often (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is left to chance")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--workers", type=int, default=4, help="on PostgreSQL (default: 4)")
     parser.add_argument("--keep", action="store_true", help="keep ledgers, database and logs")
     arguments = parser.parse_args()
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="waypost-torture-"))
+    count, seed = arguments.kills, arguments.seed
     try:
-        verdict = run(console, folder, arguments.kills, arguments.seed)
-        console.print(table(verdict))
+        if arguments.database == "sqlite":
+            verdict = run(console, count, partial(kills, folder, count, seed))
+            rows = {}
+        else:
+            many = partial(faults, folder, arguments.workers, count, seed)
+            judgement = run(console, count, many)
+            verdict, rows = judgement.verdict, of_cluster(judgement)
+        console.print(table(verdict, rows))
         for violation in verdict.violations[:_SHOWN]:
             console.print(f"[red]{violation.kind}:[/] {violation.detail}")
         return 1 if verdict.violations else 0
@@ -42,7 +61,9 @@ def main() -> int:
             shutil.rmtree(folder)
 
 
-def run(console: Console, folder: Path, kills: int, seed: int) -> Verdict:
+def run(
+    console: Console, count: int, scenario: Callable[[Callable[[], None]], Coroutine[Any, Any, T]]
+) -> T:
     """Run with a progress bar."""
     columns = (
         TextColumn("{task.description}"),
@@ -51,11 +72,21 @@ def run(console: Console, folder: Path, kills: int, seed: int) -> Verdict:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("kills", total=kills)
-        return asyncio.run(scenarios.kills(folder, kills, seed, lambda: progress.advance(task)))
+        task = progress.add_task("kills", total=count)
+        return asyncio.run(scenario(lambda: progress.advance(task)))
 
 
-def table(verdict: Verdict) -> Table:
+def of_cluster(judgement: Judgement) -> dict[str, str]:
+    """Return what was counted of several workers."""
+    healed = sorted(judgement.healed_s)
+    waits = f"{median(healed):.1f} / {healed[-1]:.1f}" if healed else "none was seen"
+    return {
+        "shards handed over": f"{judgement.handovers:,}",
+        "sent for again after a kill, median / worst s": waits,
+    }
+
+
+def table(verdict: Verdict, more: Mapping[str, str]) -> Table:
     """Return what was counted."""
     made = Table(title="Kill test", show_header=False)
     rows = {
@@ -71,6 +102,8 @@ def table(verdict: Verdict) -> Table:
     }
     for name, value in rows.items():
         made.add_row(name, f"{value:,}")
+    for name, text in more.items():
+        made.add_row(name, text)
     return made
 
 

@@ -4,10 +4,14 @@ Ids come out as the tokens of the API.
 """
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import msgspec
+import psycopg
 
 from tests.torture import ledger
 
@@ -18,7 +22,7 @@ class Kept(msgspec.Struct):
     """The state of the database.
 
     Attributes:
-        sound: what SQLite's own check says of the file; empty where all is well.
+        sound: what SQLite's own check says of a file; empty where all is well.
         events: the number in each event's payload, by the event's token.
         finals: the states of the final deliveries, by event's and subscription's token.
         diverted: events and subscriptions of the dead-letter box.
@@ -34,58 +38,72 @@ class Kept(msgspec.Struct):
     jobs: int
 
 
-def token(kind: str, identifier: bytes) -> str:
+def token(kind: str, identifier: bytes | UUID) -> str:
     """Spell an id as the API does."""
-    digits = identifier.hex()
-    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-    return f"{kind}_{'-'.join(parts)}"
+    known = identifier if isinstance(identifier, UUID) else UUID(bytes=identifier)
+    return f"{kind}_{known}"
 
 
-def waiting(path: Path) -> int:
-    """Count what is still to be done, in a database that a server may be working with."""
-    with closing(_open(path)) as connection:
-        return _count(connection, "queue") + _running(connection)
+def waiting(url: str) -> int:
+    """Count what is still to be done, in a database that servers may be working with."""
+    with _open(url) as rows:
+        return _count(rows, "queue") + _running(rows)
 
 
-def read(path: Path) -> Kept:
-    """Read the whole state, and have SQLite check the file."""
-    with closing(_open(path)) as connection:
+def read(url: str) -> Kept:
+    """Read the whole state, and have SQLite check its file."""
+    with _open(url) as rows:
         finals: dict[tuple[str, str], list[int]] = {}
-        for event, subscription, state in connection.execute(
+        for event, subscription, state in rows(
             "SELECT event_id, subscription_id, state FROM deliveries"
         ):
             finals.setdefault((token("evt", event), token("ep", subscription)), []).append(state)
         return Kept(
-            sound=_faults(connection),
+            sound=_faults(rows) if _is_file(url) else [],
             events={
-                token("evt", identifier): ledger.number(payload)
-                for identifier, payload in connection.execute("SELECT id, payload FROM events")
+                token("evt", identifier): ledger.number(bytes(payload))
+                for identifier, payload in rows("SELECT id, payload FROM events")
             },
             finals=finals,
             diverted={
                 (token("evt", event), token("ep", subscription))
-                for event, subscription in connection.execute(
+                for event, subscription in rows(
                     "SELECT event_id, subscription_id FROM diverted_events"
                 )
             },
-            pending=_count(connection, "queue"),
-            jobs=_running(connection),
+            pending=_count(rows, "queue"),
+            jobs=_running(rows),
         )
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+Rows = Callable[[str], Sequence[Sequence[Any]]]
 
 
-def _count(connection: sqlite3.Connection, table: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+def _is_file(url: str) -> bool:
+    return url.startswith("sqlite:///")
 
 
-def _running(connection: sqlite3.Connection) -> int:
-    found = connection.execute("SELECT count(*) FROM replays WHERE state = 'running'").fetchone()
-    return int(found[0])
+@contextmanager
+def _open(url: str) -> Iterator[Rows]:
+    if not _is_file(url):
+        with psycopg.connect(url) as server:
+            yield lambda query: server.execute(query).fetchall()
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    with closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+    ) as file:
+        yield lambda query: file.execute(query).fetchall()
 
 
-def _faults(connection: sqlite3.Connection) -> list[str]:
-    said = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+def _count(rows: Rows, table: str) -> int:
+    return int(rows(f"SELECT count(*) FROM {table}")[0][0])
+
+
+def _running(rows: Rows) -> int:
+    return int(rows("SELECT count(*) FROM replays WHERE state = 'running'")[0][0])
+
+
+def _faults(rows: Rows) -> list[str]:
+    said = [str(row[0]) for row in rows("PRAGMA integrity_check")]
     return [] if said == ["ok"] else said

@@ -11,20 +11,22 @@ from typing import Any
 from tests.torture.crash_points import patch
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.ingest import Accepted, Ingest
-from waypost.storage import hot, queue, store
-from waypost.storage.changes import Acceptance, Settlement
-from waypost.storage.committer import Committer, Write
-from waypost.storage.hot import INSERT_QUEUE, Row
+from waypost.storage import queue
+from waypost.storage.changes import Acceptance, Row, Settlement
+from waypost.storage.sqlite import connection, hot
+from waypost.storage.sqlite.committer import Write
+from waypost.storage.sqlite.hot import INSERT_QUEUE
+from waypost.storage.sqlite.store import SqliteStore
 from waypost.storage.store import Store
 
 
 def acknowledge_before_the_commit() -> None:
     """Answer a producer as soon as the events are handed over."""
-    accept = Store.accept
+    accept = SqliteStore.accept
 
-    def patched(self: Store, acceptance: Acceptance) -> None:
-        principal, drafts, done, rounds = acceptance.context
-        acceptance.context = (principal, drafts, lambda _: None, rounds)
+    def patched(self: SqliteStore, acceptance: Acceptance) -> None:
+        asked, drafts = acceptance.context
+        done, asked.done = asked.done, lambda _: None
         accept(self, acceptance)
         done(
             [
@@ -33,7 +35,7 @@ def acknowledge_before_the_commit() -> None:
             ]
         )
 
-    patch(Store, "accept", patched)
+    patch(SqliteStore, "accept", patched)
 
 
 def owe_in_a_later_transaction() -> None:
@@ -65,14 +67,14 @@ def owe_in_a_later_transaction() -> None:
 
 def sync_seldom() -> None:
     """Open the database as SQLite does by default in WAL mode elsewhere: commits are not synced."""
-    inner = store._open
+    inner = connection._open
 
     def patched(*args: Any, **named: Any) -> sqlite3.Connection:
         raw = inner(*args, **named)
         raw.execute("PRAGMA synchronous = NORMAL")
         return raw
 
-    patch(store, "_open", patched)
+    patch(connection, "_open", patched)
 
 
 def drop_on_410() -> None:
@@ -186,15 +188,17 @@ def stop_without_waiting() -> None:
 
 
 def _write(
-    store_: Store, fn: Callable[[sqlite3.Cursor], None], then: Callable[[], None] = lambda: None
+    store: Store,
+    fn: Callable[[sqlite3.Cursor], None],
+    then: Callable[[], None] = lambda: None,
 ) -> None:
     """Have something written in a transaction of its own."""
-    committer: Committer = store_.committer
+    assert isinstance(store, SqliteStore)
 
     def run(connection: Any) -> None:
         fn(connection.connection.driver_connection.cursor())
 
-    committer.submit(Write(run, lambda _: then()))
+    store.committer.submit(Write(run, lambda _: then()))
 
 
 def _forget(cursor: sqlite3.Cursor, keys: Sequence[tuple[bytes, bytes]]) -> None:

@@ -5,6 +5,7 @@ import msgspec
 from tests.torture.ledger import HANGS
 
 SLOW_S = 0.3
+LATE_S = 3.0
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ FLAKY = Role(
 )
 GONE = Role("gone", types=("leave.*",), concurrency=1, may_fail=True)
 MENDING = Role("mending", concurrency=4, retry_schedule=())
+LATE = Role("late", concurrency=4, retry_schedule=())
 
 CAST = (STEADY, TWIN, SLOW, FLAKY, GONE)
 
@@ -84,6 +86,8 @@ class Manners:
                 return Reply(200 if arrived < GONE_AFTER else 410, 0.02)
             case "mending":
                 return Reply(200 if self.mended else 500)
+            case "late":
+                return Reply(200, LATE_S) if self.mended else Reply(500)
             case _:
                 return Reply(204)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, Protocol
 
 ANSWER_S = 20.0
 """A server that lives answers within this time."""
@@ -14,6 +14,18 @@ class Unanswered(Exception):
 
 class Unsent(Unanswered):
     """There is no connection: nothing was sent."""
+
+
+class Place(Protocol):
+    """Where the product's API is."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on the loopback: of several, that of the one whose turn it is."""
+
+    @property
+    def key(self) -> str:
+        """An administrator's key."""
 
 
 class Connection:

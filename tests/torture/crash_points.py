@@ -19,10 +19,11 @@ from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.ingest import Ingest
 from waypost.engine.sender import Sender
 from waypost.engine.upkeep import Upkeep
-from waypost.storage import hot, queue, replays, subscriptions
+from waypost.storage import queue, replays, subscriptions
 from waypost.storage.changes import Acceptance, Settlement
-from waypost.storage.committer import Committer, Write
-from waypost.storage.store import Store
+from waypost.storage.sqlite import hot
+from waypost.storage.sqlite.committer import Committer, Write
+from waypost.storage.sqlite.store import SqliteStore
 
 LINGER_S = 0.3
 SMALL_SLICE = 7
@@ -175,7 +176,7 @@ def _disabled(_: Dispatcher, subscription: Any, *_rest: Any) -> bool:
 
 POINTS: dict[str, Point] = {
     # accept
-    "accept.routed": before(Store, "accept"),
+    "accept.routed": before(SqliteStore, "accept"),
     "accept.written": after(hot, "accept"),
     "accept.before-commit": commit(accepts, done=False),
     "accept.after-commit": commit(accepts, done=True),
@@ -186,7 +187,7 @@ POINTS: dict[str, Point] = {
     "answer.arrived": before(Dispatcher, "_answered"),
     "answer.decided": before(Dispatcher, "_settle"),
     # settle
-    "settle.submitted": after(Store, "settle"),
+    "settle.submitted": after(SqliteStore, "settle"),
     "settle.before-commit": commit(settles, done=False),
     "settle.after-commit": commit(settles, done=True),
     "settle.done": after(Dispatcher, "_settled"),

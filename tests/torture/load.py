@@ -13,9 +13,8 @@ from collections.abc import Sequence
 import msgspec
 
 from tests.torture.cast import TYPES
-from tests.torture.client import Connection, Unanswered, Unsent
+from tests.torture.client import Connection, Place, Unanswered, Unsent
 from tests.torture.ledger import Answered, Ledger, Posted, payload
-from tests.torture.process import Server
 
 RETRY_S = 0.03
 _PLAN = ("single",) * 8 + ("keyed",) * 6 + ("again", "twins", "batch", "keyed batch")
@@ -37,9 +36,9 @@ class Load:
         answered: how many requests were acknowledged.
     """
 
-    def __init__(self, server: Server, ledger: Ledger, chance: random.Random) -> None:
+    def __init__(self, place: Place, ledger: Ledger, chance: random.Random) -> None:
         """Nothing is posted yet."""
-        self._server = server
+        self._place = place
         self._ledger = ledger
         self._chance = chance
         self._next = 0
@@ -140,7 +139,7 @@ class Load:
         return Post(numbers, [kind or self._chance.choice(TYPES) for _ in numbers], keyed, batch)
 
     def _connect(self) -> Connection:
-        return Connection(self._server.port, self._server.key)
+        return Connection(self._place.port, self._place.key)
 
     async def _send(self, connection: Connection, post: Post) -> bool:
         """Send a post; False where no answer came."""

@@ -141,19 +141,11 @@ def tell(
 
 def judge(story: Story) -> Verdict:
     """Check everything."""
-    tries = _tries(story)
+    tries = tries_of(story)
     repeats = list(_repeats(story, tries))
-    accepted = {answer.n for answer in story.answers if answer.status == ACCEPTED}
+    accepted = acknowledged(story)
     per_kill = Counter(before.life for before, _ in repeats)
-    violations = [
-        *_check_database(story),
-        *_check_answers(story),
-        *_check_keys(story),
-        *_check_groups(story),
-        *_check_receipts(story),
-        *_check_owed(story, tries),
-        *_check_repeats(story, repeats, per_kill),
-    ]
+    violations = [*check(story, tries), *_check_repeats(story, repeats, per_kill)]
     return Verdict(
         violations,
         kills=sum(life.killed for life in story.lives),
@@ -166,7 +158,22 @@ def judge(story: Story) -> Verdict:
     )
 
 
-def _tries(story: Story) -> dict[tuple[str, str], list[Receipt]]:
+def check(story: Story, tries: Mapping[tuple[str, str], Sequence[Receipt]]) -> Iterator[Violation]:
+    """Check everything but the repeats."""
+    yield from _check_database(story)
+    yield from _check_answers(story)
+    yield from _check_keys(story)
+    yield from _check_groups(story)
+    yield from _check_receipts(story)
+    yield from _check_owed(story, tries)
+
+
+def acknowledged(story: Story) -> set[int]:
+    """Return the numbers of the events that were answered as accepted."""
+    return {answer.n for answer in story.answers if answer.status == ACCEPTED}
+
+
+def tries_of(story: Story) -> dict[tuple[str, str], list[Receipt]]:
     """Return the receipts of each event at each role, in the order in which they arrived."""
     tries: dict[tuple[str, str], list[Receipt]] = defaultdict(list)
     for receipt in story.receipts:

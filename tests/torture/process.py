@@ -40,6 +40,11 @@ def free_port() -> int:
             return port
 
 
+def new_key() -> str:
+    """Make an administrator's key."""
+    return "torture-" + os.urandom(12).hex()
+
+
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return a child's environment: ours without the caller's own settings; our sources first."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")}
@@ -47,17 +52,33 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 
 class Server:
-    """The server under test: one file, one port, one life after another."""
+    """A server under test: one database, one port, one life after another."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        """Nothing runs yet."""
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        *,
+        name: str = "server",
+        database: str = "",
+        key: str = "",
+    ) -> None:
+        """Nothing runs yet.
+
+        Args:
+            folder: for its log, and for its database unless told.
+            settings: its environment.
+            name: of its log.
+            database: the URL of its database; else a file in the folder.
+            key: its administrator's; else a new one.
+        """
         self.folder = folder
         self.port = free_port()
-        self.key = "torture-" + os.urandom(12).hex()
-        self.log = folder / "server.log"
-        self.database = folder / "waypost.db"
+        self.key = key or new_key()
+        self.log = folder / f"{name}.log"
+        self.database = database or f"sqlite:///{folder / 'waypost.db'}"
         self._settings = {
-            "WAYPOST_DATABASE_URL": f"sqlite:///{self.database}",
+            "WAYPOST_DATABASE_URL": self.database,
             "WAYPOST_LISTEN": f"127.0.0.1:{self.port}",
             "WAYPOST_ADMIN_KEY": self.key,
             "WAYPOST_EGRESS_ALLOW": "127.0.0.0/8",
@@ -143,6 +164,23 @@ class Server:
             await self.kill()
             raise ProcessError(f"the server did not stop\n{self.log_tail()}")
         return at, int(self.process.returncode or 0)
+
+    def freeze(self) -> float:
+        """Have it do nothing until it is thawed; return the moment just before."""
+        at = time.monotonic()
+        self._signal(signal.SIGSTOP)
+        return at
+
+    def thaw(self) -> float:
+        """Have it go on; return the moment just before."""
+        at = time.monotonic()
+        self._signal(signal.SIGCONT)
+        return at
+
+    def is_frozen(self) -> bool:
+        """Tell whether it is stopped by a signal."""
+        status = Path(f"/proc/{self.process.pid}/stat").read_text("utf-8")
+        return status.rpartition(")")[2].split()[0] == "T"
 
     async def end(self) -> None:
         """See to it that nothing of it runs on."""

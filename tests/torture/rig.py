@@ -2,23 +2,22 @@
 
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.torture import audit, ledger, oracle
+from tests.torture.api import Api
 from tests.torture.cast import CAST, Role
-from tests.torture.client import Connection
 from tests.torture.ledger import Ledger
 from tests.torture.load import Load
-from tests.torture.oracle import Shown, Verdict
+from tests.torture.oracle import Verdict
 from tests.torture.process import ProcessError, Receivers, Server
 
 MAX_IN_FLIGHT = 64
 DRAIN_S = 90.0
 CRASH_S = 30.0
 _POLL_S = 0.05
-_PAGE = 1_000
 _LAST_WORDS = "last-words"
 
 
@@ -43,6 +42,7 @@ class Rig:
         self._cast = cast
         self._folder = folder
         self._sent = Ledger(folder / "sent.jsonl")
+        self.api = Api(self.server)
         self.load = Load(self.server, self._sent, chance)
         self._ended = False
 
@@ -62,7 +62,7 @@ class Rig:
         await self.start(sabotage, wrapper=wrapper)
         await self.server.ready()
         for role in self._cast:
-            await self._subscribe(role)
+            self.roles[await self.api.subscribe(role, self.receivers)] = role
 
     async def start(self, sabotage: Sequence[str] = (), *, wrapper: Sequence[str] = ()) -> None:
         """Start a life."""
@@ -113,7 +113,7 @@ class Rig:
         """Drain, stop, and compare what everybody knows. The server must be up."""
         await self.server.ready()
         await self.drained()
-        shown = await self._look()
+        shown = await self.api.look()
         await self.stop()
         story = oracle.tell(
             ledger.read(self._folder / "sent.jsonl"),
@@ -125,56 +125,7 @@ class Rig:
         )
         return oracle.judge(story)
 
-    async def _look(self) -> Shown:
-        """Ask the API for everything that was not delivered."""
-        return Shown(
-            pending=await self._list("/v1/deliveries?state=pending"),
-            failed=await self._list("/v1/deliveries?state=failed"),
-            diverted=await self._list("/v1/diverted_events?"),
-        )
-
-    async def _list(self, path: str) -> set[tuple[str, str]]:
-        """Return the events and subscriptions of all pages of a list."""
-        connection = Connection(self.server.port, self.server.key)
-        found: set[tuple[str, str]] = set()
-        page = f"{path}&page_size={_PAGE}"
-        while page:
-            status, answer = await connection.call("GET", page)
-            assert status == 200, answer
-            for item in answer["data"]:
-                found.add((item["event_token"], item["event_subscription_token"]))
-            older = answer.get("older") or (answer["data"] or [{}])[-1].get("token")
-            more = answer["has_more"]
-            page = f"{path}&page_size={_PAGE}&starting_after={older}" if more else ""
-        await connection.close()
-        return found
-
     # The rest.
-
-    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, object]:
-        """Send one request to the API."""
-        connection = Connection(self.server.port, self.server.key)
-        try:
-            return await connection.call(method, path, body)
-        finally:
-            await connection.close()
-
-    async def _subscribe(self, role: Role) -> None:
-        wanted: Mapping[str, object] = {
-            "url": f"http://127.0.0.1:{self.receivers.port}/{role.name}",
-            "event_types": role.types,
-            "concurrency": role.concurrency,
-            "timeout_s": role.timeout_s,
-            "retry_schedule": role.retry_schedule,
-        }
-        connection = Connection(self.server.port, self.server.key)
-        status, made = await connection.call("POST", "/v1/event_subscriptions", wanted)
-        assert status == 201, made
-        token = str(made["token"])
-        _, secret = await connection.call("GET", f"/v1/event_subscriptions/{token}/secret")
-        await connection.close()
-        await self.receivers.command(role=role.name, secret=secret["secret"])
-        self.roles[token] = role
 
     async def end(self) -> None:
         """End the load and every process."""

@@ -149,7 +149,7 @@ async def _recover(run: Rig) -> None:
     await run.receivers.command(mend=True)
     token = run.subscription(MENDING)
     with suppress(Unanswered):  # the job is committed, and the server may die of it at once
-        status, answer = await run.ask("POST", f"/v1/event_subscriptions/{token}/recover")
+        status, answer = await run.api.ask("POST", f"/v1/event_subscriptions/{token}/recover")
         assert status == 202, answer
 
 

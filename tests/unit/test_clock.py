@@ -2,10 +2,11 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.clock import IdSource, SystemClock, SystemEntropy
+from waypost.clock import AlignedClock, IdSource, SystemClock, SystemEntropy
 from waypost.model import ids
 
 NOW_US = 1_700_000_000_000_000
@@ -86,3 +87,76 @@ def test_the_machine_s_chance_keeps_its_bounds() -> None:
     fractions = [entropy.fraction() for _ in range(256)]
     assert all(0 <= each < 1 for each in fractions)
     assert max(fractions) - min(fractions) > 0.5
+
+
+class Machine:
+    """A machine's clocks, set by hand."""
+
+    def __init__(self) -> None:
+        self.wall_us = NOW_US
+        self.since_start = 100.0
+
+    def now_us(self) -> int:
+        return self.wall_us
+
+    def monotonic(self) -> float:
+        return self.since_start
+
+
+def test_before_the_first_reading_it_is_the_machine_s_own() -> None:
+    clock = AlignedClock(Machine())
+    assert clock.now_us() == NOW_US
+    assert clock.offset_us() == 0
+
+
+def test_the_first_reading_is_taken_for_the_middle_of_question_and_answer() -> None:
+    machine = Machine()
+    clock = AlignedClock(machine)
+    clock.align(NOW_US + 5_000_000, 99.0, 101.0)
+    assert clock.now_us() == NOW_US + 5_000_000
+    assert clock.offset_us() == 5_000_000
+    machine.since_start += 2.5
+    assert clock.now_us() == NOW_US + 7_500_000
+
+
+def test_whoever_sets_the_wall_clock_does_not_move_it() -> None:
+    machine = Machine()
+    clock = AlignedClock(machine)
+    clock.align(NOW_US, 100.0, 100.0)
+    machine.wall_us += 3_600_000_000
+    assert clock.now_us() == NOW_US
+    assert clock.offset_us() == -3_600_000_000
+
+
+@pytest.mark.parametrize(
+    "theirs_s,asked,answered,moved_s",
+    [
+        (0.0, 99.9, 100.0, 0.0),  # as was thought
+        (0.4, 99.5, 100.5, 0.0),  # says nothing against it
+        (2.0, 99.5, 100.0, 2.0),  # at least two seconds further on
+        (0.3, 99.9, 100.0, 0.3),
+    ],
+)
+def test_a_later_reading_corrects_only_what_can_not_be_so(
+    theirs_s: float, asked: float, answered: float, moved_s: float
+) -> None:
+    clock = AlignedClock(Machine())
+    clock.align(NOW_US, 100.0, 100.0)
+    clock.align(NOW_US + int(theirs_s * 1_000_000), asked, answered)
+    assert clock.now_us() == NOW_US + int(moved_s * 1_000_000)
+
+
+@given(st.lists(st.tuples(st.integers(-(10**8), 10**8), st.floats(0, 10), st.floats(0, 10))))
+def test_it_never_goes_back(readings: list[tuple[int, float, float]]) -> None:
+    machine = Machine()
+    clock = AlignedClock(machine)
+    shown = [clock.now_us()]
+    for theirs_us, wait, took in readings:
+        machine.since_start += wait
+        asked = machine.since_start
+        machine.since_start += took
+        clock.align(NOW_US + theirs_us, asked, machine.since_start)
+        shown.append(clock.now_us())
+        least = NOW_US + theirs_us
+        assert shown[-1] >= least - 1, "what the database has shown is past"
+    assert shown == sorted(shown)

@@ -76,6 +76,9 @@ class EventOut(msgspec.Struct, frozen=True, omit_defaults=True):
     targets: list[str] = []
     cloudevent: dict[str, str | int | bool] | None = None
     example: bool = False
+    headers: dict[str, str] = {}
+    query: dict[str, str | list[str]] = {}
+    path: str | None = None
 
 
 class ReceiptOut(msgspec.Struct, frozen=True):
@@ -210,6 +213,9 @@ def _shape(event: Event) -> EventOut:
         targets=[ids.spell(ids.SUBSCRIPTION, target) for target in known.targets],
         cloudevent=known.cloudevent,
         example=known.example,
+        headers=known.headers,
+        query=known.query,
+        path=known.path,
     )
 
 

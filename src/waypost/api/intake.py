@@ -20,12 +20,13 @@ from waypost.api.aside import Aside
 from waypost.model import ids
 from waypost.model.errors import IdempotencyMismatch, InvalidInput, TooManyRequests, WaypostError
 from waypost.model.project import Principal, Scope
-from waypost.operations.access import Access
+from waypost.operations.access import Access, digest_of
 from waypost.operations.events import Accepted, Events, Places
 from waypost.policy import cloudevents, timestamp
 from waypost.policy.cloudevents import Mode
 from waypost.policy.events import Draft, needs_scan, parse_batch, parse_event
 from waypost.policy.media import charset, essence, is_json
+from waypost.policy.origin import Origin
 from waypost.web.errors import Problem, Surfaces, UnsupportedMediaType
 from waypost.web.fast import FastRequest, FastRoute, FastRoutes, Header
 
@@ -35,6 +36,7 @@ REMAINING: Final = b"x-requests-remaining"
 
 _JSON: Final = "application/json"
 _UNPROCESSABLE: Final = 422
+_WRITE: Final = Scope.EVENTS_WRITE
 _ITEMS: Final = ("events[", "[")
 """What the path of a complaint about one item of a batch starts with."""
 _ONE: Final = Places("", "event_type")
@@ -51,9 +53,17 @@ _log = structlog.get_logger(__name__)
 class _Head:
     """What the headers of a request say."""
 
-    __slots__ = ("authorization", "content_type", "idempotency_key", "is_cloudevent", "project")
+    __slots__ = (
+        "_key_digest",
+        "authorization",
+        "content_type",
+        "idempotency_key",
+        "is_cloudevent",
+        "project",
+    )
 
     def __init__(self, headers: Sequence[Header]) -> None:
+        self._key_digest: bytes | None = None
         self.authorization: bytes | None = None
         self.content_type: bytes | None = None
         self.idempotency_key: bytes | None = None
@@ -73,6 +83,17 @@ class _Head:
                 self.project = value
             elif name.startswith(b"ce-"):
                 self.is_cloudevent = True
+
+    def key_digest(self) -> bytes:
+        """Return the digest of the caller's key, made but once.
+
+        Raises:
+            NotAuthenticated: there is none.
+        """
+        found = self._key_digest
+        if found is None:
+            found = self._key_digest = digest_of(self.authorization)
+        return found
 
 
 def _head_of(request: FastRequest) -> _Head:
@@ -127,9 +148,9 @@ class Intake:
         remaining = None
         try:
             head = _head_of(request)
-            caller = self._access.authenticate(head.authorization)
+            caller = self._access.recognise(head.key_digest())
             remaining = self._access.spend(caller, reads=False)
-            principal = self._access.authorize(caller, Scope.EVENTS_WRITE, head.project)
+            principal = self._access.authorize(caller, _WRITE, head.project)
             if needs_scan(request.body) or self._aside.holds(principal.key_id):
                 self._aside.run(
                     principal.key_id,
@@ -206,7 +227,8 @@ class Intake:
             done([])
             return
         try:
-            self._events.accept(principal, parsed.drafts, parsed.places, done)
+            origin = Origin(request.headers, BATCH_PATH if parsed.many else EVENTS_PATH)
+            self._events.accept(principal, parsed.drafts, parsed.places, done, origin)
         except WaypostError as error:
             self._refuse(request, error, remaining, many=parsed.many)
 
@@ -220,11 +242,11 @@ class Intake:
         if isinstance(outcome, WaypostError):
             self._refuse(request, outcome, remaining, many=parsed.many, places=parsed.places)
             return
-        bodies = [
-            self._body(accepted, draft)
-            for accepted, draft in zip(outcome, parsed.drafts, strict=True)
-        ]
-        body = b'{"data":[%b]}' % b",".join(bodies) if parsed.many else bodies[0]
+        if parsed.many:
+            bodies = map(self._body, outcome, parsed.drafts)
+            body = b'{"data":[%b]}' % b",".join(bodies)
+        else:
+            body = self._body(outcome[0], parsed.drafts[0])
         request.respond(202, body, ((REMAINING, b"%d" % remaining),))
 
     def _body(self, accepted: Accepted, draft: Draft) -> bytes:

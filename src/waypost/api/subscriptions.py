@@ -22,7 +22,7 @@ from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.policy import transforms
-from waypost.policy.settings import Settings, schedule_name
+from waypost.policy.settings import ContentFilter, Settings, schedule_name
 from waypost.policy.transforms import TransformIn
 
 TAG: Final = "Event subscriptions"
@@ -30,6 +30,7 @@ PATH: Final = "/v1/event_subscriptions"
 ONE: Final = f"{PATH}/{{event_subscription_token}}"
 
 _MASKED: Final = "***"
+_NO_FILTER: Final = msgspec.Raw(b"null")
 
 
 class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +61,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     timeout_s: float
     concurrency: int
     retry_schedule: str | tuple[float, ...]
+    filter: ContentFilter
     transform: TransformIn | None
     failing_since: Moment | None
 
@@ -283,6 +285,7 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
         headers = dict.fromkeys(headers, _MASKED)
         transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
+    content = subscription.filter
     schedule_s = subscription.retry_schedule_s
     return SubscriptionOut(
         token=ids.spell(ids.SUBSCRIPTION, subscription.id),
@@ -300,6 +303,7 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
         timeout_s=subscription.timeout_s,
         concurrency=subscription.concurrency,
         retry_schedule=schedule_name(schedule_s) or schedule_s or (),
+        filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
         transform=None if transform is None else transforms.shown(transform),
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )

@@ -1,7 +1,8 @@
-"""How commands reach the database: by the server that has it, or as that server for a moment.
+"""How commands reach the database: by the server that has it, or as a server for a moment.
 
-Either way they speak the HTTP API over the socket beside the database, so a command changes
-exactly what a request would, with the same checks and the same record of who did what.
+Either way they speak the HTTP API over a local socket, so a command changes exactly what a request
+would, with the same checks and the same record of who did what. A SQLite file is one process's
+alone, so a command asks that one; on PostgreSQL it is one more process beside the others.
 """
 
 import asyncio
@@ -18,8 +19,9 @@ import typer
 from waypost import telemetry
 from waypost.config import Config
 from waypost.model.errors import Unavailable, WaypostError
-from waypost.server.program import opened
-from waypost.storage.instance import DatabaseInUse
+from waypost.server.program import administered
+from waypost.storage.location import SqliteFile
+from waypost.storage.sqlite.instance import DatabaseInUse
 
 T = TypeVar("T")
 
@@ -109,9 +111,10 @@ def administer(config: Config, task: Callable[[Client], T]) -> T:
         WaypostError: whatever the task is refused, or the database can't be used.
     """
     telemetry.configure_log(config.log_format, "warning")
-    if not config.database.exists():
+    database = config.database
+    if isinstance(database, SqliteFile) and not database.path.exists():
         # A command in another folder than the server's is a likely mistake, and no error.
-        typer.echo(f"No database at {config.database} yet: making it.", err=True)
+        typer.echo(f"No database at {database} yet: making it.", err=True)
     try:
         return asyncio.run(_alone(config, task))
     except DatabaseInUse as error:
@@ -121,5 +124,5 @@ def administer(config: Config, task: Callable[[Client], T]) -> T:
 
 
 async def _alone(config: Config, task: Callable[[Client], T]) -> T:
-    async with opened(config) as server:
-        return await asyncio.to_thread(task, Client.local(server.socket_path))
+    async with administered(config) as server:
+        return await asyncio.to_thread(task, Client.local(server.local_path))

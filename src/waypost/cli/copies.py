@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from waypost.cli.options import with_settings
-from waypost.config import Settings
-from waypost.storage import backup, key_file
-from waypost.storage.instance import InstanceLock
+from waypost.config import Config, Settings
+from waypost.model.errors import ConfigInvalid
+from waypost.storage import key_file
+from waypost.storage.location import SqliteFile
+from waypost.storage.sqlite import backup
+from waypost.storage.sqlite.instance import InstanceLock
 
 
 @with_settings("database_url")
@@ -35,7 +38,7 @@ def back_up(
     """
     with _bar("Copying") as progress:
         with_key = backup.back_up(
-            settings.config.database, destination, progress, with_key=not without_key
+            _file(settings.config), destination, progress, with_key=not without_key
         )
     typer.echo(f"{destination}: {destination.stat().st_size:,} bytes")
     if with_key:
@@ -60,7 +63,7 @@ def restore(
 
     **Example:** `waypost restore /backups/waypost-2026-11-21.db`
     """
-    database = settings.config.database
+    database = _file(settings.config)
     database.parent.mkdir(parents=True, exist_ok=True)
     lock = InstanceLock.acquire(database, Path(os.devnull))
     try:
@@ -71,6 +74,16 @@ def restore(
     typer.echo(f"{database} is restored.")
     if not with_key:
         typer.echo("The backup holds no secret key: set WAYPOST_SECRET_KEY before you start.")
+
+
+def _file(config: Config) -> Path:
+    database = config.database
+    if isinstance(database, SqliteFile):
+        return database.path
+    raise ConfigInvalid(
+        "backup and restore are for SQLite: use pg_dump and pg_restore for PostgreSQL, and keep"
+        " WAYPOST_SECRET_KEY beside the dump"
+    )
 
 
 @contextmanager

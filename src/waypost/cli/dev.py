@@ -28,7 +28,7 @@ from waypost.model.errors import ConfigInvalid, WaypostError
 from waypost.policy import timestamp
 from waypost.policy.egress import EgressRules
 from waypost.server.program import Server, StopRequest, serving
-from waypost.storage.instance import InstanceLock
+from waypost.storage.sqlite.instance import InstanceLock
 from waypost.web.listener import bind
 
 FOLDER: Final = Path(".waypost/dev")
@@ -50,13 +50,16 @@ def dev(*, settings: Settings) -> None:
     config = settings.config
     telemetry.configure_log("pretty", max(config.log_level, "warning", key=_level))
     rules = config.egress_allow
+    file = FOLDER / "waypost.db"
     wanted = replace(
         config,
-        database_url=f"sqlite:///{FOLDER / 'waypost.db'}",
+        database_url=f"sqlite:///{file}",
+        role="all",
+        processes=1,
         secret_key=None,
         egress_allow=EgressRules((*rules.allow, *LOOPBACK), rules.names, rules.own),
     )
-    _throw_away(wanted.database)
+    _throw_away(file)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(wanted))
 
@@ -80,7 +83,7 @@ async def _run(config: Config) -> None:
     receiver = SampleReceiver(SystemClock(), screen.received)
     await receiver.start()
     async with serving(config, _bind(config, screen)) as server:
-        project = Client.local(server.socket_path)
+        project = Client.local(server.local_path)
         key = await asyncio.to_thread(_set_up, project, receiver)
         screen.introduce(server, receiver, key, config)
         send = partial(_client(server.url, key).send, "POST", "/v1/events", FIRST_EVENT)

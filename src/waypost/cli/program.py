@@ -7,8 +7,20 @@ import typer
 from typer.core import TyperGroup
 
 from waypost import __version__
-from waypost.cli import copies, dev, doctor, event_types, keys, projects, serve, settings
-from waypost.model.errors import WaypostError
+from waypost.cli import (
+    copies,
+    copying,
+    dev,
+    doctor,
+    event_types,
+    keys,
+    projects,
+    prune,
+    serve,
+    settings,
+    workers,
+)
+from waypost.model.errors import ConfigInvalid, WaypostError
 
 
 class Program(TyperGroup):
@@ -20,7 +32,7 @@ class Program(TyperGroup):
             return super().invoke(ctx)
         except (WaypostError, OSError) as error:
             typer.echo(f"waypost: {error}", err=True)
-            sys.exit(1)
+            sys.exit(2 if isinstance(error, ConfigInvalid) else 1)
 
 
 app = typer.Typer(
@@ -62,7 +74,10 @@ app.command("migrate")(serve.migrate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(projects.app, name="projects")
 app.add_typer(event_types.app, name="event-types")
+app.command("workers")(workers.show)
 app.command("config")(settings.show)
 app.command("doctor")(doctor.doctor)
+app.command("prune")(prune.prune)
 app.command("backup")(copies.back_up)
 app.command("restore")(copies.restore)
+app.command("copy")(copying.copy)

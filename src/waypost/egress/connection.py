@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 import httptools
+import msgspec
 
 from waypost.model.delivery import Timings
 from waypost.model.exchange import Exchange, FailureKind
@@ -70,52 +71,33 @@ class KnownAnswers:
             self._answers[raw] = answer
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request on its way, until its `done` was called.
 
     Attributes:
+        breaker: breaks it off.
+        head: what is sent, with `body` behind it.
         started_at: when it was asked for, monotonic seconds.
         sent_at: when it was written, or `started_at` before.
+        deadline: until when its whole answer must have come, monotonic seconds.
+        done: hears of the end.
         connection: what carries it, or carried it.
         dialling: makes a connection for it; None once it has one.
     """
 
-    __slots__ = (
-        "_abort",
-        "body",
-        "connect_us",
-        "connection",
-        "deadline",
-        "dialling",
-        "done",
-        "head",
-        "resent",
-        "resolve_us",
-        "sent_at",
-        "started_at",
-        "tls_us",
-    )
-
-    def __init__(
-        self,
-        abort: Callable[["Call"], None],
-        head: bytes,
-        body: bytes,
-        started_at: float,
-        deadline: float,
-        done: Done,
-    ) -> None:
-        """Keep what is sent, until when (monotonic seconds), and who hears of the end."""
-        self._abort = abort
-        self.head = head
-        self.body = body
-        self.started_at = self.sent_at = started_at
-        self.deadline = deadline
-        self.done = done
-        self.connection: Connection | None = None
-        self.dialling: asyncio.Task[None] | None = None
-        self.resent = False
-        self.resolve_us = self.connect_us = self.tls_us = 0
+    breaker: Callable[["Call"], None]
+    head: bytes
+    body: bytes
+    started_at: float
+    sent_at: float
+    deadline: float
+    done: Done
+    connection: "Connection | None" = None
+    dialling: asyncio.Task[None] | None = None
+    resent: bool = False
+    resolve_us: int = 0
+    connect_us: int = 0
+    tls_us: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -128,7 +110,7 @@ class Call:
 
         Without effect where the call has ended.
         """
-        self._abort(self)
+        self.breaker(self)
 
     def timings(self, first_byte_at: float, now: float) -> Timings:
         """Return how long its parts took; `first_byte_at` is 0.0 where no byte came."""

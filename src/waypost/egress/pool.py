@@ -79,7 +79,7 @@ class Pool:
             The call, to break it off.
         """
         now = self._now()
-        call = Call(self._abort, head, body, now, now + timeout_s, done)
+        call = Call(self._abort, head, body, now, now, now + timeout_s, done)
         idle = self.idle
         while idle:
             connection = idle.pop()

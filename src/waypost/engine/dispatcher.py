@@ -7,14 +7,15 @@
 5. settle: the delivery's change and its attempt, in one commit;
 6. after that commit the work leaves its lane, or waits there for its next try.
 
-A slot is held until the settling is committed, so that no more deliveries than there are slots can
-be repeated after a crash. A try that takes longer than a second moves to a slow slot, of which
-there are others: receivers that hang do not hold the slots of those that answer.
+Only subscriptions in shards that this process owns are sent to; for the others the process that
+owns theirs is woken. A slot is held until the settling is committed, so that no more deliveries
+than there are slots can be repeated after a crash. A try that takes longer than a second moves to a
+slow slot: receivers that hang do not hold the slots of those that answer.
 """
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -22,28 +23,31 @@ import structlog
 from msgspec.structs import replace
 
 from waypost.clock import Clock, Entropy
-from waypost.engine import recorder, slots
+from waypost.engine import recorder
 from waypost.engine.alarms import Alarms
+from waypost.engine.configuration import Configuration
 from waypost.engine.preparer import INTERNAL, Preparer, Runner
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
 from waypost.engine.refiller import Refiller
+from waypost.engine.roster import Roster
 from waypost.engine.router import Router
-from waypost.engine.sender import Address, Sender
-from waypost.engine.slots import DispatcherConfig, Slots
+from waypost.engine.sender import Address, Headers, Sender
+from waypost.engine.shards import Shards, all_shards
+from waypost.engine.slots import DispatcherConfig, Flight, Slots
 from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryState, Owed, Reason, Timings
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, Reply
 from waypost.model.ids import Id
+from waypost.model.shards import Shard
 from waypost.model.subscription import DisabledBy, SigningKey, Subscription
 from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import GaveUp, Skipped, Transition, internal_failure, settle
 from waypost.storage.changes import Settlement
-from waypost.storage.store import Store
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +58,9 @@ _SETTLE_S: Final = 5.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
 
+_DELIVERED: Final = OutcomeKind.DELIVERED
+_STATE_DELIVERED: Final = int(DeliveryState.DELIVERED)
+
 
 class Dispatcher:
     """Sends what is owed. For the loop's thread alone.
@@ -63,35 +70,42 @@ class Dispatcher:
         retried: how many tries failed and are followed by another.
         given_up: how many deliveries failed for good.
         held_bytes: payload bytes of work that is in memory.
+        roster: whose deliveries are sent here.
     """
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
-        store: Store,
+        configuration: Configuration,
         router: Router,
         sender: Sender,
         clock: Clock,
         entropy: Entropy,
         config: DispatcherConfig,
         runner: Runner,
+        shards: Shards | None = None,
     ) -> None:
-        """Take what the dispatcher works with; nothing is sent before `start`."""
-        self._loop = loop
-        self._store = store
+        """Take what the dispatcher works with; nothing is sent before `start`.
+
+        Without `shards` it sends to every subscription.
+        """
+        self._loop = loop = asyncio.get_running_loop()
+        self._store = store = configuration.store
+        self._shards = shards = shards or all_shards()
         self._sender = sender
         self._clock = clock
         self._entropy = entropy
         self._config = config
-        self._receivers = Receivers(router, sender, window=config.window, limit=config.lanes)
-        self._fast = Slots(config.max_in_flight)
-        self._slow = Slots(config.max_slow)
+        self._receivers = Receivers(
+            router, sender, shards, window=config.window, limit=config.lanes
+        )
+        self._flight = Flight(config.max_in_flight, config.max_slow)
+        self._fast, self._slow = self._flight.fast, self._flight.slow
         self._alarms = Alarms(loop, clock, self._pump)
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._preparer = Preparer(self._refiller, runner)
-        self._upkeep = Upkeep(store, router, clock, self.subscription_changed)
+        self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
+        self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
         self._sweeper: asyncio.TimerHandle | None = None
-        self._landed: asyncio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
         self.delivered = 0
@@ -102,7 +116,7 @@ class Dispatcher:
     @property
     def in_flight_count(self) -> int:
         """How many tries are in flight or being settled."""
-        return len(self._fast.held) + len(self._slow.held)
+        return len(self._flight)
 
     @property
     def lane_count(self) -> int:
@@ -111,7 +125,7 @@ class Dispatcher:
 
     def sending(self) -> frozenset[Id]:
         """Return the deliveries of which a try is in flight or being settled."""
-        return frozenset([*self._fast.held, *self._slow.held])
+        return self._flight.ids()
 
     # 1. Work enters.
 
@@ -130,25 +144,48 @@ class Dispatcher:
 
     def resume(self, lanes: Sequence[tuple[Id, Id]]) -> None:
         """Look anew at lanes that are owed something, those aside that know of work already."""
+        self._look(lane for lane in lanes if not self._receivers.know_work(lane[1]))
+
+    def woken(self, lanes: Iterable[tuple[Id, Id]]) -> None:
+        """Look anew at lanes to which other processes have committed something."""
+        self._look(lanes)
+
+    def _look(self, lanes: Iterable[tuple[Id, Id]]) -> None:
         for project_id, subscription_id in lanes:
-            receiver = self._open(project_id, subscription_id, empty=False)
-            if receiver is not None and not receiver.lane.known:
-                receiver.lane.complete = False
+            if not self._shards.owns(subscription_id):
+                continue
+            receiver = self.roster.open(project_id, subscription_id, empty=False)
+            if receiver is not None:
+                receiver.lane.look_again()
                 self._pump(receiver)
+
+    def missed(self, newest: Iterable[tuple[Id, Id, Id | None]]) -> None:
+        """Look anew at the lanes that do not know what was owed to them last.
+
+        Args:
+            newest: (project, subscription, delivery) of the newest deliveries of each lane; None
+                where it is owed nothing but retries.
+        """
+        self._look(
+            (project_id, subscription_id)
+            for project_id, subscription_id, delivery_id in newest
+            if not self._receivers.know(subscription_id, delivery_id)
+        )
 
     def committed(self, subscription_id: Id, delivery_id: Id, due_us: int, event: Event) -> None:
         """Take a delivery that was just committed with its event."""
         receiver = self._receivers.get(subscription_id)
         if receiver is None or receiver.ending is not None:
-            receiver = self._open(event.project_id, subscription_id)
+            receiver = self.roster.open(event.project_id, subscription_id)
             if receiver is None:
                 return
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
-        if not self.stopping and self._slots(receiver).free and receiver.lane.take(work):
+        now_us = self._clock.now_us()
+        if self._may_send() and self._slots(receiver).free and receiver.lane.take(work):
             self.held_bytes += size if keep else 0
-            self._begin(receiver, work, self._clock.now_us())
+            self._begin(receiver, work, now_us)
             return
         if receiver.lane.push(work, due_us) and keep:
             self.held_bytes += size
@@ -157,26 +194,12 @@ class Dispatcher:
     def owed(self, owed: Sequence[Owed]) -> None:
         """Take deliveries that were just committed by something other than ingest."""
         for one in owed:
-            receiver = self._open(one.project_id, one.subscription_id)
+            receiver = self.roster.open(one.project_id, one.subscription_id)
             if receiver is None:
                 continue
             work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
             receiver.lane.push(work, self._clock.now_us())
             self._pump(receiver)
-
-    def _open(self, project_id: Id, subscription_id: Id, *, empty: bool = True) -> Receiver | None:
-        """Return the receiver of what is owed; None where that is ended instead.
-
-        It may have been matched before its subscription was disabled or deleted and committed
-        behind that, or it came while the receiver is gone: nothing is owed for ever.
-        """
-        receiver = self._receivers.find(project_id, subscription_id, empty=empty)
-        if receiver is None:
-            self._upkeep.clear(project_id, subscription_id, ())
-        elif receiver.ending is not None:
-            self._upkeep.clear(project_id, subscription_id, receiver.lane.known)
-            return None
-        return receiver
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:
         for work in entered:
@@ -192,10 +215,10 @@ class Dispatcher:
 
     def _pump(self, receiver: Receiver, at_most: int = sys.maxsize) -> None:
         """Start what may start now, and see to it that the rest starts later."""
-        if self.stopping:
+        if not self._may_send():
             return
-        lane = receiver.lane
         now_us = self._clock.now_us()
+        lane = receiver.lane
         kind = self._slots(receiver)
         while at_most and kind.free:
             work = lane.pop(now_us)
@@ -219,52 +242,45 @@ class Dispatcher:
             # Which kind it needs may have changed since.
             self._pump(receiver, at_most=1 if self._slots(receiver) is kind else sys.maxsize)
 
+    def go_on(self) -> None:
+        """Start what may start: for a while nothing was allowed to."""
+        for receiver in self._receivers:
+            self._pump(receiver)
+
+    def _may_send(self) -> bool:
+        return self._clock.monotonic() <= self._shards.until and not self.stopping
+
     def _slots(self, receiver: Receiver) -> Slots:
         return self._slow if receiver.suspect else self._fast
 
     def _begin(self, receiver: Receiver, work: Work, now_us: int) -> None:
-        work.started_us = now_us
-        work.slow = receiver.suspect
-        (self._slow if work.slow else self._fast).held[work.id] = work
+        self._flight.start(work, now_us, slow=receiver.suspect)
         if work.event is None or receiver.subscription.transform is not None:
             self._spawn(self._prepare(receiver, work))
         else:
             self._send(receiver, work, work.event, now_us)
 
     async def _prepare(self, receiver: Receiver, work: Work) -> None:
-        of = receiver.subscription
-        made = await self._preparer.prepare(of, work)
-        if isinstance(made, Outcome):
-            self._conclude_fault(receiver, work, made)
-        elif isinstance(made, Skipped):
-            self._conclude(receiver, work, INTERNAL, made)
-        elif (
-            made is None
-            or self.stopping
-            or receiver.lane.paused
-            or receiver.subscription.transform is not of.transform
-        ):
+        made = await self._preparer.prepare(receiver, work)
+        if isinstance(made, Outcome | Skipped):
+            self._unsent(receiver, work, made)
+        elif made is None or receiver.lane.paused or not self._may_send():
             self._put_back(receiver, work)
         else:
             self._send(receiver, work, made.event, self._clock.now_us(), made.headers)
 
     def _put_back(self, receiver: Receiver, work: Work) -> None:
         receiver.lane.put_back(work)
-        freed = self._free(work)
-        if receiver.ending is not None:
-            self._end(receiver)
+        freed = self._flight.end(work)
+        if receiver.over:
+            self.roster.wind_up(receiver)
         self._pump(receiver)
         self._serve(freed)
 
     # 3. Send.
 
     def _send(
-        self,
-        receiver: Receiver,
-        work: Work,
-        event: Event,
-        now_us: int,
-        headers: Mapping[str, str] | None = None,
+        self, receiver: Receiver, work: Work, event: Event, now_us: int, headers: Headers = None
     ) -> None:
         try:
             done = partial(self._answered, receiver, work, receiver.address)
@@ -272,7 +288,7 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - so does this
             _log.exception("send_failed")
             # Later, as any other end of a try: concluding it starts the next one.
-            self._loop.call_soon(self._conclude_fault, receiver, work)
+            self._loop.call_soon(self._unsent, receiver, work)
 
     # 4. Decide.
 
@@ -281,7 +297,11 @@ class Dispatcher:
         receiver.lane.landed()
         if not isinstance(exchange, Reply) and exchange.kind is FailureKind.ABORTED:
             # Nothing is known of it and nobody is to blame: it stays owed as it is.
-            self._free(work)
+            receiver.lane.leave(work.id)
+            receiver.lane.look_again()
+            self._unload(work)
+            self._leave(receiver, work)
+            self._pump(receiver)
             return
         now_us = self._clock.now_us()
         outcome = outcomes.classify(exchange, now_us)
@@ -300,14 +320,14 @@ class Dispatcher:
             outcome,
             receiver.policy,
             now_us,
-            jitter=self._entropy.fraction() if outcome.kind is OutcomeKind.FAILED else 0.0,
+            jitter=0.0 if outcome.kind is _DELIVERED else self._entropy.fraction(),
             failing_since_us=receiver.failing_since_us,
             disable_after_us=self._config.disable_after_us,
         )
 
     def _observe(self, receiver: Receiver, outcome: Outcome, now_us: int) -> None:
         """Let the lane and the subscription's record know how the receiver fares."""
-        if outcome.kind is OutcomeKind.DELIVERED:
+        if outcome.kind is _DELIVERED:
             receiver.suspect = False
             receiver.lane.succeeded()
             if receiver.failing_since_us is not None:
@@ -324,22 +344,20 @@ class Dispatcher:
             receiver.failing_since_us = now_us
             self._upkeep.unsaved(receiver)
 
-    def _conclude_fault(self, receiver: Receiver, work: Work, outcome: Outcome = INTERNAL) -> None:
-        """What is not the receiver's doing kept it from being tried: three times, then diverted."""
-        work.faults += 1
-        receiver.suspect |= outcome.timeout
-        now_us = self._clock.now_us()
-        # Faults are counted in memory, tries in the queue: none goes on long beyond its schedule.
-        beyond = work.attempts + 1 - len(receiver.policy.schedule_s)
-        transition = internal_failure(max(work.faults, beyond), now_us, self._entropy.fraction())
-        self._conclude(receiver, work, outcome, transition)
-
-    def _conclude(
-        self, receiver: Receiver, work: Work, outcome: Outcome, transition: Transition
-    ) -> None:
+    def _unsent(self, receiver: Receiver, work: Work, why: Outcome | Skipped = INTERNAL) -> None:
+        """Nothing was sent, and not by the receiver's doing: three times, then diverted."""
         receiver.lane.landed()
-        of, now_us = receiver.subscription, self._clock.now_us()
-        tried = Try(of.project_id, of.id, work, outcome, Timings(), False, now_us)
+        now_us = self._clock.now_us()
+        if isinstance(why, Outcome):
+            work.faults += 1
+            receiver.suspect |= why.timeout
+            # Faults are counted in memory, tries in the queue: none goes on beyond its schedule.
+            count = max(work.faults, work.attempts + 1 - len(receiver.policy.schedule_s))
+            transition: Transition = internal_failure(count, now_us, self._entropy.fraction())
+        else:
+            transition, why = why, INTERNAL
+        of = receiver.subscription
+        tried = Try(of.project_id, of.id, work, why, Timings(), False, now_us)
         self._settle(receiver, tried, transition)
 
     # 5. Settle.
@@ -349,14 +367,14 @@ class Dispatcher:
         if isinstance(transition, GaveUp) and transition.disable and receiver.stop():
             self._spawn(self._disable(receiver, transition.disable))
         settlement.context = (receiver, tried.work)
+        settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
         self._store.settle(settlement)
         if receiver.lane.has_ready(tried.ended_us):
             self._pump(receiver)
 
     async def _disable(self, receiver: Receiver, by: DisabledBy) -> None:
-        subscription = receiver.subscription
-        if not await self._upkeep.disable(subscription.project_id, subscription.id, by):
-            receiver.take(subscription, receiver.address)
+        if not await self._upkeep.disable(receiver.subscription, by) and receiver.stopping:
+            receiver.take(receiver.subscription, receiver.address)
             self._pump(receiver)
 
     # 6. After the commit.
@@ -364,9 +382,10 @@ class Dispatcher:
     def _settled(self, settlement: Settlement) -> None:
         receiver, work = settlement.context
         lane: Lane = receiver.lane
-        freed = self._free(work)
         if settlement.late or settlement.retry_at_us is None:
             lane.leave(work.id)
+            if settlement.late:
+                lane.look_again()  # it may have been put off by somebody else
             self._unload(work)
             self._count(settlement)
         else:
@@ -375,27 +394,24 @@ class Dispatcher:
             due_us = settlement.retry_at_us
             if not lane.retry(work, due_us, now_us) or due_us > now_us + _KEEP_EVENT_US:
                 self._unload(work)
-        if receiver.ending is not None:
-            self._end(receiver)
-        if freed.waiting:
-            self._serve(freed)
+        self._leave(receiver, work)
         if not lane.is_quiet():
             self._pump(receiver)
+
+    def _leave(self, receiver: Receiver, work: Work) -> None:
+        freed = self._flight.end(work)
+        if receiver.over:
+            self.roster.wind_up(receiver)
+        if freed.waiting:
+            self._serve(freed)
 
     def _count(self, settlement: Settlement) -> None:
         if settlement.late or settlement.delivery is None:
             return
-        if settlement.delivery[4] == DeliveryState.DELIVERED:
+        if settlement.delivery[4] == _STATE_DELIVERED:
             self.delivered += 1
         elif settlement.delivery[7] != Reason.SKIPPED:
             self.given_up += 1
-
-    def _free(self, work: Work) -> Slots:
-        kind = self._slow if work.slow else self._fast
-        del kind.held[work.id]
-        if self._landed is not None and not self.in_flight_count:
-            self._landed.set()
-        return kind
 
     def _unload(self, work: Work) -> None:
         if work.event is not None:
@@ -413,49 +429,44 @@ class Dispatcher:
             subscription: as the database holds it now.
             keys: its signing keys, where they have changed.
         """
-        if keys is not None:
-            self._receivers.keys[subscription.id] = keys
-        project_id = subscription.project_id
-        receiver = self._receivers.get(subscription.id)
-        if receiver is None and (
-            subscription.disabled_by is not None or self._upkeep.is_clearing(subscription.id)
-        ):
-            # Disabled; or enabled again before all was ended: the rest is owed to it.
-            receiver = self._open(project_id, subscription.id, empty=False)
-        if receiver is None:
-            return
-        receiver.take(subscription, self._receivers.address(subscription))
-        if receiver.failing_since_us != subscription.failing_since_us:
-            self._upkeep.unsaved(receiver)
-        if receiver.ending is not None:
-            self._end(receiver)
-        self._pump(receiver)
+        self.roster.changed(subscription, keys)
 
     def subscription_deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Stop sending to a subscription, and cancel what it is owed."""
-        self._receivers.keys.pop(subscription_id, None)
-        receiver = self._receivers.get(subscription_id)
-        if receiver is None:
-            self._upkeep.clear(project_id, subscription_id, ())
-            return
-        receiver.delete()
-        self._end(receiver)
+        self.roster.deleted(project_id, subscription_id)
 
-    def _end(self, receiver: Receiver) -> None:
-        """End what a disabled or deleted subscription is owed but for what is in flight."""
-        for work in receiver.lane.forget():
-            self._unload(work)
-        subscription = receiver.subscription
-        self._upkeep.clear(subscription.project_id, subscription.id, receiver.lane.known)
-        if not receiver.lane.known:
-            self._receivers.drop(subscription.id)
+    # Shards that come and go.
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether something is in flight, or being settled, of a shard that was given up."""
+        return self.roster.is_leaving
+
+    def give_up(self, shards: Collection[Shard]) -> None:
+        """Start nothing more of some shards; the roster's `left` is told when each is quiet."""
+        self.roster.give_up(shards)
+
+    def lose(self, shards: Collection[Shard]) -> None:
+        """Others may own the shards of this process from now on: break off everything at once."""
+        self._upkeep.forget_unsaved()
+        self.roster.give_up(shards)
+        broken_off = self._flight.abort()
+        _log.warning("shards_lost", shards=len(shards), broken_off=broken_off)
+
+    async def save(self) -> None:
+        """Save how receivers fare, for whoever sends to them next."""
+        await self._upkeep.save()
+
+    def lag_us(self, now_us: int) -> int:
+        """Return for how long the oldest delivery that is due has waited for its start."""
+        return max(now_us - (self._receivers.oldest_due() or now_us), 0)
 
     # Once in a while.
 
     def _sweep(self) -> None:
         """Move tries that take long out of the fast slots; forget lanes that are empty."""
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
-        slots.move_long(self._fast, self._slow, self._clock.now_us() - SLOW_AFTER_US)
+        self._flight.move_long(self._clock.now_us() - SLOW_AFTER_US)
         self._serve(self._fast)
         self._upkeep.run_once()
         self._receivers.forget_idle()
@@ -474,25 +485,11 @@ class Dispatcher:
         self._alarms.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if not await self._all_land(timeout_s):
-            works = [*self._fast.held.values(), *self._slow.held.values()]
-            _log.warning("drain_timed_out", broken_off=len(works))
-            for work in works:
-                if work.call is not None:
-                    work.call.abort()
-            if not await self._all_land(_SETTLE_S):
+        if not await self._flight.land(timeout_s):
+            _log.warning("drain_timed_out", broken_off=self._flight.abort())
+            if not await self._flight.land(_SETTLE_S):
                 # The disk is full, say. They stay owed, and are tried again after the next start.
                 _log.error("drain_unsettled", deliveries=self.in_flight_count)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._refiller.stop()
         await self._upkeep.stop()
-
-    async def _all_land(self, timeout_s: float) -> bool:
-        self._landed = asyncio.Event()
-        if not self.in_flight_count:
-            return True
-        try:
-            await asyncio.wait_for(self._landed.wait(), timeout_s)
-        except TimeoutError:
-            return False
-        return True

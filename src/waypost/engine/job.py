@@ -7,6 +7,8 @@ from typing import Final
 
 import structlog
 
+from waypost.model.errors import StorageFull, Unavailable
+
 _log = structlog.get_logger(__name__)
 
 _RETRY_S: Final = 1.0
@@ -30,6 +32,15 @@ class Job:
         self._every_s = every_s
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._may: Callable[[], bool] = lambda: True
+
+    def only(self, may: Callable[[], bool], *, every_s: float) -> None:
+        """Do the work only where `may` says so, since another process does it else.
+
+        `every_s` is how often to look for what other processes have left to do, seconds.
+        """
+        self._may = may
+        self._every_s = every_s if self._every_s is None else min(self._every_s, every_s)
 
     def start(self) -> None:
         """Start, with what the last stop or crash has left."""
@@ -49,15 +60,24 @@ class Job:
                 await task
 
     async def _run(self) -> None:
+        is_waiting = False
         while True:
+            # Not `wait_for`: until Python 3.12 it loses a cancellation that comes with a wake.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), self._every_s)
+                async with asyncio.timeout(self._every_s):
+                    await self._wanted.wait()
             self._wanted.clear()
             try:
-                while await self._step():
+                while self._may() and await self._step():
                     pass
-            except Exception:  # noqa: BLE001 - whatever it is, the work goes on
+            except Exception as error:  # noqa: BLE001 - whatever it is, the work goes on
                 # The store may be away or full for a while, and no work is ever forgotten.
-                _log.exception("job_failed", job=self._name)
+                if not isinstance(error, Unavailable | StorageFull):
+                    _log.exception("job_failed", job=self._name)
+                elif not is_waiting:
+                    _log.info("job_waits", job=self._name, error=str(error))
+                    is_waiting = True
                 await asyncio.sleep(_RETRY_S)
                 self._wanted.set()
+            else:
+                is_waiting = False

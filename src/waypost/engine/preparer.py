@@ -48,6 +48,15 @@ Prepared = Ready | Outcome | Skipped | None
 """An Outcome where it failed; None where it can't be had now."""
 
 
+class Addressee(Protocol):
+    """What the preparer needs to know of a receiver."""
+
+    @property
+    def subscription(self) -> Subscription:
+        """The subscription as it is now."""
+        ...
+
+
 class Loader(Protocol):
     """What the preparer needs of the store."""
 
@@ -86,8 +95,9 @@ class Preparer:
         self._loader = loader
         self._runner = runner
 
-    async def prepare(self, subscription: Subscription, work: Work) -> Prepared:
+    async def prepare(self, receiver: Addressee, work: Work) -> Prepared:
         """Have ready what a delivery needs; `work.call`, where it is set, breaks that off."""
+        subscription = receiver.subscription
         event: Event | None = work.event
         try:
             if event is None:
@@ -96,13 +106,15 @@ class Preparer:
                 return INTERNAL
             if subscription.transform is None:
                 return Ready(event)
-            return await self._transformed(subscription.transform, subscription.id, work, event)
+            made = await self._transformed(subscription.transform, subscription.id, work, event)
         except Unavailable:
             await asyncio.sleep(_AGAIN_S)
             return None
         except Exception:  # noqa: BLE001 - whatever it is, three times of it end in the box
             _log.exception("prepare_failed")
             return INTERNAL
+        # A program that is not the subscription's any more has nothing to say.
+        return made if receiver.subscription.transform == subscription.transform else None
 
     async def _transformed(
         self, transform: Transform, subscription_id: Id, work: Work, event: Event

@@ -6,6 +6,7 @@ import msgspec
 
 from waypost.engine.sender import Address
 from waypost.model.delivery import DeliveryState, Reason
+from waypost.model.shards import shard_of
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
 from waypost.policy.retry import RetryPolicy
@@ -43,10 +44,14 @@ class Receiver:
     Attributes:
         policy: when what has failed is tried again.
         ending: set while the subscription is disabled or deleted: nothing is tried.
+        leaving: its shard is another process's now, or soon: nothing is tried here any more.
+        over: one of these two.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
         stopping: it is about to be disabled; nothing is tried.
         suspect: its last try ran into its deadline: it uses slow slots only.
         queued: it waits for a free slot, in the line of one of the two kinds.
+        shard: the subscription's shard, and
+        epoch: under which this process owns it.
         armed_us: when its timer goes off, UTC microseconds; None where none is set.
     """
 
@@ -54,18 +59,27 @@ class Receiver:
         "address",
         "armed_us",
         "ending",
+        "epoch",
         "failing_since_us",
         "lane",
+        "leaving",
+        "over",
         "policy",
         "queued",
+        "shard",
         "stopping",
         "subscription",
         "suspect",
     )
 
-    def __init__(self, subscription: Subscription, address: Address, lane: Lane) -> None:
-        """Make the receiver of a subscription."""
+    def __init__(
+        self, subscription: Subscription, address: Address, lane: Lane, epoch: int = 1
+    ) -> None:
+        """Make the receiver of a subscription whose shard this process owns under an epoch."""
         self.lane = lane
+        self.shard = shard_of(subscription.id)
+        self.epoch = epoch
+        self.leaving = False
         self.queued = False
         self.suspect = False
         self.stopping = False
@@ -85,14 +99,20 @@ class Receiver:
         schedule_s = subscription.retry_schedule_s
         self.policy = _STANDARD if schedule_s is None else RetryPolicy(schedule_s)
         self.ending = ending
+        self.over = self.leaving or ending is not None
         self.stopping = False
         self.lane.resize(subscription.concurrency)
-        self.lane.paused = subscription.paused or self.ending is not None
+        self.lane.paused = subscription.paused or self.over
 
     def delete(self) -> None:
         """The subscription was deleted: nothing is tried any more."""
         self.ending = DELETED
-        self.lane.paused = True
+        self.stopping = False
+        self.over = self.lane.paused = True
+
+    def leave(self) -> None:
+        """Its shard is to be another process's: nothing is tried here any more."""
+        self.leaving = self.over = self.lane.paused = True
 
     def stop(self) -> bool:
         """The subscription is to be disabled: nothing is tried until that is written or has failed.

@@ -1,13 +1,15 @@
 """The receivers in memory: one for each subscription that there is, or just was, work for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.router import Router
 from waypost.engine.sender import Address, Sender
+from waypost.engine.shards import Shards
 from waypost.model.ids import Id
+from waypost.model.shards import shard_of
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy.lane import Lane
 
@@ -18,23 +20,28 @@ _LOOKED_AT: Final = 500
 class Receivers:
     """Makes receivers when there is work, and forgets them when there are too many.
 
-    An enabled subscription without a receiver is owed nothing: it is forgotten only then.
+    There are receivers only of subscriptions in shards that this process owns. An enabled one
+    without a receiver is owed nothing that is known here: it is forgotten only then.
 
     Attributes:
         keys: the signing keys of every subscription.
     """
 
-    def __init__(self, router: Router, sender: Sender, *, window: int, limit: int) -> None:
+    def __init__(
+        self, router: Router, sender: Sender, shards: Shards, *, window: int, limit: int
+    ) -> None:
         """Take what receivers are made of.
 
         Args:
             router: the subscriptions as they are now.
             sender: prepares their addresses.
+            shards: those that this process owns.
             window: deliveries that one lane holds at most.
             limit: receivers in memory above which those that are idle are forgotten.
         """
         self._router = router
         self._sender = sender
+        self._shards = shards
         self._window = window
         self._limit = limit
         self._by_id: dict[Id, Receiver] = {}
@@ -45,12 +52,18 @@ class Receivers:
         """Return how many are in memory."""
         return len(self._by_id)
 
+    def __iter__(self) -> Iterator[Receiver]:
+        """Yield those that are in memory now, whatever becomes of them meanwhile."""
+        return iter(tuple(self._by_id.values()))
+
     def load(self, keys: Mapping[Id, tuple[SigningKey, ...]]) -> None:
         """Take the signing keys of every subscription, at start."""
         self.keys = dict(keys)
 
     def find(self, project_id: Id, subscription_id: Id, *, empty: bool) -> Receiver | None:
         """Return a subscription's receiver, made where there is none; None where it is no more.
+
+        The subscription is in a shard that this process owns.
 
         Args:
             project_id: the project.
@@ -64,8 +77,11 @@ class Receivers:
         if receiver is None:
             present = self._router.find(project_id, subscription_id)
             if present is not None and present.disabled_by is None:
+                shard = shard_of(subscription_id)
+                empty = empty and shard not in self._shards.unseen
                 lane = Lane(present.concurrency, self._window, empty=empty)
-                receiver = Receiver(present, self.address(present), lane)
+                epoch = self._shards.epochs[shard]
+                receiver = Receiver(present, self.address(present), lane, epoch)
                 self._by_id[subscription_id] = receiver
         return receiver
 
@@ -76,6 +92,29 @@ class Receivers:
     def drop(self, subscription_id: Id) -> None:
         """Forget a receiver; there may be none."""
         self._by_id.pop(subscription_id, None)
+
+    def know_work(self, subscription_id: Id) -> bool:
+        """Tell whether a receiver knows of anything that is owed to it."""
+        receiver = self._by_id.get(subscription_id)
+        return receiver is not None and bool(receiver.lane.known)
+
+    def know(self, subscription_id: Id, delivery_id: Id | None) -> bool:
+        """Tell whether a receiver knows of a delivery, or that there are some it does not know.
+
+        None asks for any delivery.
+        """
+        receiver = self._by_id.get(subscription_id)
+        if receiver is None:
+            return False
+        lane = receiver.lane
+        return not lane.complete or (
+            bool(lane.known) if delivery_id is None else delivery_id in lane.known
+        )
+
+    def oldest_due(self) -> int | None:
+        """Return when the delivery was due that has waited longest; None where nothing waits."""
+        waiting = (receiver.lane.oldest_due() for receiver in self._by_id.values())
+        return min((due_us for due_us in waiting if due_us is not None), default=None)
 
     def forget_idle(self) -> None:
         """Where there are too many, forget some of those that are idle."""

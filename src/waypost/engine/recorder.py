@@ -1,6 +1,7 @@
 """The recorder: what became of a try, as the rows that the committer writes together."""
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,12 @@ from waypost.policy.settle import Delivered, RetryAt, Skipped, Transition
 from waypost.storage.changes import Settlement
 
 _encode = msgspec.msgpack.Encoder().encode
+
+_DELIVERED: Final = OutcomeKind.DELIVERED
+_STATE_DELIVERED: Final = int(DeliveryState.DELIVERED)
+_STATE_FAILED: Final = int(DeliveryState.FAILED)
+_SUCCESS: Final = int(AttemptState.SUCCESS)
+_FAILED: Final = int(AttemptState.FAILED)
 
 Done = Callable[[Settlement], None]
 
@@ -44,21 +51,17 @@ def settlement(tried: Try, transition: Transition, ending: Ending | None, done: 
         done: called after the commit.
     """
     if isinstance(transition, Delivered):
-        return _final(tried, DeliveryState.DELIVERED, None, divert=False, done=done)
+        return _final(tried, _STATE_DELIVERED, None, divert=False, done=done)
     if ending is not None:
-        return _final(tried, ending.state, ending.reason, divert=ending.divert, done=done)
+        return _final(tried, int(ending.state), ending.reason, divert=ending.divert, done=done)
     if isinstance(transition, Skipped):
         return _skipped(tried, done)
     if isinstance(transition, RetryAt):
         return _retry(tried, transition.due_us, done)
-    return _final(
-        tried, DeliveryState.FAILED, transition.reason, divert=transition.divert, done=done
-    )
+    return _final(tried, _STATE_FAILED, transition.reason, divert=transition.divert, done=done)
 
 
-def _final(
-    tried: Try, state: DeliveryState, reason: str | None, *, divert: bool, done: Done
-) -> Settlement:
+def _final(tried: Try, state: int, reason: str | None, *, divert: bool, done: Done) -> Settlement:
     """Return the settlement that takes a delivery out of the queue."""
     work = tried.work
     number = work.attempts + 1
@@ -76,7 +79,7 @@ def _final(
             event_id,
             work.id,
             subscription_id,
-            int(state),
+            state,
             number,
             ended_us,
             reason,
@@ -112,7 +115,6 @@ def _retry(tried: Try, due_us: int, done: Done) -> Settlement:
 
 def _attempt(tried: Try, number: int) -> tuple[object, ...]:
     work, outcome = tried.work, tried.outcome
-    delivered = outcome.kind is OutcomeKind.DELIVERED
     return (
         tried.project_id,
         work.event_id,
@@ -120,7 +122,7 @@ def _attempt(tried: Try, number: int) -> tuple[object, ...]:
         work.id,
         tried.subscription_id,
         number,
-        int(AttemptState.SUCCESS if delivered else AttemptState.FAILED),
+        _SUCCESS if outcome.kind is _DELIVERED else _FAILED,
         outcome.status_code,
         outcome.response,
         None,

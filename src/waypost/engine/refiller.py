@@ -1,19 +1,26 @@
-"""The refiller: reads the heads of lanes, and single events, from the database."""
+"""The refiller: reads the heads of lanes, and single events, from the database.
+
+On a shared database lanes are refilled whenever others have committed something to them, so one
+statement reads all lanes that want it. While it runs, and for a moment behind its start, the lanes
+that come make up the next one; a lane that comes alone does not wait.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import structlog
 
 from waypost.clock import Clock
 from waypost.engine.receiver import Receiver
+from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.policy.lane import Work
 from waypost.storage import queue
-from waypost.storage.queue import LaneHead
+from waypost.storage.queue import LaneHead, LaneWanted
 from waypost.storage.store import OWED_READERS, Store
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +30,16 @@ _AT_ONCE: Final = OWED_READERS
 
 _INLINE_MAX: Final = 8 * 1024
 """Larger payloads are read when they are sent: a refill reads a window of them at once."""
+
+_LANES: Final = 64
+"""Lanes that one statement reads, on a shared database; and"""
+
+_ROWS: Final = 4_000
+"""how many deliveries of each class, about."""
+
+_ROWS_MIN: Final = 64
+_APART_S: Final = 0.004
+"""How much later than the last one a statement that reads lanes begins."""
 
 _RETRY_S: Final = 1.0
 
@@ -45,14 +62,52 @@ class Refiller:
         self._window = window
         self._refilled = refilled
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._lanes_at_once, self._at_once = (_LANES, 1) if store.shared else (1, _AT_ONCE)
+        self._apart_s = _APART_S if store.shared else 0.0
+        self._next_s = 0.0
+        self._wanted: dict[Receiver, None] = {}
+        self._is_due = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def refill(self, receiver: Receiver) -> None:
-        """Start to refill a receiver's lane."""
-        limit = receiver.lane.begin_refill()
-        task = self._loop.create_task(self._refill(receiver, limit))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Refill a receiver's lane, at once or with the next ones."""
+        self._wanted[receiver] = None
+        if self._apart_s:
+            self._start_soon()
+        else:
+            self._start()
+
+    def _start_soon(self) -> None:
+        if self._is_due or len(self._tasks) >= self._at_once:
+            return
+        self._is_due = True
+        delay_s = self._next_s - self._loop.time()
+        if delay_s <= 0:
+            # At the end of this turn of the loop: what the turn brings is read together.
+            self._loop.call_soon(self._start)
+        else:
+            self._loop.call_later(delay_s, self._start)
+
+    def _start(self) -> None:
+        self._is_due = False
+        while self._wanted and len(self._tasks) < self._at_once:
+            some = tuple(islice(self._wanted, self._lanes_at_once))
+            for receiver in some:
+                del self._wanted[receiver]
+            # Some may have been paused, say, since they wanted it.
+            receivers = [receiver for receiver in some if receiver.lane.needs_refill()]
+            if receivers:
+                self._next_s = self._loop.time() + self._apart_s
+                most = max(_ROWS // len(receivers), _ROWS_MIN)
+                limits = [min(r.lane.begin_refill(), most) for r in receivers]
+                task = self._loop.create_task(self._refill(receivers, limits))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._wanted:
+            self._start_soon()
 
     async def load(self, project_id: Id, event_id: Id) -> Event | None:
         """Return one event with its payload, or None where there is none any more."""
@@ -63,23 +118,30 @@ class Refiller:
 
     async def stop(self) -> None:
         """Break off what is being read."""
+        self._wanted.clear()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _refill(self, receiver: Receiver, limit: int) -> None:
-        lane = receiver.lane
+    async def _refill(self, receivers: Sequence[Receiver], limits: Sequence[int]) -> None:
         try:
-            head, now_us = await self._read(receiver, limit)
+            heads, now_us = await self._read(receivers, limits)
         except asyncio.CancelledError:
-            lane.abort_refill()
+            for receiver in receivers:
+                receiver.lane.abort_refill()
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, the lane must be filled
-            _log.exception("refill_failed")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lanes must be filled
+            if not isinstance(error, Unavailable):
+                _log.exception("refill_failed")
             await asyncio.sleep(_RETRY_S)
-            lane.abort_refill()
-            self._refilled(receiver, ())
+            for receiver in receivers:
+                receiver.lane.abort_refill()
+                self._refilled(receiver, ())
             return
+        for receiver, head in zip(receivers, heads, strict=True):
+            self._fill(receiver, head, now_us)
+
+    def _fill(self, receiver: Receiver, head: LaneHead, now_us: int) -> None:
         works = [
             Work(
                 row.owed.id,
@@ -91,21 +153,30 @@ class Refiller:
             )
             for row in head.rows
         ]
-        reached_end = head.cut_us is None or head.cut_us > now_us
-        entered = lane.end_refill(works, now_us, reached_end=reached_end, next_due_us=head.cut_us)
+        entered = receiver.lane.end_refill(
+            works,
+            now_us,
+            read_us=self._clock.now_us(),
+            reached_end=head.cut_us is None or head.cut_us > now_us,
+            next_due_us=head.cut_us,
+        )
         self._refilled(receiver, entered)
 
-    async def _read(self, receiver: Receiver, limit: int) -> tuple[LaneHead, int]:
-        subscription = receiver.subscription
+    async def _read(
+        self, receivers: Sequence[Receiver], limits: Sequence[int]
+    ) -> tuple[list[LaneHead], int]:
+        lanes = [
+            LaneWanted(
+                receiver.subscription.project_id,
+                receiver.subscription.id,
+                limit,
+                tuple(receiver.lane.known),
+            )
+            for receiver, limit in zip(receivers, limits, strict=True)
+        ]
         async with self._places:
             now_us = self._clock.now_us()
-            head = await self._store.read_owed(
-                partial(
-                    queue.read_head,
-                    project_id=subscription.project_id,
-                    subscription_id=subscription.id,
-                    limit=limit,
-                    payload_max=_INLINE_MAX,
-                )
+            heads = await self._store.read_owed(
+                partial(queue.read_heads, lanes=lanes, payload_max=_INLINE_MAX)
             )
-        return head, now_us
+        return heads, now_us

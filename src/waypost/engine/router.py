@@ -4,25 +4,52 @@ Changed only from the completion of the commit that changed the database, on the
 holds is never older than an answer that anybody has got.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from typing import Final
 
+from msgspec.structs import replace
+
+from waypost.engine.job import Job
 from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
 from waypost.policy.routing import Routes
 
+_AT_ONCE: Final = 20
+"""How many filters are compiled without a pause; about a millisecond."""
+
 
 class Router:
-    """Finds who wants an event."""
+    """Finds who wants an event.
+
+    Attributes:
+        job: compiles filters behind a start.
+    """
 
     def __init__(self) -> None:
         """Start with no project."""
         self._projects: dict[Id, Routes] = {}
+        self._cold: list[Routes] = []
+        self.job = Job("filters", self.run_once)
 
     def load(self, versions: Mapping[Id, int], subscriptions: Iterable[Subscription]) -> None:
         """Take everything that the database holds, at start."""
         self._projects = {project: Routes(version) for project, version in versions.items()}
         for subscription in subscriptions:
             self.routes(subscription.project_id).put(subscription)
+        self._cold = list(self._projects.values())
+
+    async def run_once(self) -> bool:
+        """Compile some filters ahead of the first events after a start; False: there are no more.
+
+        An event that comes before them has those compiled that are asked about it.
+        """
+        while self._cold:
+            if self._cold[-1].compile_some(_AT_ONCE):
+                await asyncio.sleep(0)
+                return True
+            self._cold.pop()
+        return False
 
     def routes(self, project_id: Id) -> Routes:
         """Return a project's routes; an unknown project has none, at the first version."""
@@ -41,11 +68,22 @@ class Router:
         """Take what has changed of a subscription without changing who hears of what."""
         self.routes(subscription.project_id).put(subscription)
 
+    def fare(self, failing_since_us: Mapping[Id, int]) -> None:
+        """Take since when subscriptions have had nothing but failures, of those that have."""
+        for subscription in self.list_all():
+            since_us = failing_since_us.get(subscription.id)
+            if subscription.failing_since_us != since_us:
+                self.refresh(replace(subscription, failing_since_us=since_us))
+
     def remove(self, version: int, project_id: Id, subscription_id: Id) -> None:
         """Forget a deleted subscription; its project's routing now has this version."""
         routes = self.routes(project_id)
         routes.drop(subscription_id)
         routes.version = version
+
+    def list_all(self) -> list[Subscription]:
+        """Return every subscription of every project."""
+        return [found for routes in self._projects.values() for found in routes]
 
     def find(self, project_id: Id, subscription_id: Id) -> Subscription | None:
         """Return a subscription as it is now, or None."""

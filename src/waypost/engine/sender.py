@@ -24,6 +24,7 @@ from waypost.policy.urls import Destination
 USER_AGENT: Final = f"Waypost/{__version__}".encode()
 
 Done = Callable[[Exchange], None]
+Headers = Mapping[str, str] | None
 
 
 class Call(Protocol):
@@ -129,7 +130,7 @@ class Sender:
         event: Event,
         now_us: int,
         done: Done,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = None,
     ) -> None:
         """Start one try; `work.call` is the request on its way.
 

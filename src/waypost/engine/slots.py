@@ -1,6 +1,8 @@
 """Slots: the places of this process for tries in flight, and who waits for one."""
 
+import asyncio
 from collections import OrderedDict, deque
+from typing import Final
 
 import msgspec
 
@@ -79,15 +81,73 @@ class Slots:
         return self.limit - len(self.held)
 
 
-def move_long(fast: Slots, slow: Slots, before_us: int) -> None:
-    """Move tries that started before a moment, UTC microseconds, from fast slots to slow ones."""
-    moved: list[Work] = []
-    for work in fast.held.values():  # by the time of their start
-        if work.started_us > before_us or len(moved) >= slow.free:
-            break
-        if work.call is not None:  # else it is loaded or settled: not the receiver's time
-            moved.append(work)
-    for work in moved:
-        del fast.held[work.id]
-        work.slow = True
-        slow.held[work.id] = work
+class Flight:
+    """Every try that is in flight or being settled: in fast slots, or in slow ones.
+
+    Attributes:
+        fast: the slots in which every try starts, but those to receivers that are suspect.
+        slow: the slots of tries that take long.
+    """
+
+    def __init__(self, fast: int, slow: int) -> None:
+        """Make so many slots of each kind, all free."""
+        self.fast: Final = Slots(fast)
+        self.slow: Final = Slots(slow)
+        self._landed: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.fast.held) + len(self.slow.held)
+
+    def ids(self) -> frozenset[Id]:
+        """Return the deliveries that are tried."""
+        return frozenset([*self.fast.held, *self.slow.held])
+
+    def start(self, work: Work, now_us: int, *, slow: bool) -> None:
+        """Take a slot for a try that starts now."""
+        work.started_us = now_us
+        work.slow = slow
+        (self.slow if slow else self.fast).held[work.id] = work
+
+    def end(self, work: Work) -> Slots:
+        """Give the slot of a try back; return of which kind it was."""
+        kind = self.slow if work.slow else self.fast
+        del kind.held[work.id]
+        if self._landed is not None and not len(self):
+            self._landed.set()
+        return kind
+
+    def move_long(self, before_us: int) -> None:
+        """Move tries that started before a moment, UTC microseconds, to slow slots."""
+        moved: list[Work] = []
+        for work in self.fast.held.values():  # by the time of their start
+            if work.started_us > before_us or len(moved) >= self.slow.free:
+                break
+            if work.call is not None:  # else it is loaded or settled: not the receiver's time
+                moved.append(work)
+        for work in moved:
+            del self.fast.held[work.id]
+            work.slow = True
+            self.slow.held[work.id] = work
+
+    def abort(self) -> int:
+        """Break off every try that is on its way; return how many are in flight or being settled.
+
+        What becomes of each is told to whoever sent it, later.
+        """
+        works = [*self.fast.held.values(), *self.slow.held.values()]
+        for work in works:
+            if work.call is not None:
+                work.call.abort()
+        return len(works)
+
+    async def land(self, timeout_s: float) -> bool:
+        """Wait until none is left; False where that takes longer than `timeout_s`."""
+        self._landed = asyncio.Event()
+        if not len(self):
+            return True
+        try:
+            await asyncio.wait_for(self._landed.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True

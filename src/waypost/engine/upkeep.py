@@ -8,13 +8,16 @@ import structlog
 from msgspec.structs import replace
 
 from waypost.clock import Clock
+from waypost.engine.configuration import Configuration
 from waypost.engine.receiver import Receiver, ending_of
 from waypost.engine.router import Router
+from waypost.engine.shards import Shards
+from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.storage import projects, queue, subscriptions
+from waypost.storage import configuration, projects, queue, subscriptions
+from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
-from waypost.storage.store import Store
 
 _log = structlog.get_logger(__name__)
 
@@ -27,17 +30,21 @@ class Upkeep:
 
     def __init__(
         self,
-        store: Store,
+        configuration: Configuration,
         router: Router,
+        shards: Shards,
         clock: Clock,
         changed: Callable[[Subscription], None],
     ) -> None:
-        """Take the store, the router, and whom to tell of a subscription that was disabled."""
-        self._store = store
+        """Take what changes go through, and whom to tell of a subscription that was disabled."""
+        self._configuration = configuration
+        self._store = configuration.store
         self._router = router
+        self._shards = shards
         self._clock = clock
         self._changed = changed
         self._unsaved: dict[Id, Receiver] = {}
+        self._forgotten = 0
         self._saved_us = 0
         self._clearing: dict[Id, Collection[Id]] = {}
         self._once_more: set[Id] = set()
@@ -54,8 +61,19 @@ class Upkeep:
             self._saved_us = now_us
             self._spawn(self._save())
 
+    async def save(self) -> None:
+        """Save what has changed now, so that whoever sends to a subscription next goes on by it."""
+        if self._unsaved:
+            await self._save()
+
+    def forget_unsaved(self) -> None:
+        """Save nothing of what has changed: other processes know better by now."""
+        self._unsaved.clear()
+        self._forgotten += 1
+
     async def _save(self) -> None:
         unsaved, self._unsaved = self._unsaved, {}
+        forgotten = self._forgotten
         states = [
             (r.subscription.project_id, r.subscription.id, r.failing_since_us)
             for r in unsaved.values()
@@ -67,40 +85,44 @@ class Upkeep:
 
         try:
             await self._store.write(save)
-        except Exception:  # noqa: BLE001 - whatever it is, the next save tries again
-            _log.exception("upkeep_save_failed")
-            self._unsaved = {**unsaved, **self._unsaved}
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next save tries again
+            _failed("upkeep_save_failed", error)
+            if self._forgotten == forgotten:
+                self._unsaved = {**unsaved, **self._unsaved}
             return
         for project_id, subscription_id, since_us in states:
             present = self._router.find(project_id, subscription_id)
             if present is not None:
                 self._router.refresh(replace(present, failing_since_us=since_us))
 
-    async def disable(self, project_id: Id, subscription_id: Id, by: DisabledBy) -> bool:
+    async def disable(self, subscription: Subscription, by: DisabledBy) -> bool:
         """Disable a subscription; from the commit on nothing is owed to it any more.
 
         Returns:
-            False where it could not be written: the subscription is what it was.
+            False where it is what it was: this could not be written, or its address, of which the
+            receiver's answers speak, has been changed meanwhile, maybe by another process.
         """
+        place = (subscription.project_id, subscription.id)
 
         def write(connection: Connection) -> tuple[int, Subscription] | None:
-            found = subscriptions.set_disabled(connection, project_id, subscription_id, by)
-            if found is None:
+            present = subscriptions.find(connection, *place)
+            if present is None or present.url != subscription.url:
                 return None
-            return projects.bump_routing(connection, project_id), found
+            found = subscriptions.set_disabled(connection, *place, by) or present
+            configuration.record(connection, Kind.SUBSCRIPTION, *place)
+            return projects.bump_routing(connection, place[0]), found
 
         def after(result: tuple[int, Subscription] | None) -> None:
             if result is not None:
                 self._router.apply(*result)
                 self._changed(result[1])
 
-        _log.warning("subscription_disabled", by=by.value, subscription=subscription_id.hex())
+        _log.warning("subscription_disabled", by=by.value, subscription=subscription.id.hex())
         try:
-            await self._store.write(write, after)
-        except Exception:  # noqa: BLE001 - its next failure disables it again
-            _log.exception("upkeep_disable_failed")
+            return await self._configuration.change(write, after) is not None
+        except Exception as error:  # noqa: BLE001 - its next failure disables it again
+            _failed("upkeep_disable_failed", error)
             return False
-        return True
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
         """End what a disabled or deleted subscription is owed, in chunks.
@@ -123,12 +145,14 @@ class Upkeep:
 
     async def _clear(self, project_id: Id, subscription_id: Id) -> None:
         try:
-            while (
+            # The shard's next owner goes on by itself with what is left.
+            while self._shards.owns(subscription_id) and (
                 await self._clear_chunk(project_id, subscription_id)
                 or subscription_id in self._once_more
             ):
                 self._once_more.discard(subscription_id)
         finally:
+            self._once_more.discard(subscription_id)
             del self._clearing[subscription_id]
 
     async def _clear_chunk(self, project_id: Id, subscription_id: Id) -> int:
@@ -153,8 +177,8 @@ class Upkeep:
 
         try:
             return await self._store.write(write)
-        except Exception:  # noqa: BLE001 - nothing may stay owed for ever
-            _log.exception("upkeep_clear_failed")
+        except Exception as error:  # noqa: BLE001 - nothing may stay owed for ever
+            _failed("upkeep_clear_failed", error)
             await asyncio.sleep(_RETRY_S)
             return 1
 
@@ -168,5 +192,12 @@ class Upkeep:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._unsaved:
-            await self._save()
+        await self.save()
+
+
+def _failed(what: str, error: Exception) -> None:
+    """Log what is tried again; that the database is away or full for a while is expected."""
+    if isinstance(error, Unavailable | StorageFull):
+        _log.info(what, error=str(error))
+    else:
+        _log.error(what, exc_info=error)

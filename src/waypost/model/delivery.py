@@ -53,6 +53,7 @@ class Reason(StrEnum):
     SUBSCRIPTION_FAILING = "subscription_failing"
     SUBSCRIPTION_DISABLED = "subscription_disabled"
     SUBSCRIPTION_DELETED = "subscription_deleted"
+    EXPIRED = "expired"
     INTERNAL = "internal"
     SKIPPED = "skipped_by_transform"
 

@@ -4,7 +4,7 @@
 
     WaypostError
     ├─ InvalidInput            what was sent is wrong; says where
-    │  └─ Unprocessable        it is well-formed, and there is no way to do it
+    │  └─ InvalidSetting       a setting is well-formed, and can't be obeyed
     ├─ NotAuthenticated        no key, or not a good one
     ├─ NotPermitted            a good key without the scope
     ├─ NotFound                no such thing in the caller's project
@@ -51,10 +51,10 @@ class InvalidInput(WaypostError):
         self.details = tuple(details)
 
 
-class Unprocessable(InvalidInput):
-    """The request is well-formed and can't be done."""
+class InvalidSetting(InvalidInput):
+    """A setting can't be obeyed."""
 
-    code = "unprocessable"
+    code = "invalid_setting"
 
 
 class NotAuthenticated(WaypostError):
@@ -132,6 +132,8 @@ class StorageFull(WaypostError):
     """The disk is nearly full: no new events are accepted until there is room again."""
 
     code = "storage_full"
+    retry_after_s = 5.0
+    """How long the caller should wait, in seconds."""
 
 
 class ConfigInvalid(WaypostError):

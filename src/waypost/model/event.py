@@ -21,6 +21,8 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an event may carry beside type and payload; all optional, none invented.
 
     Stored as MessagePack; `cloudevent` holds the context attributes of a CloudEvent as they came.
+    `headers` (names in lower case), `query` (a list where a name stood there more than once) and
+    `path` are of the request that brought the event, as far as they were kept.
     """
 
     idempotency_key: str | None = None
@@ -38,6 +40,9 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     cloudevent: dict[str, str | int | bool] | None = None
     content_type: str | None = None
     example: bool = False
+    headers: dict[str, str] = {}
+    query: dict[str, str | list[str]] = {}
+    path: str | None = None
 
 
 NO_ATTRIBUTES: Final = Attributes()

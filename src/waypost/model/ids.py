@@ -35,7 +35,9 @@ KINDS: Final = {
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _VERSION_7: Final = 0x7000
 _VARIANT: Final = 0x2 << 62
-_PACK: Final = struct.Struct(">QQ").pack
+_HALVES: Final = struct.Struct(">QQ")
+_PACK: Final = _HALVES.pack
+_UNPACK: Final = _HALVES.unpack
 _CHANCE_BITS: Final = 62
 MAX_CHANCE: Final = (1 << _CHANCE_BITS) - 1
 FIRST: Final = b"\x00" * ID_BYTES
@@ -52,13 +54,18 @@ def make(at_us: int, chance: int) -> Id:
 
 def moment(identifier: Id) -> int:
     """Return the moment that an id carries, in UTC microseconds since 1970."""
-    fraction = int.from_bytes(identifier[6:8], "big") & 0x0FFF
-    return int.from_bytes(identifier[:6], "big") * 1000 + fraction * 1000 // 4096
+    front: int = _UNPACK(identifier)[0]
+    return (front >> 16) * 1000 + (front & 0x0FFF) * 1000 // 4096
 
 
 def lowest(at_us: int) -> Id:
     """Return the smallest id of the moment `at_us`: every id from then on is >= it."""
     return make(max(at_us, 0), 0)
+
+
+def following(identifier: Id) -> Id:
+    """Return the id that comes right behind one, in the order of ids; the last has none."""
+    return (int.from_bytes(identifier, "big") + 1).to_bytes(ID_BYTES, "big")
 
 
 def spell(kind: str, identifier: Id) -> str:

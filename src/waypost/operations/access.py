@@ -1,9 +1,11 @@
 """Access: who is calling, what they may do, and how often.
 
 Every key of every project is held in memory under the digest of its secret, so that asking costs
-one hash and one look-up. What changes a key changes it here right after its commit.
+one hash and one look-up. What changes a key changes it here right after its commit. Where another
+process may have changed one, nobody is let in while that can't be known.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -11,7 +13,13 @@ import msgspec
 
 from waypost.clock import Clock
 from waypost.model import ids
-from waypost.model.errors import NotAuthenticated, NotFound, NotPermitted, TooManyRequests
+from waypost.model.errors import (
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    TooManyRequests,
+    Unavailable,
+)
 from waypost.model.project import ApiKey, Principal, Scope
 from waypost.policy.credentials import digest
 from waypost.policy.rate import FULL, Allowance, spend
@@ -54,8 +62,28 @@ class _Holder:
         self.writes_full_at = FULL
 
 
+def digest_of(authorization: bytes | None) -> bytes:
+    """Return the digest of the key in the value of an `Authorization` header.
+
+    Raises:
+        NotAuthenticated: there is none in it.
+    """
+    if not authorization:
+        raise NotAuthenticated(NO_KEY)
+    key = authorization
+    if key[:7].lower() == b"bearer ":
+        key = key[7:].strip()
+    if not key or b" " in key:
+        raise NotAuthenticated(BAD_FORM)
+    return digest(key)
+
+
 class Access:
-    """Tells who calls. For the event loop's thread alone; none of it waits for anything."""
+    """Tells who calls. For the event loop's thread alone; none of it waits for anything.
+
+    Attributes:
+        confirmed_until: nobody is let in later, by the monotonic clock in seconds.
+    """
 
     def __init__(self, clock: Clock, config: AccessConfig) -> None:
         """Start with no key: nobody may do anything."""
@@ -64,9 +92,13 @@ class Access:
         self._by_digest: dict[bytes, _Holder] = {}
         self._by_id: dict[ids.Id, _Holder] = {}
         self._projects: set[ids.Id] = set()
+        self.confirmed_until = math.inf
 
     def load(self, projects: Iterable[ids.Id], keys: Iterable[tuple[bytes, ApiKey]]) -> None:
-        """Take everything that the database holds, at start: projects, and keys by digest."""
+        """Take everything that the database holds: projects, and keys by digest.
+
+        Other keys stay as they are: no key that was ever good is deleted.
+        """
         self._projects = set(projects)
         for key_digest, key in keys:
             self.add(key_digest, key)
@@ -77,8 +109,12 @@ class Access:
         self.add(digest(admin_key.encode()), key)
 
     def add(self, key_digest: bytes, key: ApiKey) -> None:
-        """Take a new key."""
-        self._by_digest[key_digest] = self._by_id[key.id] = _Holder(key)
+        """Take a key, new or changed; what is left of its allowances stays."""
+        holder = _Holder(key)
+        known = self._by_id.get(key.id)
+        if known is not None:
+            holder.reads_full_at, holder.writes_full_at = known.reads_full_at, known.writes_full_at
+        self._by_digest[key_digest] = self._by_id[key.id] = holder
 
     def revoke(self, key_id: ids.Id) -> None:
         """Let a key be good for nothing from now on."""
@@ -105,15 +141,20 @@ class Access:
 
         Raises:
             NotAuthenticated: no key, or not a good one; in the words of lithic's API.
+            Unavailable: it can't be known whether the key is still good.
         """
-        if not authorization:
-            raise NotAuthenticated(NO_KEY)
-        key = authorization
-        if key[:7].lower() == b"bearer ":
-            key = key[7:].strip()
-        if not key or b" " in key:
-            raise NotAuthenticated(BAD_FORM)
-        holder = self._by_digest.get(digest(key))
+        return self.recognise(digest_of(authorization))
+
+    def recognise(self, key_digest: bytes) -> Principal:
+        """Tell whose key it is that has this digest, as `authenticate` does.
+
+        Raises:
+            NotAuthenticated: nobody's, or not a good one.
+            Unavailable: it can't be known whether the key is still good.
+        """
+        if self._clock.monotonic() > self.confirmed_until:
+            raise Unavailable("the database does not answer")
+        holder = self._by_digest.get(key_digest)
         if holder is None:
             raise NotAuthenticated(UNKNOWN_KEY)
         expires = holder.expires_at_us

@@ -5,13 +5,15 @@ from typing import Final
 
 import msgspec
 
+from waypost.engine.configuration import Configuration
 from waypost.model.errors import InvalidInput
 from waypost.model.event_type import CATALOGUE_MAX, EXAMPLE_MAX, EventType
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.policy import events, rawjson
 from waypost.storage import event_types
-from waypost.storage.store import Store
+from waypost.storage.configuration import Kind, record
+from waypost.storage.connection import Connection
 
 _NONE: Final[frozenset[str]] = frozenset()
 _NULL: Final = b"null"
@@ -79,9 +81,10 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class EventTypes:
     """What people ask of a project's catalogue."""
 
-    def __init__(self, store: Store, catalogue: Catalogue) -> None:
-        """Take where catalogues are kept, and what follows them in memory."""
-        self._store = store
+    def __init__(self, configuration: Configuration, catalogue: Catalogue) -> None:
+        """Take what changes go through, and what follows them in memory."""
+        self._configuration = configuration
+        self._store = configuration.store
         self._catalogue = catalogue
 
     async def load(self) -> None:
@@ -103,9 +106,13 @@ class EventTypes:
         """
         catalogue = check(entries)
         project_id = principal.project_id
-        await self._store.write(
-            lambda c: event_types.replace(c, project_id, catalogue),
-            lambda _: self._catalogue.put(project_id, (entry.name for entry in catalogue)),
+
+        def write(connection: Connection) -> None:
+            event_types.replace(connection, project_id, catalogue)
+            record(connection, Kind.EVENT_TYPES, project_id)
+
+        await self._configuration.change(
+            write, lambda _: self._catalogue.put(project_id, (entry.name for entry in catalogue))
         )
         return catalogue
 

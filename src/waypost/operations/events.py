@@ -13,6 +13,7 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.operations.event_types import Catalogue
 from waypost.policy.events import Draft, EventLimits
+from waypost.policy.origin import Origin
 from waypost.storage import events, receipts
 from waypost.storage.store import Store
 
@@ -50,7 +51,12 @@ class Events:
         self.limits = limits
 
     def accept(
-        self, principal: Principal, drafts: Sequence[Draft], places: Places, done: Done
+        self,
+        principal: Principal,
+        drafts: Sequence[Draft],
+        places: Places,
+        done: Done,
+        origin: Origin | None = None,
     ) -> None:
         """Take in the events of one request: all, or none.
 
@@ -59,6 +65,7 @@ class Events:
             drafts: the events.
             places: where they stood in the request.
             done: called once, later or at once, as `Ingest.accept` says.
+            origin: the request, where filters may read of it.
 
         Raises:
             InvalidInput: a type is not in the catalogue of a strict project, or a target is not a
@@ -71,7 +78,7 @@ class Events:
                 self._catalogue.require(project_id, draft.type, path)
             if draft.attributes.targets:
                 self._require_targets(project_id, draft, places.at.format(index))
-        self._ingest.accept(principal, drafts, done)
+        self._ingest.accept(principal, drafts, done, origin)
 
     async def get(self, principal: Principal, event_id: ids.Id) -> tuple[Event, list[Receipt]]:
         """Return an event, and the latest repetitions of its idempotency key.

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from waypost.clock import Clock, Entropy, IdSource
+from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.errors import InvalidInput, LimitReached
 from waypost.model.page import Page, PageRequest
@@ -12,8 +13,8 @@ from waypost.model.project import PROJECT_SCOPES, ApiKey, Environment, Principal
 from waypost.operations.access import Access
 from waypost.policy import credentials
 from waypost.storage import audit, keys, projects
+from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
-from waypost.storage.store import Store
 
 MAX_ACTIVE: Final = 1_000
 """How many good keys a project may have."""
@@ -49,10 +50,16 @@ class Keys:
     """What administrators ask of keys."""
 
     def __init__(
-        self, store: Store, access: Access, clock: Clock, entropy: Entropy, source: IdSource
+        self,
+        configuration: Configuration,
+        access: Access,
+        clock: Clock,
+        entropy: Entropy,
+        source: IdSource,
     ) -> None:
-        """Take what keys are kept in, and the memory that follows them."""
-        self._store = store
+        """Take what changes go through, and the memory that follows them."""
+        self._configuration = configuration
+        self._store = configuration.store
         self._access = access
         self._clock = clock
         self._entropy = entropy
@@ -82,9 +89,10 @@ class Keys:
             text = credentials.spell(project.environment, secret)
             keys.insert(connection, key, credentials.digest(text.encode()))
             _audit(connection, principal, record_id, "api_key.create", key_id)
+            record(connection, Kind.API_KEY, project.id, key_id)
             return MadeKey(key, text, project)
 
-        return await self._store.write(make, self._follow)
+        return await self._configuration.change(make, self._follow)
 
     async def list_page(self, principal: Principal, request: PageRequest) -> Page[ApiKey]:
         """Return one page of the keys of the caller's project, good or not."""
@@ -102,8 +110,9 @@ class Keys:
         def change(connection: Connection) -> None:
             keys.revoke(connection, principal.project_id, key_id, now_us)
             _audit(connection, principal, record_id, "api_key.revoke", key_id)
+            record(connection, Kind.API_KEY, principal.project_id, key_id)
 
-        await self._store.write(change, lambda _: self._access.revoke(key_id))
+        await self._configuration.change(change, lambda _: self._access.revoke(key_id))
 
     def _follow(self, made: MadeKey) -> None:
         self._access.add_project(made.project.id)
@@ -128,6 +137,7 @@ def _project_of(
         return found
     project = Project(spare_id, account_id, _NAMES[new.environment], new.environment)
     projects.insert(connection, project)
+    record(connection, Kind.PROJECT, project.id)
     return project
 
 

@@ -10,14 +10,15 @@ from typing import Final
 import msgspec
 
 from waypost.clock import Clock, IdSource
+from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.errors import Conflict
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Principal, Project
 from waypost.operations.access import Access
 from waypost.storage import audit, facts, keys, projects
+from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
-from waypost.storage.store import Store
 
 DEFAULT_NAME: Final = "Default"
 
@@ -27,17 +28,18 @@ class Projects:
 
     def __init__(
         self,
-        store: Store,
+        configuration: Configuration,
         access: Access,
         strict: Callable[[ids.Id, bool], None],
         clock: Clock,
         source: IdSource,
     ) -> None:
-        """Take what projects are kept in and what follows them in memory.
+        """Take what changes go through and what follows them in memory.
 
         `strict` is told of each project whether it takes only events of its catalogue's types.
         """
-        self._store = store
+        self._configuration = configuration
+        self._store = configuration.store
         self._access = access
         self._strict = strict
         self._clock = clock
@@ -57,12 +59,17 @@ class Projects:
             return await self.get(bytes.fromhex(found))
         project = self._new(DEFAULT_NAME, Environment.TEST, account_id=self._ids.next())
 
-        def make(connection: Connection) -> None:
+        def make(connection: Connection) -> Project:
+            found = facts.find(connection, facts.DEFAULT_PROJECT)
+            if found is not None:
+                # Another process was the first.
+                return projects.get(connection, bytes.fromhex(found))
             projects.insert(connection, project)
             facts.record(connection, facts.DEFAULT_PROJECT, project.id.hex())
+            record(connection, Kind.PROJECT, project.id)
+            return project
 
-        await self._store.write(make, lambda _: self._follow(project))
-        return project
+        return await self._store.write(make, self._follow)
 
     async def get(self, project_id: ids.Id) -> Project:
         """Return a project.
@@ -89,8 +96,9 @@ class Projects:
         def make(connection: Connection) -> None:
             projects.insert(connection, project)
             _audit(connection, principal, record_id, "project.create", project.id)
+            record(connection, Kind.PROJECT, project.id)
 
-        await self._store.write(make, lambda _: self._follow(project))
+        await self._configuration.change(make, lambda _: self._follow(project))
         return project
 
     async def update(
@@ -110,9 +118,10 @@ class Projects:
                 strict_types=project.strict_types if strict_types is None else strict_types,
             )
             projects.update(connection, changed)
+            record(connection, Kind.PROJECT, project_id)
             return changed
 
-        return await self._store.write(change, self._follow)
+        return await self._configuration.change(change, self._follow)
 
     async def delete(self, principal: Principal, project_id: ids.Id) -> None:
         """Delete a project and revoke its keys; its events stay until retention takes them.
@@ -133,8 +142,9 @@ class Projects:
             projects.delete(connection, project_id, now_us)
             keys.revoke_all(connection, project_id, now_us)
             _audit(connection, principal, record_id, "project.delete", project_id)
+            record(connection, Kind.PROJECT, project_id)
 
-        await self._store.write(remove, lambda _: self._access.remove_project(project_id))
+        await self._configuration.change(remove, lambda _: self._access.remove_project(project_id))
 
     def _new(
         self,

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from waypost.clock import Clock, Entropy, IdSource
+from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.errors import LimitReached
 from waypost.model.ids import Id
@@ -14,8 +15,8 @@ from waypost.model.project import Principal
 from waypost.model.subscription import Signing, SigningKey, Subscription
 from waypost.policy import signing
 from waypost.storage import audit, signing_keys, subscriptions
+from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
-from waypost.storage.store import Store
 from waypost.storage.vault import Vault
 
 OVERLAP_US: Final = 24 * 3600 * 1_000_000
@@ -48,7 +49,7 @@ class SigningKeys:
 
     def __init__(
         self,
-        store: Store,
+        configuration: Configuration,
         vault: Vault,
         changed: Changed,
         clock: Clock,
@@ -56,7 +57,8 @@ class SigningKeys:
         source: IdSource,
     ) -> None:
         """Take what keys are kept in, and who is told of a subscription's keys on the loop."""
-        self._store = store
+        self._configuration = configuration
+        self._store = configuration.store
         self._vault = vault
         self._changed = changed
         self._clock = clock
@@ -70,8 +72,7 @@ class SigningKeys:
         Raises:
             ConfigInvalid: one can't be decrypted.
         """
-        found = await self._store.read(lambda c: signing_keys.load_all(c, self._vault))
-        keys = {subscription_id: keys for (_, subscription_id), keys in found.items()}
+        keys = await self._store.read(self.load_all)
         for subscription_id, own in keys.items():
             self.publish(subscription_id, own)
         return keys
@@ -110,9 +111,10 @@ class SigningKeys:
             keys = self.replace(connection, subscription, made[subscription.signing], now_us)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "secret.rotate", subject)
+            record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
             return subscription, keys
 
-        await self._store.write(write, lambda result: self.tell(*result))
+        await self._configuration.change(write, lambda result: self.tell(*result))
 
     def published(self, subscription_id: Id | None = None) -> list[dict[str, str]]:
         """Return the public keys that are valid now, of all subscriptions or one; 1,000 at most."""
@@ -132,6 +134,15 @@ class SigningKeys:
         """Return a new key. For the loop's thread alone."""
         material = self._entropy.bits(_KEY_BITS).to_bytes(_KEY_BITS // 8, "big")
         return SigningKey(self._ids.next(), scheme, material)
+
+    def load_all(self, connection: Connection) -> dict[Id, Keys]:
+        """Return the keys of every subscription, by the subscription's id.
+
+        Raises:
+            ConfigInvalid: one can't be decrypted.
+        """
+        found = signing_keys.load_all(connection, self._vault)
+        return {subscription_id: keys for (_, subscription_id), keys in found.items()}
 
     def list_all(self, connection: Connection, project_id: Id, subscription_id: Id) -> Keys:
         """Return a subscription's keys, newest first."""

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from waypost.clock import IdSource
+from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
@@ -26,8 +27,8 @@ from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.storage import audit, projects, signing_keys, subscriptions
+from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
-from waypost.storage.store import Store
 
 _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
@@ -46,7 +47,7 @@ class Subscriptions:
 
     def __init__(
         self,
-        store: Store,
+        configuration: Configuration,
         router: Router,
         keys: SigningKeys,
         catalogue: Catalogue,
@@ -58,7 +59,7 @@ class Subscriptions:
         """Take what subscriptions are kept in and what follows them.
 
         Args:
-            store: the database.
+            configuration: what changes go through.
             router: told of every change, on the loop.
             keys: their signing keys; it also tells the dispatcher of every change.
             catalogue: the event types that strict projects take.
@@ -67,7 +68,8 @@ class Subscriptions:
             deleted: told of the project and the id of a deleted subscription, on the loop.
             source: of ids.
         """
-        self._store = store
+        self._configuration = configuration
+        self._store = configuration.store
         self._router = router
         self._keys = keys
         self._catalogue = catalogue
@@ -93,10 +95,11 @@ class Subscriptions:
         def write(connection: Connection) -> _Change:
             subscriptions.insert(connection, subscription)
             keys = self._keys.insert(connection, subscription, key)
+            record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
             return _Change(version, subscription, keys)
 
-        return (await self._store.write(write, self._follow)).subscription
+        return (await self._configuration.change(write, self._follow)).subscription
 
     async def get(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Return a subscription.
@@ -158,6 +161,7 @@ class Subscriptions:
             signing_keys.delete_all(connection, project_id, subscription_id)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "subscription.delete", subject)
+            record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
             return projects.bump_routing(connection, project_id)
 
         def after(version: int) -> None:
@@ -165,7 +169,7 @@ class Subscriptions:
             self._keys.publish(subscription_id, ())
             self._deleted(project_id, subscription_id)
 
-        await self._store.write(write, after)
+        await self._configuration.change(write, after)
 
     async def _change(
         self, principal: Principal, subscription_id: Id, wanted: Settings
@@ -182,9 +186,10 @@ class Subscriptions:
                 keys = self._keys.list_all(connection, *place)
             else:
                 keys = self._keys.replace(connection, changed, new_key, now_us)
+            record(connection, Kind.SUBSCRIPTION, *place)
             return _Change(projects.bump_routing(connection, place[0]), changed, keys)
 
-        return (await self._store.write(write, self._follow)).subscription
+        return (await self._configuration.change(write, self._follow)).subscription
 
     def _follow(self, change: _Change) -> None:
         self._router.apply(change.version, change.subscription)

@@ -57,7 +57,7 @@ class Transforms:
             path: where it stood in what was sent.
 
         Raises:
-            Unprocessable: it doesn't.
+            InvalidSetting: it doesn't.
             Unavailable: nothing can be compiled now.
         """
         request = request_of(transform, Event(project_id, project_id, "", b"null"), frames.CHECK)
@@ -77,7 +77,7 @@ class Transforms:
             path: where the transform stood in what was sent.
 
         Raises:
-            Unprocessable: it does not compile.
+            InvalidSetting: it does not compile.
             NotPermitted: the caller may not read events.
             NotFound: the project has no such event (any more).
             Unavailable: nothing can be run now.

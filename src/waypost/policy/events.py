@@ -110,6 +110,9 @@ class BesideIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resource: ResourceIn | None = None
     related_resources: Annotated[tuple[ResourceIn, ...], Meta(max_length=MAX_LIST)] | None = None
     metadata: Annotated[dict[Name, Note], Meta(max_length=MAX_LIST)] | None = None
+    headers: Annotated[dict[str, str], Meta(max_length=MAX_LIST)] = {}
+    query: Annotated[dict[str, str | list[str]], Meta(max_length=MAX_LIST)] = {}
+    path: Text | None = None
 
 
 class BatchIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,8 +180,12 @@ def draft(beside: BesideIn, payload: bytes, limits: EventLimits) -> Draft:
     rawjson.require_shallow(payload, "payload")
     if not is_type(beside.event_type):
         raise _invalid("event.event_type", BAD_TYPE)
-    fields = EventIn(payload=msgspec.Raw(payload), **msgspec.structs.asdict(beside))
-    return Draft(beside.event_type, payload.strip(), _attributes(fields, None, "event."))
+    known = msgspec.structs.asdict(beside)
+    request = {name: known.pop(name) for name in ("headers", "query", "path")}
+    request["headers"] = {name.lower(): value for name, value in beside.headers.items()}
+    fields = EventIn(payload=msgspec.Raw(payload), **known)
+    attributes = msgspec.structs.replace(_attributes(fields, None, "event."), **request)
+    return Draft(beside.event_type, payload.strip(), attributes)
 
 
 def needs_scan(body: bytes) -> bool:
@@ -196,8 +203,9 @@ def _draft(fields: EventIn, limits: EventLimits, key: str | None, at: str) -> Dr
     if not is_type(fields.event_type):
         raise _invalid(f"{at}event_type", BAD_TYPE)
     payload = rawjson.original(fields.payload)
-    require_payload_size(payload, limits, f"{at}payload")
-    rawjson.require_shallow(payload, f"{at}payload")
+    if len(payload) > limits.max_event_bytes or rawjson.brackets(payload) > rawjson.MAX_DEPTH:
+        require_payload_size(payload, limits, f"{at}payload")
+        rawjson.require_shallow(payload, f"{at}payload")
     if key is None and msgspec.structs.astuple(fields)[2:] == _NOTHING_BESIDE:
         return Draft(fields.event_type, payload)
     return finish(fields.event_type, payload, _attributes(fields, key, at))
@@ -278,7 +286,8 @@ def require_body_size(body: bytes, limits: EventLimits) -> None:
     Raises:
         PayloadTooLarge: it is.
     """
-    if len(body) > limits.max_body_bytes:
+    # No body is too large that is no larger than a payload may be.
+    if len(body) > limits.max_event_bytes and len(body) > limits.max_body_bytes:
         raise PayloadTooLarge(f"body: must be at most {limits.max_body_bytes} bytes")
 
 

@@ -8,8 +8,14 @@ delivery from entering twice or not at all:
   committed; a refill passes them over.
 * what is settled while a refill reads is remembered (`_settled`), because the refill may still
   have read it.
-* what was committed meanwhile and could not be taken marks the lane `dirty`: the database holds
-  more than the refill can have seen, so another refill follows.
+* what is committed meanwhile waits for the end of the refill (`_meanwhile`), which may have read
+  it or not. What others have committed, or does not fit, marks the lane `dirty`: the database
+  holds more than the refill can have seen, so another refill follows.
+
+The news of a commit may come so late that a refill has read the delivery before, and it was sent
+and settled since. So the lane remembers what has entered by refills (`_entered`). What was made
+before the end of a refill of which not all is remembered (`_sure_us`) is not taken but looked for
+in the database; so is what was made before the first refill behind a forgetting.
 
 A refill that began before the lane was told to forget is dropped: what it read may have been
 cancelled since.
@@ -26,6 +32,8 @@ A lane has no clock and does no I/O: the moment is always an argument, in UTC mi
 from collections import deque
 from heapq import heappop, heappush
 from typing import Any, Final
+
+import msgspec
 
 from waypost.model.delivery import DeliveryClass
 from waypost.model.ids import attempt_of
@@ -46,17 +54,20 @@ for a replay; a class with nothing to do gives its turn to the next."""
 FAILURES_TO_THROTTLE: Final = 5
 """So many failures in a row bring a lane down to one try at a time."""
 
+REMEMBERED: Final = 128
+"""So many deliveries that have entered by refills are remembered: the news of a commit that comes
+later than they leave is late indeed."""
+
 MAX_HOLD_US: Final = 300_000_000
 """A receiver's `Retry-After` holds its whole lane for at most five minutes."""
 
 
-class Work:
+class Work(msgspec.Struct, eq=False):
     """One delivery in a lane: what the queue says of it, and what its try needs.
 
     Attributes:
         due_us: when it may start, UTC microseconds.
         attempts: how many tries were made before.
-        attempt_id: the id of the next try, or of the present one.
         event: the event where it is in memory, else None; the lane never looks at it.
         call: the try in flight, for whoever sends it; the lane never looks at it.
         started_us: when the present try started, UTC microseconds; 0 where none is in flight.
@@ -64,41 +75,21 @@ class Work:
         faults: how often an error of our own has kept it from being tried.
     """
 
-    __slots__ = (
-        "attempt_id",
-        "attempts",
-        "call",
-        "due_us",
-        "event",
-        "event_id",
-        "faults",
-        "id",
-        "kind",
-        "slow",
-        "started_us",
-    )
+    id: bytes
+    event_id: bytes
+    kind: int
+    due_us: int
+    attempts: int
+    event: Any = None
+    call: Any = None
+    started_us: int = 0
+    slow: bool = False
+    faults: int = 0
 
-    def __init__(
-        self,
-        identifier: bytes,
-        event_id: bytes,
-        kind: int,
-        due_us: int,
-        attempts: int,
-        event: Any = None,
-    ) -> None:
-        """Keep what the queue says."""
-        self.id = identifier
-        self.event_id = event_id
-        self.kind = kind
-        self.due_us = due_us
-        self.attempts = attempts
-        self.event = event
-        self.attempt_id = attempt_of(identifier, attempts + 1, due_us)
-        self.call: Any = None
-        self.started_us = 0
-        self.slow = False
-        self.faults = 0
+    @property
+    def attempt_id(self) -> bytes:
+        """The id of the next try, or of the present one."""
+        return attempt_of(self.id, self.attempts + 1, self.due_us)
 
 
 class Lane:
@@ -114,13 +105,17 @@ class Lane:
     """
 
     __slots__ = (
+        "_entered",
         "_failures",
+        "_forgot",
         "_held_until_us",
         "_later",
+        "_meanwhile",
         "_next_due_us",
         "_ready",
         "_settled",
         "_stale",
+        "_sure_us",
         "_turn",
         "_window",
         "complete",
@@ -155,6 +150,10 @@ class Lane:
         self._settled: set[bytes] = set()
         self._stale = False
         self._next_due_us: int | None = None
+        self._meanwhile: list[Work] = []
+        self._entered: dict[bytes, int] = {}
+        self._forgot = False
+        self._sure_us = 0
         self._turn = 0
         self._failures = 0
         self._held_until_us = 0
@@ -165,14 +164,17 @@ class Lane:
         """Take just-committed work, or learn that the database holds more than the lane.
 
         Returns:
-            Whether the work was taken.
+            Whether the work was taken; a refill that is under way may still take it.
         """
-        if work.id in self.known:
+        if work.id in self.known or work.id in self._entered:
             # A refill saw the commit before the news of it came here.
             return False
-        if not self.complete or self.refilling or len(self.known) >= self._window:
-            self.complete = False
-            self.dirty = True
+        room = self._window - len(self.known) - len(self._meanwhile)
+        if work.due_us <= self._sure_us or room <= 0 or not (self.complete or self.refilling):
+            self.look_again()
+            return False
+        if self.refilling:
+            self._meanwhile.append(work)
             return False
         self._enter(work, now_us)
         return True
@@ -187,6 +189,7 @@ class Lane:
         if (
             not self.complete
             or self.refilling
+            or work.due_us <= self._sure_us
             or self.paused
             or self._held_until_us
             or self.in_flight >= self.limit
@@ -194,6 +197,7 @@ class Lane:
             or ready[1]
             or ready[2]
             or work.id in self.known
+            or work.id in self._entered
             or len(self.known) >= self._window
         ):
             return False
@@ -226,40 +230,54 @@ class Lane:
             and len(self.known) - later <= (self._window - later) // 2
         )
 
+    def look_again(self) -> None:
+        """The database may hold more than is known here, and than a refill that runs has read."""
+        self.complete = False
+        self.dirty = True
+
     def begin_refill(self) -> int:
         """Start a refill.
 
         Returns:
-            How many of the most urgent due deliveries to read, class by class: enough for the
-            window even if all that the lane knows are among them.
+            How many of the most urgent due deliveries to read, class by class, beside those that
+            the lane knows.
         """
         self.refilling = True
         self.dirty = False
         self._stale = False
         self._settled.clear()
         self._next_due_us = None
-        return self._window + len(self.known)
+        return self._window
 
     def abort_refill(self) -> None:
         """End a refill that failed: the database still holds more."""
         self.refilling = False
+        self._meanwhile.clear()
         self.complete = False
 
     def end_refill(
-        self, found: list[Work], now_us: int, *, reached_end: bool, next_due_us: int | None
+        self,
+        found: list[Work],
+        now_us: int,
+        *,
+        read_us: int,
+        reached_end: bool,
+        next_due_us: int | None,
     ) -> list[Work]:
         """Take what a refill read.
 
         Args:
             found: deliveries by their due time, the earliest first; some may be due later.
             now_us: the moment that counted as present when the refill read.
+            read_us: the present: what was made before may have been read.
             reached_end: `found` holds everything that was due then.
             next_due_us: where `found` was cut, the due time from which it was.
 
         Returns:
-            Those of `found` that entered.
+            What has entered: of `found`, and of what was committed meanwhile.
         """
         self.refilling = False
+        meanwhile, self._meanwhile = self._meanwhile, []
         if self._stale:
             self.complete = False
             return []
@@ -276,9 +294,41 @@ class Lane:
                 break
             self._enter(work, now_us)
             entered.append(work)
+        self._remember(entered, read_us)
+        if self._forgot:
+            # What was cancelled before has not entered: the news of it may come all the same.
+            self._forgot = False
+            self._sure_us = read_us
+            if meanwhile:
+                self.look_again()
+                meanwhile = []
+        if reached_end:
+            entered += self._join(meanwhile, now_us)
         self._settled.clear()
         self.complete = reached_end and not self.dirty
         return entered
+
+    def _join(self, meanwhile: list[Work], now_us: int) -> list[Work]:
+        """Let in what was committed while the refill read, unless the refill has read it."""
+        joined: list[Work] = []
+        for work in meanwhile:
+            if work.id in self.known or work.id in self._settled:
+                continue
+            if len(self.known) >= self._window:
+                self.look_again()
+                break
+            self._enter(work, now_us)
+            joined.append(work)
+        return joined
+
+    def _remember(self, entered: list[Work], read_us: int) -> None:
+        """Remember what the refill that ended at `read_us` has let in."""
+        for work in entered[-REMEMBERED:]:
+            self._entered[work.id] = read_us
+        if len(entered) > REMEMBERED:
+            self._sure_us = read_us
+        while len(self._entered) > REMEMBERED:
+            self._sure_us = max(self._sure_us, self._entered.pop(next(iter(self._entered))))
 
     def _enter(self, work: Work, now_us: int) -> None:
         self.known[work.id] = work
@@ -313,7 +363,7 @@ class Lane:
             self._ready[work.kind].append(work)
         if self._next_due_us is not None and self._next_due_us <= now_us:
             self._next_due_us = None
-            self.complete = False
+            self.look_again()
 
     def put_back(self, work: Work) -> None:
         """A start came to nothing: the work waits again, before all others of its class."""
@@ -340,7 +390,6 @@ class Lane:
         work.kind = DeliveryClass.RETRY
         work.due_us = due_us
         work.attempts += 1
-        work.attempt_id = attempt_of(work.id, work.attempts + 1, due_us)
         work.started_us = 0
         if len(self.known) > self._window // 2:
             self.leave(work.id)
@@ -370,6 +419,8 @@ class Lane:
             ready.clear()
         self._later.clear()
         self._next_due_us = None
+        self._meanwhile.clear()
+        self._forgot = True
         self._stale = self.refilling
         self.complete = False
         return dropped
@@ -419,6 +470,15 @@ class Lane:
         if self._next_due_us is not None and (soonest is None or self._next_due_us < soonest):
             return self._next_due_us
         return soonest
+
+    def oldest_due(self) -> int | None:
+        """Return when the delivery was due that has waited longest; None where none waits, or may.
+
+        About: of a lane that holds only a part of its queue, and of what failed and is due again.
+        """
+        if self.paused:
+            return None
+        return min((ready[0].due_us for ready in self._ready if ready), default=None)
 
     def is_idle(self) -> bool:
         """Tell whether nothing would be lost by forgetting the lane: it is empty and healthy."""

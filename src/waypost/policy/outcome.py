@@ -46,6 +46,9 @@ class Outcome(msgspec.Struct, frozen=True):
     retry_after_s: float | None = None
 
 
+_DELIVERED: Final = OutcomeKind.DELIVERED
+
+
 def classify(exchange: Exchange, now_us: int) -> Outcome:
     """Judge what came back: 200 to 299 is success, all else failure, redirects included.
 
@@ -65,7 +68,7 @@ def classify(exchange: Exchange, now_us: int) -> Outcome:
         )
     status = exchange.status
     if 200 <= status <= 299:
-        return Outcome(OutcomeKind.DELIVERED, status, exchange.body[:KEPT_OF_SUCCESS])
+        return Outcome(_DELIVERED, status, exchange.body[:KEPT_OF_SUCCESS])
     return Outcome(
         OutcomeKind.FAILED,
         status,

@@ -1,12 +1,61 @@
-"""Routing: which subscriptions of a project want an event. Compiled once, matched many times."""
+"""Routing: which subscriptions of a project want an event. Compiled once, matched many times.
 
+First by type and owner, then by content: a subscription's filter is looked at where its types take
+the event, and where no value that it demands rules it out at once.
+
+Filters are compiled when first an event comes that they may be asked about, or ahead of that a few
+at a time: a start with a hundred thousand of them is not kept waiting.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
+import msgspec
+
+from waypost.model.event import NO_ATTRIBUTES, Attributes
 from waypost.model.subscription import DisabledBy, Subscription
+from waypost.policy import filters
+from waypost.policy.content import Content
+from waypost.policy.filter_index import FilterIndex
+from waypost.policy.filter_syntax import NOTHING, Reads, may_read_request
+from waypost.policy.filters import Filter
 
 _CACHE_MAX: Final = 10_000
 ALL: Final = "*"
 PREFIX: Final = ".*"
+_NULL: Final = b"null"
+
+
+class _Bucket:
+    """The subscriptions that have one pattern among their types.
+
+    Attributes:
+        plain: those that take whatever the events hold.
+        filtered: those whose filters are asked.
+        pending: those that await that their filters, the texts beside them, are compiled.
+    """
+
+    __slots__ = ("filtered", "pending", "plain")
+
+    def __init__(self) -> None:
+        self.plain: dict[bytes, Subscription] = {}
+        self.filtered: FilterIndex[tuple[Subscription, Filter]] = FilterIndex()
+        self.pending: dict[bytes, tuple[Subscription, str]] = {}
+
+    def drop(self, subscription_id: bytes) -> bool:
+        """Remove a subscription; tell whether one is left."""
+        self.plain.pop(subscription_id, None)
+        self.filtered.drop(subscription_id)
+        self.pending.pop(subscription_id, None)
+        return bool(self.plain or self.filtered or self.pending)
+
+
+class _Takers(msgspec.Struct, frozen=True):
+    """Who takes events of one type: whatever they hold, or if their filters match."""
+
+    plain: tuple[Subscription, ...]
+    filtered: tuple[FilterIndex[tuple[Subscription, Filter]], ...]
 
 
 class Routes:
@@ -20,41 +69,97 @@ class Routes:
         """Start with no subscription."""
         self.version = version
         self._by_id: dict[bytes, Subscription] = {}
-        self._buckets: dict[str, dict[bytes, Subscription]] = {}
-        self._cache: dict[str, tuple[Subscription, ...]] = {}
+        self._filters: dict[bytes, Filter] = {}
+        self._buckets: dict[str, _Bucket] = {}
+        self._pending: set[str] = set()
+        self._cache: dict[str, _Takers] = {}
+        self._reading: dict[bytes, str] = {}
+        self._reads: Reads | None = NOTHING
+
+    @property
+    def reads(self) -> Reads:
+        """What some filter reads of the request that brings an event."""
+        if self._reads is None:
+            self._reads = NOTHING
+            for subscription_id, text in self._reading.items():
+                found = self._compiled(subscription_id, text).reads
+                if found != NOTHING:
+                    self._reads |= found
+        return self._reads
 
     def put(self, subscription: Subscription) -> None:
         """Add a subscription, or take its new settings."""
+        text = subscription.filter
+        present = self._by_id.get(subscription.id)
+        is_same = present is not None and present.filter == text
+        known, reads = self._filters.get(subscription.id), self._reads
         self.drop(subscription.id)
         self._by_id[subscription.id] = subscription
-        if _is_owed(subscription):
-            for key in _keys(subscription):
-                self._buckets.setdefault(key, {})[subscription.id] = subscription
+        if text is not None:
+            if is_same and known is not None:
+                self._filters[subscription.id] = known
+            if may_read_request(text):
+                self._reading[subscription.id] = text
+                self._reads = reads if is_same else None
+        if not _is_owed(subscription):
+            return
+        for key in set(_keys(subscription)):
+            bucket = self._buckets.setdefault(key, _Bucket())
+            if text is None:
+                bucket.plain[subscription.id] = subscription
+            else:
+                bucket.pending[subscription.id] = (subscription, text)
+                self._pending.add(key)
 
     def drop(self, subscription_id: bytes) -> None:
         """Remove a subscription; it may be absent."""
         self._cache.clear()
         present = self._by_id.pop(subscription_id, None)
+        self._filters.pop(subscription_id, None)
+        if self._reading.pop(subscription_id, None) is not None:
+            self._reads = None
         for key in _keys(present) if present else ():
-            bucket = self._buckets.get(key, {})
-            bucket.pop(subscription_id, None)
-            if not bucket:
-                self._buckets.pop(key, None)
+            bucket = self._buckets.get(key)
+            if bucket is not None and not bucket.drop(subscription_id):
+                del self._buckets[key]
+                self._pending.discard(key)
+
+    def compile_some(self, limit: int) -> int:
+        """Compile up to so many of the filters that no event has been asked about; return how many.
+
+        0 where there are none left.
+        """
+        done = 0
+        while self._pending and done < limit:
+            done += self._settle(next(iter(self._pending)), limit - done)
+        return done
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Yield all of them, enabled or not."""
+        return iter(self._by_id.values())
 
     def find(self, subscription_id: bytes) -> Subscription | None:
         """Return a subscription, enabled or not."""
         return self._by_id.get(subscription_id)
 
-    def match(self, event_type: str, owner: str | None) -> tuple[Subscription, ...]:
-        """Return the subscriptions that are owed an event of this type and owner."""
-        matched = self._cache.get(event_type)
-        if matched is None:
-            matched = self._look_up(event_type)
-        if not matched:
-            return matched
+    def match(
+        self,
+        event_type: str,
+        owner: str | None,
+        payload: bytes = _NULL,
+        attributes: Attributes = NO_ATTRIBUTES,
+    ) -> tuple[Subscription, ...]:
+        """Return the subscriptions that are owed an event of this type, owner and content."""
+        takers = self._cache.get(event_type)
+        if takers is None:
+            takers = self._look_up(event_type)
+        matched = takers.plain
         for subscription in matched:
             if subscription.owner is not None and subscription.owner != owner:
-                return tuple(s for s in matched if s.owner is None or s.owner == owner)
+                matched = tuple(s for s in matched if s.owner is None or s.owner == owner)
+                break
+        if takers.filtered:
+            return matched + _sift(takers.filtered, owner, Content(payload, attributes))
         return matched
 
     def aimed(self, targets: tuple[bytes, ...]) -> tuple[Subscription, ...]:
@@ -62,21 +167,75 @@ class Routes:
         found = (self._by_id.get(target) for target in dict.fromkeys(targets))
         return tuple(s for s in found if s is not None and _is_owed(s))
 
-    def _look_up(self, event_type: str) -> tuple[Subscription, ...]:
-        matched: dict[bytes, Subscription] = {}
+    def _look_up(self, event_type: str) -> _Takers:
+        plain: dict[bytes, Subscription] = {}
+        filtered = []
         for key in _keys_of_type(event_type):
-            matched.update(self._buckets.get(key, {}))
+            bucket = self._buckets.get(key)
+            if bucket is not None:
+                self._settle(key, len(bucket.pending))
+                plain.update(bucket.plain)
+                if bucket.filtered:
+                    filtered.append(bucket.filtered)
         if len(self._cache) >= _CACHE_MAX:
             self._cache.clear()
-        result = self._cache[event_type] = tuple(matched.values())
+        result = self._cache[event_type] = _Takers(tuple(plain.values()), tuple(filtered))
         return result
+
+    def _settle(self, key: str, limit: int) -> int:
+        """Compile up to so many of the filters that are pending in a bucket; return how many."""
+        bucket = self._buckets[key]
+        found = list(islice(bucket.pending.items(), limit))
+        for subscription_id, (subscription, text) in found:
+            del bucket.pending[subscription_id]
+            compiled = self._compiled(subscription_id, text)
+            if compiled.empty:
+                bucket.plain[subscription_id] = subscription
+            else:
+                bucket.filtered.put(subscription_id, (subscription, compiled), compiled)
+        if not bucket.pending:
+            self._pending.discard(key)
+        return len(found)
+
+    def _compiled(self, subscription_id: bytes, text: str) -> Filter:
+        """Return the filter of a subscription, compiled where it was not yet."""
+        known = self._filters.get(subscription_id)
+        if known is None:
+            known = self._filters[subscription_id] = filters.restored(text)
+        return known
+
+
+def _sift(
+    indexes: tuple[FilterIndex[tuple[Subscription, Filter]], ...],
+    owner: str | None,
+    content: Content,
+) -> tuple[Subscription, ...]:
+    """Return those whose filters match."""
+    found: dict[bytes, Subscription] = {}
+    for index in indexes:
+        for subscription, compiled in index.candidates(content):
+            if (
+                (subscription.owner is None or subscription.owner == owner)
+                and subscription.id not in found
+                and compiled.matches(content)
+            ):
+                found[subscription.id] = subscription
+    return tuple(found.values())
 
 
 def wants(subscription: Subscription, event_type: str, owner: str | None) -> bool:
-    """Tell whether a subscription's filter takes an event, whatever its state."""
+    """Tell whether a subscription takes events of a type and an owner, whatever its state.
+
+    Its filter is not asked: that takes the event's content.
+    """
     if subscription.owner is not None and subscription.owner != owner:
         return False
-    return not set(_keys(subscription)).isdisjoint(_keys_of_type(event_type))
+    return takes_type(_keys(subscription), event_type)
+
+
+def takes_type(patterns: tuple[str, ...], event_type: str) -> bool:
+    """Tell whether one of these types, prefixes as `card.*`, or `*` takes an event type."""
+    return not set(patterns).isdisjoint(_keys_of_type(event_type))
 
 
 def _is_owed(subscription: Subscription) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.model.errors import InvalidInput
+from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.subscription import (
     DEFAULT_CONCURRENCY,
     DEFAULT_TIMEOUT_S,
@@ -18,7 +18,7 @@ from waypost.model.subscription import (
     Signing,
     Subscription,
 )
-from waypost.policy import headers, retry, transforms, urls
+from waypost.policy import filters, headers, retry, transforms, urls
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
 from waypost.policy.routing import ALL, PREFIX
@@ -78,6 +78,16 @@ Schedule = Annotated[
         description="Seconds from each failed attempt to the next; or standard, or lithic.",
     ),
 ]
+ContentFilter = Annotated[
+    msgspec.Raw,
+    Meta(
+        description=(
+            'A condition on the content of events, as {"body": {"amount": {"$gt": 100}}};'
+            " null for none."
+        ),
+        extra_json_schema={"type": ["object", "null"]},
+    ),
+]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signing: Signing | UnsetType = UNSET
     owner: Owner | UnsetType | None = UNSET
     retry_schedule: Schedule | str | UnsetType | None = UNSET
+    filter: ContentFilter | UnsetType = UNSET
     transform: TransformIn | UnsetType | None = UNSET
 
 
@@ -135,6 +146,19 @@ def _retry_schedule(schedule: tuple[float, ...] | str | None) -> dict[str, Any]:
     return {"retry_schedule_s": None if schedule == retry.STANDARD else schedule}
 
 
+def filter_text(raw: msgspec.Raw | UnsetType) -> str | None:
+    """Return a filter as it was sent; None where it is null or was not sent.
+
+    Raises:
+        InvalidSetting: it is no UTF-8.
+    """
+    text = b"null" if raw is UNSET else bytes(raw)
+    try:
+        return None if text == b"null" else text.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidSetting(details=[("filter", "must be UTF-8")]) from error
+
+
 _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "event_types": lambda types: {"event_types": tuple(dict.fromkeys(types or ())) or None},
     "disabled": _disabled,
@@ -142,6 +166,7 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "timeout_s": lambda seconds: {"timeout_s": seconds or DEFAULT_TIMEOUT_S},
     "concurrency": lambda count: {"concurrency": count or DEFAULT_CONCURRENCY},
     "retry_schedule": _retry_schedule,
+    "filter": lambda raw: {"filter": filter_text(raw)},
     "transform": lambda given: {"transform": given and transforms.read(given)},
 }
 
@@ -151,6 +176,7 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
 
     Raises:
         InvalidInput: its details name every field that is wrong.
+        InvalidSetting: the filter can't be obeyed, and nothing else is wrong.
     """
     details = [
         *_refusals(wanted.url, lambda url: urls.check(url, rules.egress)),
@@ -167,6 +193,9 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         details.append(("retry_schedule", f"must be one of {names}, or a list of seconds"))
     if details:
         raise InvalidInput(details=details)
+    text = filter_text(wanted.filter)
+    if text is not None:
+        filters.compiled(text)
 
 
 def _refusals(value: Any, demand: Callable[[Any], object]) -> list[tuple[str, str]]:

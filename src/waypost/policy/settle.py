@@ -54,6 +54,7 @@ class Skipped(msgspec.Struct, frozen=True):
 Transition = Delivered | RetryAt | GaveUp | Skipped
 
 _DELIVERED: Final = Delivered()
+_KIND_DELIVERED: Final = OutcomeKind.DELIVERED
 
 
 def settle(
@@ -77,7 +78,7 @@ def settle(
             attempt not counted; None where its last attempt was a success.
         disable_after_us: for how long it may last, microseconds.
     """
-    if outcome.kind is OutcomeKind.DELIVERED:
+    if outcome.kind is _KIND_DELIVERED:
         return _DELIVERED
     if outcome.gone:
         return GaveUp(Reason.GONE, disable=DisabledBy.GONE)

@@ -35,6 +35,7 @@ SEED_BYTES: Final = 32
 TOLERANCE_S: Final = 300
 """How far `webhook-timestamp` may be from the receiver's clock: as in the reference libraries."""
 
+_HMAC: Final = Signing.HMAC
 _BLOCK: Final = 64
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
@@ -88,7 +89,7 @@ def _keyed(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
 
 
 def _signature(key: SigningKey, content: bytes) -> bytes:
-    if key.scheme is Signing.HMAC:
+    if key.scheme is _HMAC:
         inner, outer = _keyed(key.material)
         within, around = inner.copy(), outer.copy()
         within.update(content)

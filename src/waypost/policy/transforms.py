@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
 from waypost.model import ids
-from waypost.model.errors import InvalidInput, Unprocessable
+from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.event import Attributes, Event, Resource
 from waypost.model.transform import Fault, FaultKind, Language, Made, Transform
 from waypost.policy import headers, timestamp
@@ -56,19 +56,19 @@ def read(given: TransformIn, path: str = "transform") -> Transform:
         path: where it stood.
 
     Raises:
-        Unprocessable: it is not one program, or too large.
+        InvalidSetting: it is not one program, or too large.
     """
     if (given.javascript is UNSET) is (given.template is UNSET):
-        raise Unprocessable(details=[(path, _ONE_OF)])
+        raise InvalidSetting(details=[(path, _ONE_OF)])
     if given.javascript is not UNSET:
         return Transform(Language.JAVASCRIPT, _bounded(given.javascript, f"{path}.javascript"))
     at = f"{path}.template"
     try:
         text = bytes(given.template).strip().decode()  # type: ignore[arg-type] # not UNSET
     except UnicodeDecodeError as error:
-        raise Unprocessable(details=[(at, "must be UTF-8")]) from error
+        raise InvalidSetting(details=[(at, "must be UTF-8")]) from error
     if text == "null":
-        raise Unprocessable(details=[(path, _ONE_OF)])
+        raise InvalidSetting(details=[(path, _ONE_OF)])
     return Transform(Language.TEMPLATE, _bounded(text, at))
 
 
@@ -76,9 +76,9 @@ def _bounded(source: str, path: str) -> str:
     try:
         size = len(source.encode())
     except UnicodeEncodeError as error:
-        raise Unprocessable(details=[(path, "must not hold half characters")]) from error
+        raise InvalidSetting(details=[(path, "must not hold half characters")]) from error
     if size > SOURCE_MAX:
-        raise Unprocessable(details=[(path, f"must be at most {SOURCE_MAX} bytes, is {size}")])
+        raise InvalidSetting(details=[(path, f"must be at most {SOURCE_MAX} bytes, is {size}")])
     return source
 
 
@@ -89,7 +89,7 @@ def shown(transform: Transform) -> TransformIn:
     return TransformIn(template=msgspec.Raw(transform.source.encode()))
 
 
-def refusal(transform: Transform, fault: Fault, path: str = "transform") -> Unprocessable:
+def refusal(transform: Transform, fault: Fault, path: str = "transform") -> InvalidSetting:
     """Return how to tell that a transform does not compile.
 
     Args:
@@ -100,9 +100,9 @@ def refusal(transform: Transform, fault: Fault, path: str = "transform") -> Unpr
     at = f"{path}.{transform.language.value}"
     if transform.language is Language.TEMPLATE:
         at += (fault.place or "$").removeprefix("$")
-        return Unprocessable(details=[(at, fault.message)])
+        return InvalidSetting(details=[(at, fault.message)])
     where = "" if fault.line is None else f"line {fault.line}: "
-    return Unprocessable(details=[(at, where + fault.message)])
+    return InvalidSetting(details=[(at, where + fault.message)])
 
 
 class _About(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -123,6 +123,9 @@ class _About(msgspec.Struct, frozen=True, omit_defaults=True):
     resource: Resource | None = None
     related_resources: tuple[Resource, ...] = ()
     metadata: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    query: dict[str, str | list[str]] = {}
+    path: str | None = None
     cloudevent: dict[str, str | int | bool] | None = None
     example: bool = False
 
@@ -148,6 +151,9 @@ def about(event: Event) -> bytes:
             resource=known.resource,
             related_resources=known.related_resources,
             metadata=known.metadata,
+            headers=known.headers,
+            query=known.query,
+            path=known.path,
             cloudevent=known.cloudevent,
             example=known.example,
         )

@@ -9,9 +9,10 @@ from typing import Final
 import structlog
 
 from waypost.engine.ingest import Ingest
-from waypost.storage import disk
+from waypost.model.errors import Unavailable
 from waypost.storage.depth import queue_depth
-from waypost.storage.disk import HighWaterMark
+from waypost.storage.sqlite import disk
+from waypost.storage.sqlite.disk import HighWaterMark
 from waypost.storage.store import Store
 
 _log = structlog.get_logger(__name__)
@@ -22,17 +23,35 @@ DEPTH_EVERY: Final = 10
 
 
 class Watch:
-    """Closes the intake while the disk is nearly full.
+    """Closes the intake while the disk of a file is nearly full.
 
     Attributes:
         free_bytes: on the database's disk, at the last look.
         depth: deliveries that were owed at the last look.
     """
 
-    def __init__(self, store: Store, ingest: Ingest, reserve_bytes: int) -> None:
-        """Take what is looked at, and the free space that must remain."""
+    def __init__(
+        self,
+        store: Store,
+        ingest: Ingest,
+        *,
+        disk: Path | None,
+        reserve_bytes: int,
+        counts: bool,
+    ) -> None:
+        """Take what is looked at.
+
+        Args:
+            store: for what is owed.
+            ingest: closed while the disk is nearly full.
+            disk: the file whose disk it is; None: there is none to look at.
+            reserve_bytes: the free space that must remain.
+            counts: whether to count what is owed.
+        """
         self._store = store
         self._ingest = ingest
+        self._disk = disk
+        self._counts = counts
         self._mark = HighWaterMark(reserve_bytes)
         self._looks = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -50,7 +69,7 @@ class Watch:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(EVERY_S, self.start)
         self.look()
-        if self._looks % DEPTH_EVERY == 0 and self._counting is None:
+        if self._counts and self._looks % DEPTH_EVERY == 0 and self._counting is None:
             self._counting = loop.create_task(self._count())
         self._looks += 1
 
@@ -63,7 +82,9 @@ class Watch:
 
     def look(self) -> None:
         """Look at the disk."""
-        self.free_bytes = disk.free_bytes(self._store.path)
+        if self._disk is None:
+            return
+        self.free_bytes = disk.free_bytes(self._disk)
         if not self._mark.observe(self.free_bytes):
             return
         if self._mark.full:
@@ -76,6 +97,8 @@ class Watch:
     async def _count(self) -> None:
         try:
             self.depth = await self._store.read(queue_depth)
+        except Unavailable:
+            _log.debug("count_failed", reason="the database does not answer")
         except Exception:  # noqa: BLE001 - a number for a dashboard is worth a line in the log
             _log.exception("count_failed")
         finally:

@@ -1,16 +1,21 @@
 """The wiring: every part is made here, and told of the others."""
 
 import asyncio
+import os
+import socket
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import ASGIApp
 
+from waypost import __version__
 from waypost.api import app as api
 from waypost.api.aside import Aside
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
 from waypost.api.events import EventRoutes
+from waypost.api.filters import FilterRoutes
 from waypost.api.health import Health
 from waypost.api.intake import Intake
 from waypost.api.jwks import JwksRoutes
@@ -18,30 +23,44 @@ from waypost.api.keys import KeyRoutes
 from waypost.api.operation import Operation
 from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
+from waypost.api.retention import RetentionRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.api.transforms import TransformRoutes
-from waypost.clock import IdSource, SystemClock, SystemEntropy
-from waypost.config import Config
+from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
+from waypost.config import Config, Role
 from waypost.egress.transport import Transport
+from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Ingest, IngestConfig
-from waypost.engine.pruner import Pruner
+from waypost.engine.job import Job
+from waypost.engine.ownership import OwnershipConfig
+from waypost.engine.pruner import Pruner, PrunerConfig
 from waypost.engine.reconciler import Reconciler
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
+from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
+from waypost.engine.waker import Topic
 from waypost.model.ids import Id
-from waypost.model.subscription import SigningKey
+from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.events import Events
+from waypost.operations.filters import Filters
+from waypost.operations.following import (
+    CatalogueMemory,
+    KeyMemory,
+    ProjectMemory,
+    SubscriptionMemory,
+)
 from waypost.operations.keys import Keys
 from waypost.operations.projects import Projects
 from waypost.operations.replays import Examples, Replays
+from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
@@ -50,7 +69,10 @@ from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
-from waypost.storage import queue, subscriptions
+from waypost.storage import projects, queue, subscriptions
+from waypost.storage.configuration import Kind
+from waypost.storage.connection import Connection
+from waypost.storage.partitions import Width
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
 from waypost.web.errors import ErrorCounts, Surfaces
@@ -66,9 +88,9 @@ SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 class Tools:
     """What every part may need: time, chance and ids."""
 
-    def __init__(self) -> None:
-        """Take them from the system."""
-        self.clock = SystemClock()
+    def __init__(self, clock: Clock) -> None:
+        """Take the clock of the database, and the rest from the system."""
+        self.clock = clock
         self.entropy = SystemEntropy()
         self.ids = IdSource(self.clock, self.entropy)
 
@@ -76,10 +98,20 @@ class Tools:
 class Engine:
     """What runs by itself."""
 
-    def __init__(self, config: Config, store: Store, tools: Tools) -> None:
-        """Make it; nothing is sent before `start`."""
+    def __init__(
+        self, config: Config, store: Store, tools: Tools, links: Links | None = None
+    ) -> None:
+        """Make it; nothing is sent before `start`.
+
+        `links` are the other ways to a database that processes share.
+        """
         loop = asyncio.get_running_loop()
         self._store = store
+        sharing = None
+        if links is not None:
+            sharing = Sharing(store, links, tools.clock, notify=config.notify)
+        self.sharing = sharing
+        self.configuration = Configuration(store) if sharing is None else sharing.configuration
         self._drain_s = config.drain_timeout
         self.router = Router()
         self.transport = Transport(
@@ -88,18 +120,9 @@ class Engine:
             clock=tools.clock,
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
-        self.sandbox = Pool(
-            loop,
-            PoolConfig(
-                config.transform_workers,
-                config.transform_timeout,
-                config.transform_memory,
-                config.max_event_bytes,
-            ),
-        )
+        self.sandbox = _sandbox(loop, config)
         self.dispatcher = Dispatcher(
-            loop,
-            store,
+            self.configuration,
             self.router,
             Sender(loop, self.transport, NATIVE_FORMATS),
             tools.clock,
@@ -112,6 +135,7 @@ class Engine:
                 disable_after_us=int(config.disable_after * _MICROS),
             ),
             self.sandbox,
+            None if sharing is None else sharing.shards,
         )
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
         self.ingest = Ingest(
@@ -123,27 +147,66 @@ class Engine:
             IngestConfig(
                 max_waiting=config.intake_pending, idempotency_ttl_s=int(config.idempotency_ttl)
             ),
-            self.expander.job.wake,
+            self._woken_by(Topic.FAN_OUTS, self.expander.job),
         )
-        self.pruner = Pruner(store, tools.clock)
+        self.pruner = _pruner(config, store, tools, sharing)
         self.replayer = Replayer(store, self.dispatcher.owed, tools.ids)
-        self.reconciler = Reconciler(store, self.dispatcher)
-        self._jobs = (
-            self.expander.job,
-            self.pruner.job,
-            self.reconciler.job,
-            self.replayer.job,
+        self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
+        if sharing is None:
+            self.reconciler = Reconciler(store, self.dispatcher)
+        else:
+            self.reconciler = sharing.reconciler(self.dispatcher)
+            self._share(sharing, config, tools)
+        jobs = [self.expander.job, self.pruner.job, self.reconciler.job, self.replayer.job]
+        # Where nothing is taken in, nothing is routed.
+        self._jobs = jobs if config.role == "deliver" else [*jobs, self.router.job]
+
+    def _woken_by(self, topic: Topic, job: Job) -> Callable[[], None]:
+        """Return what has a job look for work, in every process."""
+        return job.wake if self.sharing is None else self.sharing.listen(topic, job)
+
+    def _share(self, sharing: Sharing, config: Config, tools: Tools) -> None:
+        """Send for a share of the shards only, and leave the rest to other processes."""
+        ownership = sharing.serve(
+            self.router,
+            self.dispatcher,
+            tools.ids,
+            OwnershipConfig(
+                lease_s=config.lease,
+                role=config.role,
+                name=f"{socket.gethostname()}:{os.getpid()}",
+                listen=str(config.listen),
+                version=__version__,
+            ),
         )
+        if isinstance(tools.clock, AlignedClock):
+            ownership.aligned = tools.clock.align
+        sharing.one_does(self.expander.job)
+        self.replayer.mine = sharing.shards.owns
+        self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=sharing.look_s)
+        self.ingest.share(sharing.follower.catch_up)
+
+    async def begin(self) -> None:
+        """Note how far the log of changes is, before anything is loaded that it tells of."""
+        if self.sharing is not None:
+            await self.sharing.follower.begin()
 
     async def load(self) -> None:
         """Bring the routing in memory to what the database holds."""
-        self.router.load(
-            self._store.committer.versions, await self._store.read(subscriptions.load_all)
-        )
+
+        def read(connection: Connection) -> tuple[dict[Id, int], list[Subscription]]:
+            return projects.routing_versions(connection), subscriptions.load_all(connection)
+
+        self.router.load(*await self._store.read(read))
 
     async def start(self, keys: SigningKeysOfAll) -> None:
         """Send what is owed; `keys` are those of all subscriptions."""
-        await self.dispatcher.start(keys, await self._store.read(queue.list_lanes))
+        await self.pruner.prepare()
+        if self.sharing is None:
+            await self.dispatcher.start(keys, await self._store.read(queue.list_lanes))
+        else:
+            await self.dispatcher.start(keys, ())
+            await self.sharing.start()
         for job in self._jobs:
             job.start()
 
@@ -152,8 +215,12 @@ class Engine:
         self.ingest.close(full=False)
         for job in self._jobs:
             await job.stop()
+        if self.sharing is not None:
+            self.sharing.retire()
         await self.dispatcher.drain(self._drain_s)
         await self.sandbox.close()
+        if self.sharing is not None:
+            await self.sharing.stop()
         await self.transport.close()
 
 
@@ -176,14 +243,17 @@ class Surface:
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS))
         vault = Vault(key, entropy)
-        self.projects = Projects(store, self.access, self.catalogue.set_strict, clock, ids)
-        self.event_types = EventTypes(store, self.catalogue)
+        changes = engine.configuration
+        self.projects = Projects(changes, self.access, self.catalogue.set_strict, clock, ids)
+        self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
-            store, vault, dispatcher.subscription_changed, clock, entropy, ids
+            changes, vault, dispatcher.subscription_changed, clock, entropy, ids
         )
+        if engine.sharing is not None:
+            self._follow(engine.sharing, engine)
         events = Events(store, engine.ingest, router, self.catalogue, limits)
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
-        replays = Replays(store, dispatcher.owed, engine.replayer.job.wake, ids)
+        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
         transforms = Transforms(store, engine.sandbox, ids)
         self.table: list[Operation] = [
@@ -191,7 +261,7 @@ class Surface:
             *DeliveryRoutes(deliveries).operations(),
             *SubscriptionRoutes(
                 Subscriptions(
-                    store,
+                    changes,
                     router,
                     self.signing_keys,
                     self.catalogue,
@@ -206,13 +276,33 @@ class Surface:
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
+            *FilterRoutes(Filters(store)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
-            *KeyRoutes(Keys(store, self.access, clock, entropy, ids)).operations(),
+            *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
+            *KeyRoutes(Keys(changes, self.access, clock, entropy, ids)).operations(),
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
+
+    def _follow(self, sharing: Sharing, engine: Engine) -> None:
+        """Keep what is in memory as other processes change it, or let nobody in by it."""
+        follow = sharing.follower.follow
+        follow(Kind.PROJECT, ProjectMemory(self.access, self.catalogue.set_strict))
+        follow(Kind.API_KEY, KeyMemory(self.access))
+        follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
+        follow(
+            Kind.SUBSCRIPTION,
+            SubscriptionMemory(
+                engine.router, self.signing_keys, engine.dispatcher.subscription_deleted
+            ),
+        )
+
+        def admit(until: float) -> None:
+            self.access.confirmed_until = until
+
+        sharing.confirm(engine.dispatcher, admit)
 
     async def load(self) -> SigningKeysOfAll:
         """Bring what is in memory to what the database holds; return all signing keys."""
@@ -220,14 +310,20 @@ class Surface:
         await self.event_types.load()
         return await self.signing_keys.load()
 
-    def application(self, health: Health) -> ASGIApp:
-        """Return the application, for every listener."""
+    def fast_for(self, role: Role) -> FastRoutes:
+        """Return the fast routes that a process of this role serves."""
+        return FastRoutes() if role == "deliver" else self.fast
+
+    def application(self, health: Health, role: Role = "all") -> ASGIApp:
+        """Return the application, for every listener of a process of this role."""
         pages = {
             "/healthz": health.healthz,
             "/readyz": health.readyz,
             "/metrics": health.metrics,
         }
-        return api.build(self.table, self.fast, pages, self.access, self.surfaces, self.errors)
+        table = [] if role == "deliver" else self.table
+        fast = self.fast_for(role)
+        return api.build(table, fast, pages, self.access, self.surfaces, self.errors)
 
     def front(self, fast: FastRoutes) -> HttpFront:
         """Return what the connections of one listener share."""
@@ -248,6 +344,33 @@ class Surface:
             clock=self._tools.clock,
             errors=self.errors,
         )
+
+
+def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
+    return Pool(
+        loop,
+        PoolConfig(
+            config.transform_workers,
+            config.transform_timeout,
+            config.transform_memory,
+            config.max_event_bytes,
+        ),
+    )
+
+
+def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None) -> Pruner:
+    """Make what forgets: of the processes that share a database, the leading one does it."""
+    how = PrunerConfig(
+        retention_us=_micros(config.retention),
+        diverted_retention_us=_micros(config.diverted_retention),
+        prune_owed=config.prune_owed,
+        width=Width(config.partition),
+    )
+    return Pruner(store, tools.clock, how, None if sharing is None else sharing.shards.leads)
+
+
+def _micros(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * _MICROS)
 
 
 def _access_config(config: Config) -> AccessConfig:

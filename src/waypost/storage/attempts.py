@@ -168,7 +168,8 @@ def _page_owed(
     ordered = lane.where(*_due_within(request)).order_by(due if up else due.desc())
     found: list[ShownAttempt] = []
     last_due = None
-    with connection.execute(ordered) as rows:
+    # As they are asked for: a lane may be very long.
+    with connection.execute(pages.streamed(connection, ordered)) as rows:
         for row in rows:
             if len(found) > request.size and row.due_us != last_due:
                 break

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 Row = tuple[Any, ...]
 
 
@@ -19,7 +21,7 @@ class Outcome(Enum):
     FAILED = "failed"
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One event of an acceptance.
 
     Attributes:
@@ -31,22 +33,16 @@ class Entry:
         duplicate_of: set by the commit: the id of the event that holds the key already.
     """
 
-    __slots__ = ("duplicate_of", "event_id", "fan_out", "fingerprint", "key", "owed", "row")
-
-    def __init__(
-        self, event_id: bytes, row: Row, owed: list[Row], key: str | None, fingerprint: bytes
-    ) -> None:
-        """Keep the rows."""
-        self.event_id = event_id
-        self.row = row
-        self.owed = owed
-        self.key = key
-        self.fingerprint = fingerprint
-        self.duplicate_of: bytes | None = None
-        self.fan_out: Row | None = None
+    event_id: bytes
+    row: Row
+    owed: list[Row]
+    key: str | None
+    fingerprint: bytes
+    duplicate_of: bytes | None = None
+    fan_out: Row | None = None
 
 
-class Acceptance:
+class Acceptance(msgspec.Struct, eq=False):
     """The events of one request: all of them are written, or none.
 
     Attributes:
@@ -59,51 +55,22 @@ class Acceptance:
         context: what `done` needs to know; nobody else looks at it.
     """
 
-    __slots__ = (
-        "at_index",
-        "context",
-        "done",
-        "entries",
-        "error",
-        "fans_out",
-        "key_id",
-        "keyed",
-        "keys_expire_us",
-        "now_us",
-        "outcome",
-        "project_id",
-        "routing_version",
-    )
-
-    def __init__(
-        self,
-        project_id: bytes,
-        key_id: bytes,
-        routing_version: int,
-        entries: list[Entry],
-        now_us: int,
-        keys_expire_us: int,
-        done: Callable[["Acceptance"], None],
-        *,
-        keyed: bool,
-    ) -> None:
-        """Keep what is to be written."""
-        self.project_id = project_id
-        self.key_id = key_id
-        self.routing_version = routing_version
-        self.entries = entries
-        self.now_us = now_us
-        self.keys_expire_us = keys_expire_us
-        self.done = done
-        self.keyed = keyed
-        self.fans_out = False
-        self.context: Any = None
-        self.outcome: Outcome | None = None
-        self.at_index = 0
-        self.error: Exception | None = None
+    project_id: bytes
+    key_id: bytes
+    routing_version: int
+    entries: list[Entry]
+    now_us: int
+    keys_expire_us: int
+    done: Callable[["Acceptance"], None]
+    keyed: bool
+    fans_out: bool = False
+    context: Any = None
+    outcome: Outcome | None = None
+    at_index: int = 0
+    error: Exception | None = None
 
 
-class Settlement:
+class Settlement(msgspec.Struct, eq=False):
     """What became of one try of a delivery.
 
     Exactly one of `delivery` (its final row) and `retry_at_us` is set.
@@ -112,47 +79,24 @@ class Settlement:
         attempts: how many tries the queue counts before this one; compared when it is written.
         attempt: the row for `attempts`; empty where none was made.
         diverted: the row for `diverted_events`, where the delivery was given up.
+        shard: the shard of the subscription, and
+        epoch: under which this process owned it when the try began; compared where several
+            processes work on one database.
         late: set by the commit: the delivery was settled otherwise before.
         done: called on the event loop after the commit.
         context: what `done` needs to know; nobody else looks at it.
     """
 
-    __slots__ = (
-        "attempt",
-        "attempts",
-        "context",
-        "delivery",
-        "delivery_id",
-        "diverted",
-        "done",
-        "event_id",
-        "late",
-        "project_id",
-        "retry_at_us",
-    )
-
-    def __init__(  # noqa: PLR0913 - a record
-        self,
-        project_id: bytes,
-        event_id: bytes,
-        delivery_id: bytes,
-        attempts: int,
-        attempt: Row,
-        done: Callable[["Settlement"], None],
-        *,
-        delivery: Row | None = None,
-        retry_at_us: int | None = None,
-        diverted: Row | None = None,
-    ) -> None:
-        """Keep what is to be written."""
-        self.project_id = project_id
-        self.event_id = event_id
-        self.delivery_id = delivery_id
-        self.attempts = attempts
-        self.attempt = attempt
-        self.done = done
-        self.delivery = delivery
-        self.retry_at_us = retry_at_us
-        self.diverted = diverted
-        self.context: Any = None
-        self.late = False
+    project_id: bytes
+    event_id: bytes
+    delivery_id: bytes
+    attempts: int
+    attempt: Row
+    done: Callable[["Settlement"], None]
+    delivery: Row | None = None
+    retry_at_us: int | None = None
+    diverted: Row | None = None
+    shard: int = 0
+    epoch: int = 0
+    context: Any = None
+    late: bool = False

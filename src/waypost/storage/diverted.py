@@ -71,12 +71,14 @@ def _of(project_id: ids.Id) -> Select[Any]:
         .scalar_subquery()
     )
     latest = (
-        select(func.max(attempts.c.id))
+        select(attempts.c.id)
         .where(
             attempts.c.project_id == diverted_events.c.project_id,
             attempts.c.event_id == diverted_events.c.event_id,
             attempts.c.delivery_id == diverted_events.c.id,
         )
+        .order_by(attempts.c.id.desc())
+        .limit(1)
         .scalar_subquery()
     )
     last = and_(

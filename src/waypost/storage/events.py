@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, exists, literal, select
+from sqlalchemy import Connection, LargeBinary, Row, cast, exists, literal, select
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
@@ -13,7 +13,7 @@ from waypost.storage import pages
 from waypost.storage.schema import events
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
-_NO_PAYLOAD = b"{}"
+_EMPTY = cast(literal(b"{}"), LargeBinary)
 
 
 def get(connection: Connection, project_id: ids.Id, event_id: ids.Id) -> Event:
@@ -59,7 +59,7 @@ def list_page(
         with_payload: False leaves the payloads where they are: each is `{}`.
     """
     columns = [c for c in events.c if c is not events.c.payload]
-    payload = events.c.payload if with_payload else literal(_NO_PAYLOAD).label("payload")
+    payload = events.c.payload if with_payload else _EMPTY.label("payload")
     query = select(*columns, payload).where(events.c.project_id == project_id)
     if types:
         query = query.where(events.c.type.in_(types))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, text
 
 from waypost.storage.schema import facts
 
@@ -22,3 +22,19 @@ def record(connection: Connection, name: str, value: str) -> None:
     """Keep a fact; a former value is replaced."""
     connection.execute(delete(facts).where(facts.c.name == name))
     connection.execute(insert(facts).values(name=name, value=value))
+
+
+def propose(connection: Connection, name: str, value: str) -> str:
+    """Keep a fact unless there is one already; return the one that counts from now on."""
+    connection.execute(
+        text(
+            "INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
+        ),
+        {"name": name, "value": value},
+    )
+    return find(connection, name) or value
+
+
+def forget(connection: Connection, name: str) -> None:
+    """Keep a fact no longer."""
+    connection.execute(delete(facts).where(facts.c.name == name))

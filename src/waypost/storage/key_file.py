@@ -92,11 +92,10 @@ def confirm(connection: Connection, key: bytes) -> None:
         ConfigInvalid: the database was written under another key.
     """
     given = fingerprint(key)
-    known = known_fingerprint(connection)
-    if known is None:
-        facts.record(connection, _FACT, given)
-    elif known != given:
+    # Several processes may be the first at once: what one of them has proposed counts for all.
+    known = facts.propose(connection, _FACT, given)
+    if known != given:
         raise ConfigInvalid(
             f"the secret key (fingerprint {given}) is not the one that this database was written"
-            f" under ({known}): set WAYPOST_SECRET_KEY, or put the key file back beside it"
+            f" under ({known}): set WAYPOST_SECRET_KEY to that one, or put its key file back"
         )

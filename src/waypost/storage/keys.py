@@ -37,6 +37,12 @@ def get(connection: Connection, project_id: ids.Id, key_id: ids.Id) -> ApiKey:
     return _key(row)
 
 
+def find(connection: Connection, project_id: ids.Id, key_id: ids.Id) -> tuple[bytes, ApiKey] | None:
+    """Return a key, good or not, with its digest; None where the project has none with this id."""
+    row = connection.execute(_of(project_id).where(api_keys.c.id == key_id)).one_or_none()
+    return None if row is None else (row.digest, _key(row))
+
+
 def list_page(connection: Connection, project_id: ids.Id, request: PageRequest) -> Page[ApiKey]:
     """Return one page of a project's keys, revoked and expired ones too."""
     return pages.read(connection, _of(project_id), (api_keys.c.id,), request, _key)

@@ -36,13 +36,30 @@ def admits(request: PageRequest, identifier: ids.Id) -> bool:
     )
 
 
+def streamed(connection: Connection, query: Select[Any]) -> Select[Any]:
+    """Return a query whose rows come as they are asked for, as they always do from SQLite.
+
+    On PostgreSQL that takes a transaction, as every read of the store's is; outside of one the rows
+    come all at once.
+    """
+    inner: Any = connection.connection.driver_connection
+    in_transaction = (
+        connection.dialect.name == "postgresql" and inner.info.transaction_status.name == "INTRANS"
+    )
+    return query.execution_options(stream_results=in_transaction)
+
+
+def _weightless(_: object) -> int:
+    return 0
+
+
 def read(
     connection: Connection,
     query: Select[Any],
     order: Order,
     request: PageRequest,
     model: Callable[[Row[Any]], T],
-    weigh: Callable[[T], int] = lambda _item: 0,
+    weigh: Callable[[T], int] = _weightless,
 ) -> Page[T]:
     """Read one page of `query`, newest first.
 
@@ -61,6 +78,9 @@ def read(
         .order_by(*(order if up else [column.desc() for column in order]))
         .limit(request.size + 1)
     )
+    if weigh is not _weightless:
+        # Not all at once: a page ends early where its items are heavy.
+        ordered = streamed(connection, ordered)
     items: list[T] = []
     weight = 0
     with connection.execute(ordered) as rows:

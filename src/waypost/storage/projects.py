@@ -22,10 +22,16 @@ def get(connection: Connection, project_id: ids.Id) -> Project:
     Raises:
         NotFound: there is none with this id, or it was deleted.
     """
-    row = connection.execute(_present().where(projects.c.id == project_id)).one_or_none()
-    if row is None:
+    found = find(connection, project_id)
+    if found is None:
         raise NotFound(ids.KINDS[ids.PROJECT])
-    return _project(row)
+    return found
+
+
+def find(connection: Connection, project_id: ids.Id) -> Project | None:
+    """Return a project, or None where there is none with this id (any more)."""
+    row = connection.execute(_present().where(projects.c.id == project_id)).one_or_none()
+    return None if row is None else _project(row)
 
 
 def list_page(connection: Connection, request: PageRequest) -> Page[Project]:
@@ -36,6 +42,18 @@ def list_page(connection: Connection, request: PageRequest) -> Page[Project]:
 def list_all(connection: Connection) -> list[Project]:
     """Return every project: for what is kept of them in memory, never for an answer."""
     return [_project(row) for row in connection.execute(_present())]
+
+
+def routing_versions(connection: Connection) -> dict[ids.Id, int]:
+    """Return the version of every project's routing, of deleted ones too."""
+    rows = connection.execute(select(projects.c.id, projects.c.routing_version))
+    return {row.id: row.routing_version for row in rows}
+
+
+def routing_version(connection: Connection, project_id: ids.Id) -> int:
+    """Return the version of a project's routing."""
+    chosen = select(projects.c.routing_version).where(projects.c.id == project_id)
+    return int(connection.execute(chosen).scalar_one())
 
 
 def find_oldest(

@@ -1,8 +1,7 @@
 """The queue: what is owed, read lane by lane, and cleared for subscriptions that are no more."""
 
-import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -10,20 +9,36 @@ from sqlalchemy import Connection, text
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
 from waypost.model.ids import FIRST, Id
-from waypost.storage import hot
+from waypost.storage.postgres import lanes as postgres_lanes
+from waypost.storage.postgres import rows as postgres_rows
+from waypost.storage.sqlite import hot
+from waypost.storage.sqlite.connection import raw
+
+PASSED_OVER_MAX: Final = 256
+"""So many known deliveries are passed over by a statement; others are read once more."""
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
 _LANE = text(
     "SELECT q.id, q.event_id, q.class, q.due_us, q.attempts, e.type, e.attributes, "
-    "e.routing_version, length(e.payload) AS size, "
-    "CASE WHEN length(e.payload) <= :payload_max THEN e.payload END AS payload "
+    "e.routing_version, CASE WHEN length(e.payload) <= :payload_max THEN e.payload END AS payload "
     "FROM (SELECT * FROM queue WHERE project_id = :project_id "
     "AND subscription_id = :subscription_id AND class = :class "
     "ORDER BY due_us, id LIMIT :limit) AS q "
     "JOIN events AS e ON e.project_id = :project_id AND e.id = q.event_id "
     "ORDER BY q.due_us, q.id"
 )
+_LANES = text(
+    "WITH RECURSIVE lane (project_id, subscription_id) AS ("
+    "SELECT * FROM (SELECT project_id, subscription_id FROM queue "
+    "ORDER BY subscription_id LIMIT 1) AS first "
+    "UNION ALL SELECT next.* FROM lane CROSS JOIN LATERAL "
+    "(SELECT q.project_id, q.subscription_id FROM queue AS q "
+    "WHERE q.subscription_id > lane.subscription_id ORDER BY q.subscription_id LIMIT 1) AS next) "
+    "SELECT project_id, subscription_id FROM lane"
+)
+"""For PostgreSQL: SQLite, to which a statement is a call, looks for one lane after the other."""
+
 _NEXT_LANE = text(
     "SELECT project_id, subscription_id FROM queue WHERE "
     "(project_id, subscription_id) > (:project_id, :subscription_id) "
@@ -33,11 +48,15 @@ _EVENT = text(
     "SELECT type, payload, attributes, routing_version FROM events "
     "WHERE project_id = :project_id AND id = :id"
 )
-_OF_SUBSCRIPTION = text(
-    "SELECT id, event_id, attempts FROM queue INDEXED BY ix_queue_lane "
-    "WHERE project_id = :project_id AND subscription_id = :subscription_id "
-    "AND (class, due_us, id) > (:class, :due_us, :id) ORDER BY class, due_us, id LIMIT :limit"
-)
+_OF_SUBSCRIPTION = {
+    dialect: text(
+        f"SELECT id, event_id, attempts FROM queue {by_index} "
+        "WHERE project_id = :project_id AND subscription_id = :subscription_id "
+        "ORDER BY class, due_us LIMIT :limit"
+    )
+    # What SQLite guesses without statistics is a walk through the project.
+    for dialect, by_index in (("sqlite", "INDEXED BY ix_queue_lane"), ("postgresql", ""))
+}
 
 
 class LaneRow(msgspec.Struct, frozen=True):
@@ -58,59 +77,99 @@ class LaneHead(msgspec.Struct, frozen=True):
     cut_us: int | None
 
 
-def read_head(
-    connection: Connection,
-    project_id: Id,
-    subscription_id: Id,
-    *,
-    limit: int,
-    payload_max: int,
-) -> LaneHead:
-    """Read the most urgent deliveries of a lane, at most `limit` of each class.
+class LaneWanted(msgspec.Struct, frozen=True):
+    """A lane whose head is to be read.
+
+    Attributes:
+        most: how many deliveries of each class at most, beside those that are known.
+        known: deliveries that need not be read; they may be all the same.
+    """
+
+    project_id: Id
+    subscription_id: Id
+    most: int
+    known: Collection[Id] = ()
+
+
+def read_heads(
+    connection: Connection, lanes: Sequence[LaneWanted], *, payload_max: int
+) -> list[LaneHead]:
+    """Read the most urgent deliveries of lanes.
 
     Events whose payload is larger than `payload_max` bytes are left out; they are loaded to send.
     """
-    rows: list[LaneRow] = []
-    cut_us: int | None = None
+    if connection.dialect.name == "postgresql":
+        return _read_heads(connection, lanes, payload_max)
+    return [_read_head(connection, lane, payload_max) for lane in lanes]
+
+
+def _read_head(connection: Connection, lane: LaneWanted, payload_max: int) -> LaneHead:
+    limit = lane.most + len(lane.known)
+    found: list[Any] = []
     for kind in DeliveryClass:
-        found = connection.execute(
+        found += connection.execute(
             _LANE,
             {
-                "project_id": project_id,
-                "subscription_id": subscription_id,
+                "project_id": lane.project_id,
+                "subscription_id": lane.subscription_id,
                 "class": int(kind),
                 "limit": limit,
                 "payload_max": payload_max,
             },
-        ).all()
-        rows += [_lane_row(project_id, subscription_id, row) for row in found]
-        if len(found) >= limit:
-            last = found[-1].due_us
-            cut_us = last if cut_us is None else min(cut_us, last)
-    rows.sort(key=lambda row: row.owed.due_us)
+        )
+    return _head(lane, found, limit)
+
+
+def _read_heads(
+    connection: Connection, lanes: Sequence[LaneWanted], payload_max: int
+) -> list[LaneHead]:
+    passed_over: list[Id] = []
+    limits: list[int] = []
+    for lane in lanes:
+        # A few are passed over, which is cheaper than to read them; each row is compared with all.
+        few = len(passed_over) + len(lane.known) <= PASSED_OVER_MAX
+        passed_over += lane.known if few else ()
+        limits.append(lane.most if few else lane.most + len(lane.known))
+    wanted = [
+        (lane.project_id, lane.subscription_id, limit)
+        for lane, limit in zip(lanes, limits, strict=True)
+    ]
+    parts: list[list[Any]] = [[] for _ in lanes]
+    for row in postgres_lanes.heads(connection, wanted, passed_over, payload_max=payload_max):
+        parts[row[0] - 1].append(row[1:])
+    return [_head(*part) for part in zip(lanes, parts, limits, strict=True)]
+
+
+def _head(lane: LaneWanted, found: Sequence[Any], limit: int) -> LaneHead:
+    """Return the head of a lane, of which at most `limit` rows of each class were read."""
+    rows = [_lane_row(lane.project_id, lane.subscription_id, row) for row in found]
+    rows.sort(key=_due)
+    cut_us: int | None = None
+    for kind in DeliveryClass:
+        last_us = [row.owed.due_us for row in rows if row.owed.kind is kind][limit - 1 :]
+        if last_us:
+            cut_us = last_us[-1] if cut_us is None else min(cut_us, last_us[-1])
     return LaneHead(rows, cut_us)
 
 
+def _due(row: LaneRow) -> tuple[int, Id]:
+    return row.owed.due_us, row.owed.id
+
+
 def _lane_row(project_id: Id, subscription_id: Id, row: Any) -> LaneRow:
+    identifier, event_id, kind, due_us, attempts, name, attributes, version, payload = row
     owed = Owed(
         project_id=project_id,
-        id=row[0],
-        event_id=row[1],
+        id=identifier,
+        event_id=event_id,
         subscription_id=subscription_id,
-        kind=DeliveryClass(row[2]),
-        due_us=row[3],
-        attempts=row[4],
+        kind=DeliveryClass(kind),
+        due_us=due_us,
+        attempts=attempts,
     )
     event = None
-    if row.payload is not None:
-        event = Event(
-            project_id,
-            row.event_id,
-            row.type,
-            row.payload,
-            _attributes(row.attributes),
-            row.routing_version,
-        )
+    if payload is not None:
+        event = Event(project_id, event_id, name, payload, _attributes(attributes), version)
     return LaneRow(owed, event)
 
 
@@ -138,6 +197,8 @@ def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
 
     Sweeps all projects, by one look-up in the index for each lane, however long the queue is.
     """
+    if connection.dialect.name == "postgresql":
+        return [(row[0], row[1]) for row in connection.execute(_LANES)]
     lanes: list[tuple[Id, Id]] = []
     at: tuple[Id, Id] = (FIRST, FIRST)
     while True:
@@ -152,7 +213,11 @@ def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
 
 def insert(connection: Connection, owed: Sequence[Owed]) -> None:
     """Put deliveries into the queue. Call it in a write only."""
-    hot.INSERT_QUEUE.run(_raw(connection).cursor(), [owed_row(one) for one in owed])
+    rows = [owed_row(one) for one in owed]
+    if connection.dialect.name == "postgresql":
+        postgres_rows.insert_queue(connection, rows)
+    else:
+        hot.INSERT_QUEUE.run(raw(connection).cursor(), rows)
 
 
 def owed_row(owed: Owed) -> tuple[Any, ...]:
@@ -196,21 +261,28 @@ def clear(  # noqa: PLR0913 - one statement's arguments
     Returns:
         How many were ended; 0 when none is left.
     """
-    cursor = _raw(connection).cursor()
     found = connection.execute(
-        _OF_SUBSCRIPTION,
+        _OF_SUBSCRIPTION[connection.dialect.name],
         {
             "project_id": project_id,
             "subscription_id": subscription_id,
-            "class": -1,
-            "due_us": 0,
-            "id": FIRST,
             "limit": limit + len(sparing),
         },
     ).all()
     ended = [row for row in found if row.id not in sparing][:limit]
+    if connection.dialect.name == "postgresql":
+        return postgres_rows.end_untried(
+            connection,
+            project_id,
+            subscription_id,
+            [row.id for row in ended],
+            state=int(state),
+            reason=reason.value,
+            divert=divert,
+            now_us=now_us,
+        )
     hot.end_untried(
-        cursor,
+        raw(connection).cursor(),
         project_id,
         subscription_id,
         [(row.id, row.event_id, row.attempts) for row in ended],
@@ -220,9 +292,3 @@ def clear(  # noqa: PLR0913 - one statement's arguments
         now_us=now_us,
     )
     return len(ended)
-
-
-def _raw(connection: Connection) -> sqlite3.Connection:
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - the store opened it so
-    return raw

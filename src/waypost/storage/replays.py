@@ -5,16 +5,16 @@ moves the job's position and puts into the queue what the transaction still find
 step happens whole or not at all, and what was served meanwhile is not owed again.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Row,
     exists,
-    func,
     or_,
     select,
     text,
@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy import (
     update as change,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState
@@ -40,16 +42,47 @@ from waypost.storage.schema import deliveries, events, fan_outs, replays
 SLICE: Final = 1_000
 """How many rows one step of a job looks at."""
 
-# Both name their index: what SQLite guesses without statistics is a walk through the project.
-_NOT_PENDING = text(
-    "NOT EXISTS (SELECT 1 FROM queue INDEXED BY ix_queue_event"
-    " WHERE queue.project_id = events.project_id AND queue.event_id = events.id"
-    " AND queue.subscription_id = :subscription_id)"
-)
-_TAKE_BACK = text(
-    "DELETE FROM diverted_events INDEXED BY ix_diverted_event WHERE project_id = :project_id"
-    " AND event_id = :event_id AND subscription_id = :subscription_id"
-)
+_PAYLOADS: Final = 50
+"""How many payloads are in memory at once."""
+
+_INDEXED_BY = {"sqlite": "INDEXED BY {}", "postgresql": ""}
+"""What SQLite guesses without statistics is a walk through the project: it is told the index."""
+
+_NOT_PENDING = {
+    dialect: text(
+        f"NOT EXISTS (SELECT 1 FROM queue {by.format('ix_queue_event')}"
+        " WHERE queue.project_id = events.project_id AND queue.event_id = events.id"
+        " AND queue.subscription_id = :subscription_id)"
+    )
+    for dialect, by in _INDEXED_BY.items()
+}
+_TAKE_BACK = {
+    dialect: text(
+        f"DELETE FROM diverted_events {by.format('ix_diverted_event')}"
+        " WHERE project_id = :project_id"
+        " AND event_id = :event_id AND subscription_id = :subscription_id"
+    )
+    for dialect, by in _INDEXED_BY.items()
+}
+
+
+class place_of(FunctionElement[int]):  # noqa: N801 - stands in a statement as functions do
+    """Where in some bytes others begin, from 1; 0 where they are not in them."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(place_of)
+def _on_sqlite(element: Any, compiler: Any, **named: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **named)})"
+
+
+@compiles(place_of, "postgresql")
+def _on_postgresql(element: Any, compiler: Any, **named: Any) -> str:
+    inside, wanted = element.clauses
+    return f"position({compiler.process(wanted, **named)} IN {compiler.process(inside, **named)})"
+
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
@@ -61,6 +94,14 @@ class Candidate(msgspec.Struct, frozen=True):
     type: str
     owner: str | None
     targets: tuple[Id, ...]
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """What an event holds."""
+
+    event_id: Id
+    payload: bytes
+    attributes: Attributes
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -172,6 +213,20 @@ def read_slice(connection: Connection, replay: Replay) -> Slice:
     return _recover_slice(connection, replay)
 
 
+def read_holdings(
+    connection: Connection, replay: Replay, event_ids: Sequence[Id]
+) -> Iterator[Holding]:
+    """Read what these events hold, a few at a time; those that are gone are left out."""
+    for start in range(0, len(event_ids), _PAYLOADS):
+        rows = connection.execute(
+            select(events.c.id, events.c.payload, events.c.attributes).where(
+                *_are(replay, event_ids[start : start + _PAYLOADS])
+            )
+        )
+        for row in rows:
+            yield Holding(row.id, row.payload, _attributes(row))
+
+
 def unserved(connection: Connection, replay: Replay, event_ids: Sequence[Id]) -> list[Id]:
     """Return those of a slice's events that are still there to be owed, oldest first."""
     if not event_ids:
@@ -184,7 +239,9 @@ def unserved(connection: Connection, replay: Replay, event_ids: Sequence[Id]) ->
             deliveries.c.state == DeliveryState.DELIVERED.value,
             deliveries.c.finished_us >= replay.begin_us,
         )
-    not_pending = _NOT_PENDING.bindparams(subscription_id=replay.subscription_id)
+    not_pending = _NOT_PENDING[connection.dialect.name].bindparams(
+        subscription_id=replay.subscription_id
+    )
     rows = connection.execute(
         select(events.c.id)
         .where(*_are(replay, event_ids), not_pending, ~served)
@@ -199,7 +256,8 @@ def take_back(
     """Take events that are owed to a subscription again out of its dead-letter box."""
     if event_ids:
         place = {"project_id": project_id, "subscription_id": subscription_id}
-        connection.execute(_TAKE_BACK, [{**place, "event_id": one} for one in event_ids])
+        take_back = _TAKE_BACK[connection.dialect.name]
+        connection.execute(take_back, [{**place, "event_id": one} for one in event_ids])
 
 
 def _missing_slice(connection: Connection, replay: Replay) -> Slice:
@@ -293,7 +351,7 @@ def _is_yet_to_be_owed(replay: Replay) -> ColumnElement[bool]:
     return exists().where(
         fan_outs.c.project_id == events.c.project_id,
         fan_outs.c.event_id == events.c.id,
-        func.instr(fan_outs.c.subscriptions, replay.subscription_id) > 0,
+        place_of(fan_outs.c.subscriptions, replay.subscription_id) > 0,
     )
 
 
@@ -315,9 +373,13 @@ def _slice(replay: Replay, rows: Sequence[Any], candidates: list[Candidate]) -> 
 
 
 def _candidate(row: Any) -> Candidate:
-    blob = row.attributes
-    attributes = NO_ATTRIBUTES if blob is None else _decode_attributes(blob)
+    attributes = _attributes(row)
     return Candidate(row.id, row.type, attributes.owner, attributes.targets)
+
+
+def _attributes(row: Any) -> Attributes:
+    blob = row.attributes
+    return NO_ATTRIBUTES if blob is None else _decode_attributes(blob)
 
 
 def _replay(row: Row[Any]) -> Replay:

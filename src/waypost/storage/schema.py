@@ -1,16 +1,21 @@
 """The tables, for both databases.
 
-Ids are 16 bytes, moments are UTC microseconds in BIGINT. When a thing was made stands in its id.
-`project_id` leads every primary key of what grows. On SQLite the tables that grow have no hidden
-row number (`WITHOUT ROWID`): one tree less to write for each row.
+Ids are 16 bytes, `uuid` on PostgreSQL; moments are UTC microseconds in BIGINT. When a thing was
+made stands in its id. `project_id` leads every primary key of what grows, and no foreign key or
+unique constraint goes across projects: the tables can be distributed by it. On SQLite the tables
+that grow have no hidden row number (`WITHOUT ROWID`): one tree less to write for each row. On
+PostgreSQL events, deliveries and attempts are partitioned by the event's id: by its time.
 
 A delivery is owed while it has a row in `queue`; its final settling deletes that row and inserts
 one in `deliveries`. `queue` therefore holds only what is owed, however long Waypost runs.
 """
 
+from typing import Any, Final
+
 from sqlalchemy import (
     BigInteger,
     Column,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -20,14 +25,57 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData()
+
+
+class _Uuid(UserDefinedType[bytes]):
+    """PostgreSQL's `uuid`, which stays 16 bytes here: the connection reads and writes it so."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return its name."""
+        return "UUID"
+
+
+IdType = LargeBinary(16).with_variant(_Uuid(), "postgresql")
+"""An id: 16 bytes, and in Python never anything else."""
+
+Name = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that a key holds: it sorts by its bytes in every database, whatever its locale."""
+
+_QUEUE_OPTIONS: Final = {
+    "autovacuum_vacuum_scale_factor": 0.02,
+    "autovacuum_vacuum_threshold": 20_000,
+    "autovacuum_vacuum_cost_delay": 0,
+}
+"""Every row of the queue is deleted within seconds: what they leave must not pile up."""
+
+_BUSY_OPTIONS: Final = {"fillfactor": 50}
+"""Few rows, changed all the time: with room beside them a change touches no index."""
+
+
+def _indexes(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...]) -> list[Index]:
+    """Return an index of a table with much traffic, as each database is to have it.
+
+    SQLite finds a row behind an index by its primary key: with that in front and behind, the index
+    leads there in order. PostgreSQL needs no more than what is looked for. And it must have no
+    more: were a part of the primary key in it, it could be taken for statements that name the whole
+    key, by a plan that was made when the table was empty and all ways seemed short.
+    """
+    return [
+        Index(name, *sqlite).ddl_if(dialect="sqlite"),
+        Index(name, *postgresql).ddl_if(dialect="postgresql"),
+    ]
+
 
 projects = Table(
     "projects",
     metadata,
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("account_id", LargeBinary(16), nullable=False),
+    Column("id", IdType, primary_key=True),
+    Column("account_id", IdType, nullable=False),
     Column("name", Text, nullable=False),
     Column("environment", Text, nullable=False),
     Column("strict_types", Integer, nullable=False, server_default="0"),
@@ -39,10 +87,10 @@ projects = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("project_id", LargeBinary(16), nullable=False),
+    Column("id", IdType, primary_key=True),
+    Column("project_id", IdType, nullable=False),
     Column("name", Text, nullable=False),
-    Column("digest", LargeBinary(32), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
     Column("scopes", Text, nullable=False),
     Column("expires_at_us", BigInteger),
     Column("revoked_at_us", BigInteger),
@@ -54,8 +102,8 @@ api_keys = Table(
 event_types = Table(
     "event_types",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("name", Text, primary_key=True),
+    Column("project_id", IdType, primary_key=True),
+    Column("name", Name, primary_key=True),
     Column("description", Text, nullable=False, server_default=""),
     Column("example", LargeBinary),
     sqlite_with_rowid=False,
@@ -64,8 +112,8 @@ event_types = Table(
 subscriptions = Table(
     "subscriptions",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
+    Column("project_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
     Column("url", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("event_types", Text),
@@ -80,6 +128,7 @@ subscriptions = Table(
     Column("retry_schedule", Text),
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
+    Column("filter", Text),
     Column("transform", Text),
     sqlite_with_rowid=False,
 )
@@ -87,9 +136,9 @@ subscriptions = Table(
 signing_keys = Table(
     "signing_keys",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("subscription_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
     Column("scheme", Text, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
     Column("expires_at_us", BigInteger),
@@ -99,22 +148,23 @@ signing_keys = Table(
 events = Table(
     "events",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
+    Column("project_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
     Column("type", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("attributes", LargeBinary),
     Column("routing_version", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (id)",
 )
 
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("event_id", LargeBinary(16), nullable=False),
-    Column("fingerprint", LargeBinary(16), nullable=False),
+    Column("project_id", IdType, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("event_id", IdType, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
     Column("expires_at_us", BigInteger, nullable=False),
     Index("ix_idempotency_keys_expiry", "expires_at_us"),
     sqlite_with_rowid=False,
@@ -123,10 +173,10 @@ idempotency_keys = Table(
 receipts = Table(
     "receipts",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("event_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("key_id", LargeBinary(16), nullable=False),
+    Column("project_id", IdType, primary_key=True),
+    Column("event_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("key_id", IdType, nullable=False),
     Column("same_body", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -134,25 +184,30 @@ receipts = Table(
 queue = Table(
     "queue",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("event_id", LargeBinary(16), nullable=False),
-    Column("subscription_id", LargeBinary(16), nullable=False),
+    Column("project_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("event_id", IdType, nullable=False),
+    Column("subscription_id", IdType, nullable=False),
     Column("class", SmallInteger, nullable=False),
     Column("due_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Index("ix_queue_lane", "project_id", "subscription_id", "class", "due_us", "id"),
-    Index("ix_queue_event", "project_id", "event_id", "id"),
+    *_indexes(
+        "ix_queue_lane",
+        sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
+        postgresql=("subscription_id", "class", "due_us"),
+    ),
+    *_indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
     sqlite_with_rowid=False,
+    postgresql_with=_QUEUE_OPTIONS,
 )
 
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("event_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("subscription_id", LargeBinary(16), nullable=False),
+    Column("project_id", IdType, primary_key=True),
+    Column("event_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("subscription_id", IdType, nullable=False),
     Column("state", SmallInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("finished_us", BigInteger, nullable=False),
@@ -162,37 +217,47 @@ deliveries = Table(
     Column("response", LargeBinary),
     Column("timings", LargeBinary),
     Column("resent", SmallInteger),
-    Index("ix_deliveries_subscription", "project_id", "subscription_id", "id"),
+    *_indexes(
+        "ix_deliveries_subscription",
+        sqlite=("project_id", "subscription_id", "id"),
+        postgresql=("subscription_id", "id"),
+    ),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (event_id)",
 )
 
 attempts = Table(
     "attempts",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("event_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("delivery_id", LargeBinary(16), nullable=False),
-    Column("subscription_id", LargeBinary(16), nullable=False),
+    Column("project_id", IdType, primary_key=True),
+    Column("event_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("delivery_id", IdType, nullable=False),
+    Column("subscription_id", IdType, nullable=False),
     Column("number", Integer, nullable=False),
     Column("state", SmallInteger, nullable=False),
     Column("status_code", SmallInteger, nullable=False),
     # NULL with same_as set: the response is that of the attempt `same_as` of the same event.
     Column("response", LargeBinary),
-    Column("same_as", LargeBinary(16)),
+    Column("same_as", IdType),
     Column("timings", LargeBinary, nullable=False),
     Column("resent", SmallInteger, nullable=False),
-    Index("ix_attempts_subscription", "project_id", "subscription_id", "id"),
+    *_indexes(
+        "ix_attempts_subscription",
+        sqlite=("project_id", "subscription_id", "id"),
+        postgresql=("subscription_id", "id"),
+    ),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (event_id)",
 )
 
 diverted_events = Table(
     "diverted_events",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("event_id", LargeBinary(16), nullable=False),
-    Column("subscription_id", LargeBinary(16), nullable=False),
+    Column("project_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("event_id", IdType, nullable=False),
+    Column("subscription_id", IdType, nullable=False),
     Column("reason", Text, nullable=False),
     Column("diverted_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -204,14 +269,14 @@ diverted_events = Table(
 replays = Table(
     "replays",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
+    Column("project_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("subscription_id", LargeBinary(16), nullable=False),
+    Column("subscription_id", IdType, nullable=False),
     Column("begin_us", BigInteger, nullable=False),
     Column("end_us", BigInteger, nullable=False),
     # The last event that was looked at: the job goes on behind it.
-    Column("position", LargeBinary(16), nullable=False),
+    Column("position", IdType, nullable=False),
     Column("state", Text, nullable=False),
     Column("owed", BigInteger, nullable=False),
     Index("ix_replays_state", "state", "project_id", "id"),
@@ -221,8 +286,8 @@ replays = Table(
 fan_outs = Table(
     "fan_outs",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("event_id", LargeBinary(16), primary_key=True),
+    Column("project_id", IdType, primary_key=True),
+    Column("event_id", IdType, primary_key=True),
     # The ids of the subscriptions that matched at acceptance, one behind the other; those before
     # `position` (a count) have their delivery in the queue.
     Column("subscriptions", LargeBinary, nullable=False),
@@ -234,9 +299,9 @@ fan_outs = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("project_id", LargeBinary(16), primary_key=True),
-    Column("id", LargeBinary(16), primary_key=True),
-    Column("key_id", LargeBinary(16), nullable=False),
+    Column("project_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("key_id", IdType, nullable=False),
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
     sqlite_with_rowid=False,
@@ -250,3 +315,59 @@ facts = Table(
     sqlite_with_rowid=False,
 )
 """Single facts about this database: the fingerprint of the secret key, the default project."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", IdType, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("listen", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("lease_until_us", BigInteger, nullable=False),
+    Column("delivered", BigInteger, nullable=False, server_default="0"),
+    Column("rate", Float, nullable=False, server_default="0"),
+    Column("lag_ms", BigInteger, nullable=False, server_default="0"),
+    Column("in_flight", Integer, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+"""The processes that live: each holds its row until `lease_until_us`, on the database's clock."""
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    # A worker that lives; free where it is null.
+    Column("owner", IdType),
+    # Counts the owners: what was sent under an earlier one is told by it.
+    Column("epoch", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+
+config_version = Table(
+    "config_version",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+"""One row, whose id is 1: how many changes of configuration there were."""
+
+config_changes = Table(
+    "config_changes",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("project_id", IdType, nullable=False),
+    Column("subject", IdType),
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What was changed, for the processes that have not seen it yet."""
+
+PARTITIONED: Final = (events, deliveries, attempts)
+"""On PostgreSQL in partitions, by the id of the event."""

@@ -115,6 +115,16 @@ def set_failing_since(
     )
 
 
+def failing_since(connection: Connection) -> dict[ids.Id, int]:
+    """Return since when each subscription has had nothing but failures, of those that have."""
+    rows = connection.execute(
+        select(subscriptions.c.id, subscriptions.c.failing_since_us).where(
+            subscriptions.c.failing_since_us.is_not(None), subscriptions.c.deleted_at_us.is_(None)
+        )
+    )
+    return {row.id: row.failing_since_us for row in rows}
+
+
 def delete(connection: Connection, project_id: ids.Id, subscription_id: ids.Id, at_us: int) -> None:
     """Mark a subscription deleted.
 
@@ -166,6 +176,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "retry_schedule": _json(subscription.retry_schedule_s),
         "transform": _json(subscription.transform),
         "failing_since_us": subscription.failing_since_us,
+        "filter": subscription.filter,
     }
 
 
@@ -188,4 +199,5 @@ def _subscription(row: Row[Any]) -> Subscription:
         retry_schedule_s=None if schedule is None else _read_seconds(schedule),
         transform=None if row.transform is None else _read_transform(row.transform),
         failing_since_us=row.failing_since_us,
+        filter=row.filter,
     )

@@ -120,12 +120,13 @@ class Connections:
     """The open connections of this process: how many, from whom, and which are overdue.
 
     `now` is the monotonic time of the last sweep: connections note it instead of reading a clock
-    for every request.
+    for every request. `left` is called when one has been counted out.
     """
 
     def __init__(self, limits: HttpLimits, monotonic: Callable[[], float]) -> None:
         """Take the limits and a monotonic clock in seconds."""
         self.now = monotonic()
+        self.left: Callable[[], None] = lambda: None
         self._limits = limits
         self._monotonic = monotonic
         self._open: set[Connection] = set()
@@ -182,6 +183,7 @@ class Connections:
             self._peers[peer] -= 1
             if not self._peers[peer]:
                 del self._peers[peer]
+        self.left()
 
     def sweep(self) -> None:
         """Look at every connection once."""

@@ -51,16 +51,16 @@ def bind_local(path: Path) -> socket.socket:
 
 
 class Listener:
-    """An HTTP server on one bound socket."""
+    """An HTTP server on one bound socket, or on connections that are accepted elsewhere."""
 
     def __init__(
-        self, app: ASGIApp, listening: socket.socket, front: HttpFront | None = None
+        self, app: ASGIApp, listening: socket.socket | None, front: HttpFront | None = None
     ) -> None:
-        """Take what is served, and the bound socket to serve it on.
+        """Take what is served, and the bound socket to serve it on; None: only what is adopted.
 
         Without a `front` there are neither fast routes nor limits: for callers that are trusted.
         """
-        self._listening = listening
+        self._listening = [] if listening is None else [listening]
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -82,8 +82,25 @@ class Listener:
         server = self._server
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
-        await server.startup(sockets=[self._listening])
+        await server.startup(sockets=self._listening)
         self._ticking = asyncio.create_task(server.main_loop())
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.server_state.connections)
+
+    async def adopt(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        # As uvicorn's own `startup` makes them for what it accepts.
+        server = self._server
+        protocol: asyncio.Protocol = server.config.http_protocol_class(  # type: ignore[call-arg]
+            config=server.config, server_state=server.server_state, app_state=server.lifespan.state
+        )
+        return protocol
 
     async def stop(self, timeout_s: float) -> None:
         """Accept no more, answer what has come, and close what is still open after that."""
@@ -91,4 +108,4 @@ class Listener:
         self._server.config.timeout_graceful_shutdown = timeout_s  # type: ignore[assignment]
         if self._ticking is not None:
             await self._ticking
-            await self._server.shutdown(sockets=[self._listening])
+            await self._server.shutdown(sockets=self._listening)

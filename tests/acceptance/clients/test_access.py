@@ -11,6 +11,9 @@ from tests.support.program import ADMIN_KEY
 from tests.support.routes import EVENT, NOWHERE, Route, routes_of
 from tests.support.site import Site, Tenant, client, eventually
 
+ADMINISTRATION = ("/v1/projects", "/v1/api_keys", "/v1/prune")
+"""Where the paths of operations begin that no project's own key may ask for."""
+
 
 def masked(response: httpx.Response) -> Any:
     """Return a refusal without what is another one in each."""
@@ -77,7 +80,7 @@ def test_a_key_of_another_project_finds_nothing_at_any_id(
         if not route.parameters:
             continue
         there, nowhere = (route.ask(stranger.http, ids) for ids in (tokens, missing))
-        if route.path.startswith(("/v1/projects", "/v1/api_keys")):
+        if route.path.startswith(ADMINISTRATION):
             assert there.status_code == 403, route
         else:
             assert there.status_code == 404, route
@@ -118,7 +121,7 @@ def test_a_key_of_its_own_project_may_do_all_of_it(
     early = {"resend_diverted_event": 1, "delete_event_subscription": 3}
     for route in sorted(routes, key=lambda r: early.get(r.name, 0 if r.method == "GET" else 2)):
         response = route.ask(tenant.http, tokens)
-        if route.path.startswith(("/v1/projects", "/v1/api_keys")):
+        if route.path.startswith(ADMINISTRATION):
             assert response.status_code == 403, route
         elif route.name == "delete_diverted_event":
             assert response.status_code == 404, "it has left the box, too"
@@ -163,7 +166,7 @@ def test_a_key_without_the_scope_is_refused_and_told_which(
     for scope in sorted(SCOPES):
         with client(site.url, site.key(tenant.project, scopes=sorted(SCOPES - {scope}))) as by:
             for route in routes:
-                if route.path.startswith(("/v1/projects", "/v1/api_keys")):
+                if route.path.startswith(ADMINISTRATION):
                     continue
                 # With ids of nothing, so that what is allowed does nothing either.
                 response = route.ask(by, dict.fromkeys(tokens, "x"))
@@ -171,9 +174,7 @@ def test_a_key_without_the_scope_is_refused_and_told_which(
                     assert scope in response.json()["message"], route
                     demanded.setdefault(route.name, set()).add(scope)
     assert set(demanded) == {
-        route.name
-        for route in routes
-        if not route.path.startswith(("/v1/projects", "/v1/api_keys"))
+        route.name for route in routes if not route.path.startswith(ADMINISTRATION)
     }
     assert {len(scopes) for scopes in demanded.values()} == {1}
     assert demanded["create_event"] == {"events.write"}

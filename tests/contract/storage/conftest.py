@@ -1,20 +1,17 @@
-"""A database in a file, made from the schema as it is now."""
+"""A database of each kind, made from the schema as it is now."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support import database
-from tests.support.database import Records
+from tests.support.database import Place, Records
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return where the database is."""
-    return tmp_path / "w.db"
-
-
-@pytest.fixture
-def records(path: Path) -> Records:
+def records(place: Place) -> Iterator[Records]:
     """Return what makes rows in it; only while no store is open."""
-    return database.make(path)
+    made = database.make(place)
+    yield made
+    made.connection.close()
+    made.connection.engine.dispose()

@@ -28,14 +28,16 @@ def left(records: Records) -> list[int]:
 def test_only_what_has_expired_is_forgotten(records: Records) -> None:
     for at_us in (99, 100, 101):
         keep(records, 2, at_us)
-    assert idempotency.prune(records.connection, 100) == 4
+    assert idempotency.count_expired(records.connection, 100) == 4
+    assert idempotency.prune(records.connection, 100, 10) == 4
+    assert idempotency.count_expired(records.connection, 100) == 0
     assert left(records) == [101, 101]
 
 
 def test_it_is_done_in_parts_the_oldest_first(records: Records) -> None:
     keep(records, 3, 2)
-    keep(records, idempotency.CHUNK, 1)
-    assert idempotency.prune(records.connection, 10) == idempotency.CHUNK
+    keep(records, 5, 1)
+    assert idempotency.prune(records.connection, 10, 5) == 5
     assert left(records) == [2, 2, 2]
-    assert idempotency.prune(records.connection, 10) == 3
-    assert idempotency.prune(records.connection, 10) == 0
+    assert idempotency.prune(records.connection, 10, 5) == 3
+    assert idempotency.prune(records.connection, 10, 5) == 0

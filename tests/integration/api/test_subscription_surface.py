@@ -215,6 +215,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "signing": "v1a",
         "owner": "o",
         "retry_schedule": [1, 2.5],
+        "filter": {"body": {"n": {"$gt": 1}}, "headers": {"X-Tenant": "a"}},
         "transform": {"template": {"a": "{{ payload }}"}},
     }
     made = await at.made(**settings)
@@ -233,6 +234,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "signing": "v1",
         "owner": None,
         "retry_schedule": "standard",
+        "filter": None,
         "transform": None,
         "failing_since": None,
         "url": URL,
@@ -240,7 +242,9 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
     assert {name: bare[name] for name in expected} == expected
     assert set(bare) - set(expected) == {"token", "created"}
     path = f"{PATH}/{made['token']}"
-    nulls = dict.fromkeys(("event_types", "headers", "owner", "retry_schedule", "transform"))
+    nulls = dict.fromkeys(
+        ("event_types", "headers", "owner", "retry_schedule", "filter", "transform")
+    )
     reset = (await at.http.patch(path, json={"url": URL, **nulls})).json()
     assert {name: reset[name] for name in nulls} == {name: expected[name] for name in nulls}
     assert reset["format"] == "thin"

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -301,8 +302,8 @@ async def test_a_refill_that_was_reading_meanwhile_brings_back_nothing_that_was_
         started, release = asyncio.Event(), asyncio.Event()
         read = engine.dispatcher._refiller._read
 
-        async def held(receiver: Receiver, limit: int) -> tuple[LaneHead, int]:
-            found = await read(receiver, limit)
+        async def held(*lanes: Any) -> tuple[list[LaneHead], int]:
+            found = await read(*lanes)
             started.set()
             await release.wait()
             return found

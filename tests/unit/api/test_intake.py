@@ -21,6 +21,7 @@ from waypost.operations.event_types import Catalogue
 from waypost.operations.events import Accepted, Events
 from waypost.policy.credentials import digest
 from waypost.policy.events import Draft, EventLimits
+from waypost.policy.origin import Origin
 from waypost.policy.rate import Allowance
 from waypost.web.errors import Surfaces
 from waypost.web.fast import FastRequest, FastRoutes, Header, SharedHead
@@ -77,6 +78,7 @@ class World:
         writer = ApiKey(ids.make(2, 2), PROJECT, "w", frozenset({Scope.EVENTS_WRITE}))
         self.access.load([PROJECT], [(digest(b"reader"), reader), (digest(b"writer"), writer)])
         self.taken: list[Sequence[Draft]] = []
+        self.origins: list[Origin | None] = []
         self.refusal: WaypostError | None = None
         self.duplicate = False
         self.catalogue = Catalogue()
@@ -91,12 +93,19 @@ class World:
         self.routes = FastRoutes()
         Intake(self.access, events, Surfaces(SeededEntropy()), self.aside).register(self.routes)
 
-    def accept(self, principal: Principal, drafts: Sequence[Draft], done: Done) -> None:
+    def accept(
+        self,
+        principal: Principal,
+        drafts: Sequence[Draft],
+        done: Done,
+        origin: Origin | None = None,
+    ) -> None:
         assert principal.project_id == PROJECT
         if self.refusal is not None:
             done(self.refusal)
             return
         self.taken.append(drafts)
+        self.origins.append(origin)
         done([Accepted(EVENT_ID, one.type, one.payload, self.duplicate) for one in drafts])
 
     def post(
@@ -134,6 +143,14 @@ def test_an_event_is_answered_with_the_bytes_that_came(world: World) -> None:
     )
     assert world.last.payload == payload
     assert answer.sent == {b"x-requests-remaining": b"9"}
+
+
+def test_the_request_goes_along_for_filters(world: World) -> None:
+    one, event = (b"x-tenant", b"a"), {"event_type": "a", "payload": 1}
+    world.post(EVENTS_PATH, event, JSON, one)
+    world.post(BATCH_PATH, {"events": [event]}, JSON, one)
+    assert [origin and origin.path for origin in world.origins] == [EVENTS_PATH, BATCH_PATH]
+    assert all(origin is not None and one in origin.headers for origin in world.origins)
 
 
 def test_a_duplicate_says_so(world: World) -> None:
@@ -346,7 +363,7 @@ def test_who_posts_too_often_is_told_when_to_come_again(world: World) -> None:
     "refusal, status, more",
     [
         (Unavailable(), 503, {b"retry-after": b"1"}),
-        (StorageFull(), 507, {}),
+        (StorageFull(), 507, {b"retry-after": b"5"}),
         (IdempotencyMismatch(), 422, {}),
     ],
 )

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.figures import Percentiles, middle, pace, percentiles_ms
+from bench.figures import Percentiles, middle, pace, percentiles_ms, slowest_tenth_per_s
 from bench.ledger import Ledger
 
 MS = 1_000_000
@@ -54,3 +54,12 @@ def test_pace_counts_from_the_intended_time_and_leaves_the_warm_up_out() -> None
 def test_the_middle_is_the_median() -> None:
     assert middle([9, 1, 2]) == 2
     assert middle([]) != middle([])
+
+
+def test_the_slowest_tenth_is_found_wherever_it_is() -> None:
+    steady = [number * MS for number in range(1_000)]
+    stalled = [at if at < 500 * MS else at + 900 * MS for at in steady]
+
+    assert slowest_tenth_per_s(steady) == pytest.approx(1_000, rel=0.02)
+    assert slowest_tenth_per_s(stalled) == pytest.approx(100, rel=0.02)
+    assert slowest_tenth_per_s([0, 1_000 * MS]) == 2

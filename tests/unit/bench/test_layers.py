@@ -6,7 +6,7 @@ from bench.layers import FRAMEWORK, LOOP, OTHER, layer_of
 @pytest.mark.parametrize(
     "modules, layer",
     [
-        (["sqlite3", "waypost.storage.committer", "threading"], "storage"),
+        (["sqlite3", "waypost.storage.sqlite.committer", "threading"], "storage"),
         (["waypost.policy.signing", "waypost.engine.sender"], "policy"),
         (["json.decoder", "waypost.api.events", "waypost.web.protocol"], "api"),
         (["uvicorn.protocols.http", "asyncio.runners"], FRAMEWORK),

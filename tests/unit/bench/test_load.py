@@ -58,6 +58,27 @@ async def test_a_refusal_is_counted_and_acknowledges_nothing() -> None:
     assert generator.refusal_example == "no"
 
 
+async def test_a_connection_that_is_closed_while_idle_is_not_used_and_not_a_fault() -> None:
+    generator, connection, transport = connected(Load(seconds=9, rate=1))
+
+    connection.connection_lost(None)
+    generator.post_due(10)
+
+    assert not generator.refused
+    assert transport.requests == []
+    assert list(generator.due) == [10]
+
+
+async def test_a_connection_that_is_closed_in_flight_is_told() -> None:
+    generator, connection, _ = connected(Load(seconds=9))
+    generator.next(generator.idle.pop())
+
+    connection.connection_lost(ConnectionResetError("by peer"))
+
+    assert generator.refused["connection lost"] == 1
+    assert generator.in_flight == 1
+
+
 async def test_a_batch_acknowledges_each_of_its_events() -> None:
     generator, connection, _ = connected(Load(seconds=9, batch=2, first_sequence=40))
     generator.next(generator.idle.pop())
@@ -85,3 +106,13 @@ def test_requests_hold_their_events() -> None:
         )
     )
     assert batch.endswith(b"[%b,%b]}" % (wire.event_body(7), wire.event_body(8)))
+
+
+def test_types_come_in_turn() -> None:
+    single, batch = single_request(b"", types=3), batch_request(b"", 3, types=3)
+
+    for sequence in range(4):
+        assert single(sequence).endswith(wire.event_body(sequence, 3))
+    assert batch(0).endswith(b"[%b]}" % b",".join(wire.event_body(n, 3) for n in range(3)))
+    assert b'"event_type":"bench.event.0001"' in single(1)
+    assert b'"event_type":"bench.event"' in wire.event_body(1)

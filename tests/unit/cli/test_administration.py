@@ -11,8 +11,10 @@ from waypost import config
 from waypost.cli.administration import Client, administer
 from waypost.config import Config
 from waypost.model.errors import Unavailable, WaypostError
-from waypost.server.program import opened
-from waypost.storage.instance import DatabaseInUse, InstanceLock, lock_file
+from waypost.server.program import administered
+from waypost.storage.sqlite.instance import DatabaseInUse, InstanceLock, lock_file
+
+DATABASE = Path("w.db")
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def running(settings: Config) -> Iterator[Config]:
     is_open, enough = threading.Event(), threading.Event()
 
     async def hold() -> None:
-        async with opened(settings):
+        async with administered(settings):
             is_open.set()
             await asyncio.to_thread(enough.wait)
 
@@ -44,13 +46,13 @@ def count_projects(client: Client) -> int:
 
 def test_without_a_server_it_opens_the_database_itself(settings: Config) -> None:
     assert administer(settings, count_projects) == 1
-    lock = InstanceLock.acquire(settings.database, Path("s"))
+    lock = InstanceLock.acquire(DATABASE, Path("s"))
     lock.release()
 
 
 def test_with_a_server_it_asks_that(running: Config) -> None:
     with pytest.raises(DatabaseInUse):
-        InstanceLock.acquire(running.database, Path("s"))
+        InstanceLock.acquire(DATABASE, Path("s"))
     assert administer(running, count_projects) == 1
 
 
@@ -83,15 +85,15 @@ def test_lists_are_read_to_their_end(settings: Config, monkeypatch: pytest.Monke
 
 
 def test_a_holder_that_does_not_answer_is_told(settings: Config) -> None:
-    lock = InstanceLock.acquire(settings.database, Path("nobody-listens.sock"))
+    lock = InstanceLock.acquire(DATABASE, Path("nobody-listens.sock"))
     with pytest.raises(Unavailable, match="does not answer"):
         administer(settings, count_projects)
     lock.release()
 
 
 def test_a_holder_that_is_unknown_is_told(settings: Config) -> None:
-    lock = InstanceLock.acquire(settings.database, Path("s"))
-    lock_file(settings.database).write_bytes(b"")
+    lock = InstanceLock.acquire(DATABASE, Path("s"))
+    lock_file(DATABASE).write_bytes(b"")
     with pytest.raises(DatabaseInUse, match="another process"):
         administer(settings, count_projects)
     lock.release()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.conftest import Run
-from waypost.storage.instance import InstanceLock
+from waypost.storage.sqlite.instance import InstanceLock
 
 DATABASE = Path(".waypost/waypost.db")
 
@@ -48,5 +48,5 @@ def test_nothing_is_restored_under_a_running_server(waypost: Run) -> None:
 
 def test_there_must_be_something_to_back_up(waypost: Run) -> None:
     status, _, err = waypost("backup", "copy.db")
-    assert status == 1
+    assert status == 2
     assert "can't be opened" in err

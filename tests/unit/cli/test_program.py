@@ -46,5 +46,5 @@ def test_every_command_has_help(waypost: Run, command: list[str]) -> None:
 
 def test_a_refusal_is_one_line_and_a_status(waypost: Run) -> None:
     status, out, err = waypost("config", "--listen", "nowhere")
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert err.startswith("waypost: --listen is not host:port")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.unit.cli.conftest import Run
 from waypost.storage import migrations
-from waypost.storage.instance import InstanceLock
+from waypost.storage.sqlite.instance import InstanceLock
 
 DATABASE = Path(".waypost/waypost.db")
 

@@ -347,7 +347,7 @@ def test_the_end_of_a_connection_is_no_answer_to_the_next_request() -> None:
 
 
 def test_timings_of_an_answer_in_one_piece() -> None:
-    call = Call(lambda _call: None, b"", b"", 10.0, 20.0, lambda _exchange: None)
+    call = Call(lambda _call: None, b"", b"", 10.0, 10.0, 20.0, lambda _exchange: None)
     assert call.timings(10.5, 10.5) == Timings(0, 0, 0, 500_000, 500_000)
     assert call.timings(0.0, 10.5) == Timings(0, 0, 0, 0, 500_000)
     assert call.timings(10.25, 10.5) == Timings(0, 0, 0, 250_000, 500_000)

@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tests.support.engine import KEY, Broken, Post, Receivers
 from tests.support.manual import ManualClock, SeededEntropy
 from tests.support.sandbox import Runs
 from waypost.clock import IdSource
+from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
+from waypost.engine.shards import Shards
 from waypost.engine.slots import DispatcherConfig
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.event import Event
@@ -32,7 +35,11 @@ class Depot:
         settlements: what was handed to the committer and is not committed.
     """
 
-    def __init__(self, *subscriptions: Subscription, **config: Any) -> None:
+    shared = False
+
+    def __init__(
+        self, *subscriptions: Subscription, shards: Shards | None = None, **config: Any
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.clock = ManualClock()
         self.ids = IdSource(self.clock, SeededEntropy())
@@ -45,14 +52,14 @@ class Depot:
         formats = {**NATIVE_FORMATS, "broken": Broken()}
         store: Any = self
         self.dispatcher = Dispatcher(
-            loop,
-            store,
+            Configuration(store),
             self.router,
             Sender(loop, self.network, formats),
             self.clock,
             SeededEntropy(),
             DispatcherConfig(**config),
             self.runs,
+            shards,
         )
         self.dispatcher._receivers.load({one.id: (KEY,) for one in subscriptions})
 
@@ -141,6 +148,9 @@ async def test_what_was_settled_otherwise_leaves_and_counts_for_nothing() -> Non
     depot = Depot(one)
     depot.owe(one)
     depot.owe(one)
+    refilled: list[Any] = []
+    refiller: Any = depot.dispatcher._refiller
+    refiller.refill = refilled.append
     depot.open[0].answer(500)
     depot.open[0].answer()
     depot.commit(late=True)
@@ -150,6 +160,54 @@ async def test_what_was_settled_otherwise_leaves_and_counts_for_nothing() -> Non
     receiver = dispatcher._receivers.get(one.id)
     assert receiver is not None
     assert receiver.lane.known == {}
+    # Whoever has settled it may have put it off: that is looked at.
+    assert refilled[0] is receiver
+
+
+@pytest.mark.parametrize("meanwhile", ["paused", "deleted"])
+async def test_disabling_that_fails_brings_nothing_back_that_was_changed_meanwhile(
+    meanwhile: str,
+) -> None:
+    one = subscription()
+    depot = Depot(one)
+    may_fail = asyncio.Event()
+
+    async def disable(*_: object) -> bool:
+        await may_fail.wait()
+        return False
+
+    upkeep: Any = depot.dispatcher._upkeep
+    upkeep.disable = disable
+    upkeep.clear = lambda *_: None
+    depot.owe(one)
+    receiver = depot.dispatcher._receivers.get(one.id)
+    assert receiver is not None
+    depot.open[0].answer(410)
+    if meanwhile == "deleted":
+        depot.dispatcher.subscription_deleted(PROJECT, one.id)
+    else:
+        depot.dispatcher.subscription_changed(replace(one, paused=True))
+    may_fail.set()
+    await asyncio.gather(*depot.dispatcher._tasks)
+    assert receiver.lane.paused
+    assert receiver.over == (meanwhile == "deleted")
+
+
+async def test_disabling_that_fails_lets_it_go_on() -> None:
+    one = subscription()
+    depot = Depot(one)
+
+    async def disable(*_: object) -> bool:
+        return False
+
+    upkeep: Any = depot.dispatcher._upkeep
+    upkeep.disable = disable
+    depot.owe(one)
+    depot.open[0].answer(410)
+    depot.owe(one)
+    assert depot.open == []
+    await asyncio.gather(*depot.dispatcher._tasks)
+    assert len(depot.open) == 1
 
 
 async def test_a_thousand_failures_of_a_format_are_concluded_one_by_one() -> None:

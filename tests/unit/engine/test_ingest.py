@@ -18,6 +18,7 @@ from waypost.model.ids import Id, moment
 from waypost.model.project import PROJECT_SCOPES, Principal
 from waypost.model.subscription import Subscription
 from waypost.policy.events import Draft
+from waypost.policy.origin import Origin
 from waypost.storage.changes import Acceptance, Outcome
 
 PROJECT = b"p" * 16
@@ -101,6 +102,58 @@ def test_rows_hold_the_event_and_one_delivery_for_each_match() -> None:
         assert (project_id, event_id, kind, attempts) == (PROJECT, first.event_id, 0, 0)
         assert delivery_id > event_id
         assert due_us <= moment(delivery_id)
+
+
+def test_only_those_whose_filters_match_are_owed() -> None:
+    intake = Intake(
+        subscription(1, filter='{"body":{"n":1}}'),
+        subscription(2, filter='{"body":{"n":2}}'),
+        subscription(3, filter='{"metadata":{"m":"x"}}'),
+        subscription(4),
+    )
+    intake.submit(
+        Draft("a", b'{"n":1}'),
+        Draft("a", b'{"n":2}', Attributes(metadata={"m": "x"})),
+        Draft("a", b'{"n":3}', Attributes(targets=(subscription(1).id,))),
+    )
+    owed = [{row[3][-1] for row in entry.owed} for entry in intake.handed[0].entries]
+    assert owed == [{1, 4}, {2, 3, 4}, {1}]
+
+
+ORIGIN = Origin([(b"x-a", b"b"), (b"x-c", b"d"), (b"cookie", b"s3cret")], "/v1/events")
+
+
+def test_what_filters_read_of_the_request_is_kept_and_nothing_else() -> None:
+    wanted = subscription(1, filter='{"headers":{"X-A":"b"},"path":"/v1/events"}')
+    intake = Intake(wanted, subscription(2, filter='{"headers":{"X-A":{"$neq":"b"}}}'))
+    drafts = [PLAIN, Draft("a", b"{}", Attributes(owner="o", idempotency_key="k"), b"f" * 16)]
+    intake.ingest.accept(PRINCIPAL, drafts, lambda _: None, ORIGIN)
+    kept = {"headers": {"x-a": "b"}, "path": "/v1/events"}
+    for entry, more in zip(
+        intake.handed[0].entries, ({}, {"owner": "o", "idempotency_key": "k"}), strict=True
+    ):
+        assert [row[3] for row in entry.owed] == [wanted.id]
+        assert msgspec.msgpack.decode(entry.row[4]) == kept | more
+    assert intake.handed[0].entries[1].fingerprint == b"f" * 16
+    intake.end(Outcome.COMMITTED)
+    assert [event.attributes.headers for _, _, _, event in intake.owed] == [{"x-a": "b"}] * 2
+
+
+def test_without_a_filter_that_reads_it_nothing_is_kept_of_the_request() -> None:
+    intake = Intake(subscription(1, filter='{"body":{"a":{"$exist":false}}}'))
+    intake.ingest.accept(PRINCIPAL, [PLAIN], lambda _: None, ORIGIN)
+    assert intake.handed[0].entries[0].row[4] is None
+    assert len(intake.handed[0].entries[0].owed) == 1
+
+
+def test_what_is_routed_again_is_read_again() -> None:
+    intake = Intake(subscription(1, filter='{"headers":{"x-a":"b"},"path":"/"}'))
+    intake.ingest.accept(PRINCIPAL, [PLAIN], lambda _: None, ORIGIN)
+    intake.router.apply(4, subscription(1, filter='{"headers":{"x-c":"d"}}'))
+    intake.end(Outcome.STALE)
+    (entry,) = intake.handed[1].entries
+    assert msgspec.msgpack.decode(entry.row[4]) == {"headers": {"x-c": "d"}}
+    assert len(entry.owed) == 1
 
 
 def test_without_keys_nobody_looks_for_one() -> None:

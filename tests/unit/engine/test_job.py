@@ -109,3 +109,18 @@ async def test_a_stop_breaks_off_and_may_come_at_any_time() -> None:
     await began.wait()
     await one.stop()
     await one.stop()
+
+
+async def test_it_works_only_where_it_may_and_looks_then() -> None:
+    steps, mine = Steps(), [False]
+    one = Job("test", steps)
+    one.only(lambda: mine[0], every_s=0.001)
+    steps.left = 3
+    one.start()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert steps.count == 0
+    mine[0] = True
+    await steps.rest()
+    assert steps.left == 0
+    await one.stop()

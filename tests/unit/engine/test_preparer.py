@@ -35,6 +35,13 @@ ONE = replace(PLAIN, transform=PROGRAM)
 EVENT = Event(PLAIN.project_id, ids.make(1, 1), "card.created", b'{"a": 1.10}')
 
 
+class To:
+    """A receiver whose settings may change."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+
+
 class Desk:
     """A preparer, what it loads from, and the programs."""
 
@@ -64,20 +71,20 @@ async def run_of(desk: Desk) -> Run:
 async def prepared(result: Result, subscription: Subscription = ONE) -> Prepared:
     """Return what comes of a program that comes to this."""
     desk = Desk()
-    task = asyncio.create_task(desk.preparer.prepare(subscription, desk.work()))
+    task = asyncio.create_task(desk.preparer.prepare(To(subscription), desk.work()))
     (await run_of(desk)).end(result)
     return await task
 
 
 async def test_an_event_in_memory_is_not_loaded() -> None:
     desk = Desk()
-    assert await desk.preparer.prepare(PLAIN, desk.work()) == Ready(EVENT)
+    assert await desk.preparer.prepare(To(PLAIN), desk.work()) == Ready(EVENT)
     assert desk.loaded == []
 
 
 async def test_an_event_that_is_not_is_loaded() -> None:
     desk = Desk()
-    assert await desk.preparer.prepare(PLAIN, desk.work(None)) == Ready(EVENT)
+    assert await desk.preparer.prepare(To(PLAIN), desk.work(None)) == Ready(EVENT)
     assert desk.loaded == [(PLAIN.project_id, EVENT.id)]
     assert desk.runs.all == []
 
@@ -86,20 +93,20 @@ async def test_an_event_that_is_not_is_loaded() -> None:
 async def test_one_that_can_not_be_had_is_our_own_failure(stored: Exception | None) -> None:
     desk = Desk(stored)
     with capture_logs() as logged:
-        assert await desk.preparer.prepare(ONE, desk.work(None)) == INTERNAL
+        assert await desk.preparer.prepare(To(ONE), desk.work(None)) == INTERNAL
     assert [entry["event"] for entry in logged] == ["prepare_failed"] * bool(stored)
 
 
 async def test_while_the_store_is_away_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparer, "_AGAIN_S", 0)
     desk = Desk(Unavailable())
-    assert await desk.preparer.prepare(ONE, desk.work(None)) is None
+    assert await desk.preparer.prepare(To(ONE), desk.work(None)) is None
 
 
 async def test_a_program_is_given_its_event() -> None:
     desk = Desk()
     work = desk.work(None)
-    task = asyncio.create_task(desk.preparer.prepare(ONE, work))
+    task = asyncio.create_task(desk.preparer.prepare(To(ONE), work))
     run = await run_of(desk)
     assert (run.project_id, run.line) == (ONE.project_id, ONE.id)
     assert run.request() == frames.Request(
@@ -167,7 +174,7 @@ async def test_what_can_not_be_run_now_waits(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_program_can_be_broken_off() -> None:
     desk = Desk()
     work = desk.work()
-    task = asyncio.create_task(desk.preparer.prepare(ONE, work))
+    task = asyncio.create_task(desk.preparer.prepare(To(ONE), work))
     run = await run_of(desk)
     work.call.abort()
     work.call.abort()
@@ -177,9 +184,28 @@ async def test_a_program_can_be_broken_off() -> None:
 
 async def test_a_try_that_is_cancelled_drops_its_program() -> None:
     desk = Desk()
-    task = asyncio.create_task(desk.preparer.prepare(ONE, desk.work()))
+    task = asyncio.create_task(desk.preparer.prepare(To(ONE), desk.work()))
     run = await run_of(desk)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not run.open
+
+
+@pytest.mark.parametrize("result", [Made(b"[]"), Skipped(), Fault(FaultKind.EXCEPTION, "bad")])
+async def test_a_program_that_was_changed_meanwhile_has_no_say(result: Result) -> None:
+    desk, to = Desk(), To(ONE)
+    task = asyncio.create_task(desk.preparer.prepare(to, desk.work()))
+    run = await run_of(desk)
+    to.subscription = replace(ONE, transform=Transform(Language.JAVASCRIPT, "other"))
+    run.end(result)
+    assert await task is None
+
+
+async def test_settings_that_are_read_anew_leave_a_program_as_it_is() -> None:
+    desk, to = Desk(), To(ONE)
+    task = asyncio.create_task(desk.preparer.prepare(to, desk.work()))
+    run = await run_of(desk)
+    to.subscription = replace(ONE, transform=Transform(Language.JAVASCRIPT, "é"), concurrency=2)
+    run.end(Skipped())
+    assert await task == settle.Skipped()

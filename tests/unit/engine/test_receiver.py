@@ -86,3 +86,12 @@ def test_it_is_idle_when_nothing_would_be_lost() -> None:
     one.queued = False
     one.lane.push(Work(b"d" * 16, b"e" * 16, 0, 1, 0), 1)
     assert not one.is_idle()
+
+
+def test_what_leaves_starts_nothing_whatever_becomes_of_the_subscription() -> None:
+    one = receiver()
+    assert (one.shard, one.epoch, one.over) == (ONE.id[-1], 1, False)
+    one.leave()
+    assert (one.over, one.lane.paused) == (True, True)
+    take(one, ONE)
+    assert (one.over, one.lane.paused) == (True, True)

@@ -10,8 +10,10 @@ from waypost.engine import receivers
 from waypost.engine.receivers import Receivers
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
+from waypost.engine.shards import all_shards
 from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscription
 from waypost.policy.format import NATIVE_FORMATS
+from waypost.policy.lane import Work
 
 PROJECT = b"p" * 16
 
@@ -28,7 +30,8 @@ class Room:
         self.router = Router()
         self.router.load({PROJECT: 1}, self.all)
         sender = Sender(asyncio.get_running_loop(), Network(), NATIVE_FORMATS)
-        self.receivers = Receivers(self.router, sender, window=10, limit=limit)
+        self.shards = all_shards()
+        self.receivers = Receivers(self.router, sender, self.shards, window=10, limit=limit)
 
     def find(self, number: int, *, empty: bool = True) -> object:
         return self.receivers.find(PROJECT, self.all[number].id, empty=empty)
@@ -47,6 +50,16 @@ async def test_one_is_made_once() -> None:
     again = room.receivers.find(PROJECT, room.all[0].id, empty=True)
     assert again is not None
     assert again.lane.complete
+
+
+async def test_of_a_claimed_shard_it_is_not_known_to_be_owed_nothing_else() -> None:
+    room = Room(2, 10)
+    room.shards.unseen.add(1)
+    here = room.receivers.find(PROJECT, room.all[0].id, empty=True)
+    there = room.receivers.find(PROJECT, room.all[1].id, empty=True)
+    assert here is not None
+    assert there is not None
+    assert (here.lane.complete, there.lane.complete) == (True, False)
 
 
 @pytest.mark.parametrize("by", DisabledBy)
@@ -99,3 +112,28 @@ async def test_one_whose_state_is_not_saved_is_kept() -> None:
     room.router.refresh(replace(room.all[0], failing_since_us=7))
     room.receivers.forget_idle()
     assert len(room.receivers) == 0
+
+
+async def test_what_they_know_of_is_told() -> None:
+    room = Room(3, 10)
+    waits = room.receivers.find(PROJECT, room.all[1].id, empty=True)
+    reads = room.receivers.find(PROJECT, room.all[2].id, empty=False)
+    assert waits is not None
+    assert reads is not None
+    work = Work(b"d" * 16, b"e" * 16, 0, 5, 0)
+    waits.lane.push(work, 9)
+    ids = [one.id for one in room.all]
+    assert [room.receivers.know_work(one) for one in ids] == [False, True, False]
+    assert [room.receivers.know(one, work.id) for one in ids] == [False, True, True]
+    assert [room.receivers.know(one, b"x" * 16) for one in ids] == [False, False, True]
+    assert [room.receivers.know(one, None) for one in ids] == [False, True, True]
+    assert room.receivers.oldest_due() == 5
+    assert [*room.receivers] == [waits, reads]
+
+
+async def test_each_knows_under_which_epoch_its_shard_is_owned() -> None:
+    room = Room(1, 10)
+    room.shards.epochs[room.all[0].id[-1]] = 5
+    made = room.receivers.find(PROJECT, room.all[0].id, empty=True)
+    assert made is not None
+    assert made.epoch == 5

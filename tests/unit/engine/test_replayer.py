@@ -1,15 +1,16 @@
 """Jobs are done step by step, and a step happens whole or not at all."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, select
 
 from tests.support import database
-from tests.support.database import Records
-from waypost.engine.replayer import Replayer
+from tests.support.database import Place, Records
+from waypost.engine.replayer import Replayer, _owe
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.event import Attributes
 from waypost.model.ids import Id
@@ -108,6 +109,58 @@ async def test_a_job_owes_what_the_present_filter_takes(
         assert {owed.due_us for owed in desk.told} <= {records.clock.now_us() + n for n in range(9)}
         after = await desk.look(replay)
         assert (after.state, after.owed) == (ReplayState.DONE, 2)
+
+
+@pytest.fixture
+def records_at(place: Place) -> Iterator[Records]:
+    """Return what makes rows in a database of each kind."""
+    made = database.make(place)
+    yield made
+    made.connection.close()
+    made.connection.engine.dispose()
+
+
+@pytest.mark.parametrize("kind", list(ReplayKind))
+async def test_a_job_owes_what_the_present_filter_matches(
+    records_at: Records, place: Place, kind: ReplayKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "SLICE", 7)
+    text = '{"body":{"n":{"$gte":5}},"headers":{"x-a":"b"}}'
+    one = records_at.subscription(event_types=("card.*",), filter=text)
+    mine = Attributes(headers={"x-a": "b"})
+    events = [records_at.event(attributes=mine, payload=b'{"n":%d}' % n) for n in range(10)]
+    others = [
+        records_at.event(payload=b'{"n":9}'),
+        records_at.event("book.created", mine, payload=b'{"n":9}'),
+        records_at.event(attributes=mine, payload=b'{"n":"9"}'),
+    ]
+    aimed = records_at.event(attributes=Attributes(targets=(one.id,)))
+    if kind is ReplayKind.RECOVER:
+        for event_id in (*events, *others, aimed):
+            records_at.ended(event_id, one, DeliveryState.FAILED)
+    async with database.opened(place) as store:
+        desk = Desk(records_at, store)
+        await desk.start(kind, one)
+        await desk.finish()
+        assert [owed[0] for owed in await desk.queued()] == [*events[5:], aimed]
+
+
+async def test_a_filter_that_changes_meanwhile_decides_anew(
+    records_at: Records, place: Place
+) -> None:
+    one = records_at.subscription(filter='{"body":{"n":1}}')
+    events = [records_at.event(payload=b'{"n":%d}' % n) for n in range(3)]
+    async with database.opened(place) as store:
+        desk = Desk(records_at, store)
+        await desk.start(ReplayKind.MISSING, one)
+        step = await store.read(desk.replayer._look)
+        assert step is not None
+        changed = msgspec.structs.replace(one, filter='{"body":{"n":2}}')
+        await store.write(lambda c: subscriptions.update(c, changed))
+        ids = [records_at.ids.next() for _ in step.chosen]
+        assert await store.write(lambda c: _owe(c, step=step, delivery_ids=ids)) == []
+        await desk.finish()
+        assert [owed[0] for owed in await desk.queued()] == [events[2]]
 
 
 async def test_a_recovered_event_leaves_the_dead_letter_box(
@@ -293,3 +346,20 @@ async def test_started_it_does_what_was_left_and_what_comes(
                 desk.done.clear()
         await desk.replayer.job.stop()
         assert [owed.subscription_id for owed in desk.told] == [one.id, other.id]
+
+
+async def test_jobs_of_others_are_left_to_them(records: Records, tmp_path: Path) -> None:
+    subscriptions_ = [records.subscription() for _ in range(5)]
+    event_id = records.event()
+    async with database.opened(tmp_path / "w.db") as store:
+        desk = Desk(records, store)
+        jobs = [await desk.start(ReplayKind.MISSING, one) for one in subscriptions_]
+        mine = subscriptions_[2]
+        desk.replayer.mine = lambda subscription_id: subscription_id == mine.id
+        while await desk.replayer.run_once():
+            pass
+        states = [(await desk.look(job)).state for job in jobs]
+        assert states == [
+            ReplayState.DONE if one is mine else ReplayState.RUNNING for one in subscriptions_
+        ]
+        assert [(one.event_id, one.subscription_id) for one in desk.told] == [(event_id, mine.id)]

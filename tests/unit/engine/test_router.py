@@ -44,3 +44,31 @@ def test_what_changes_nobody_s_routing_keeps_the_version() -> None:
     router.refresh(failing)
     assert router.routes(ONE).version == 5
     assert router.find(ONE, A.id) is failing
+
+
+def test_how_subscriptions_fare_is_taken_for_all_of_them() -> None:
+    router = loaded()
+    router.refresh(replace(A, failing_since_us=3))
+    router.fare({B.id: 7})
+    assert {one.id: one.failing_since_us for one in router.list_all()} == {A.id: None, B.id: 7}
+    assert router.routes(ONE).version == 5
+
+
+async def test_filters_are_compiled_ahead_for_every_project() -> None:
+    router = Router()
+    many = [
+        Subscription(
+            project, bytes([n]) * 16, "https://a.example/", filter=f'{{"body":{{"n":{n}}}}}'
+        )
+        for project in (ONE, TWO)
+        for n in range(30)
+    ]
+    router.load({ONE: 1, TWO: 1}, many)
+    steps = 0
+    while await router.run_once():
+        steps += 1
+    assert steps == 4
+    for project in (ONE, TWO):
+        assert router.routes(project).compile_some(1) == 0
+        assert router.routes(project).match("x", None, b'{"n":7}')[0].id == b"\7" * 16
+    assert not await router.run_once()

@@ -1,11 +1,13 @@
 """Slots: a number of them, and a line in which projects take turns, then their lanes."""
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.sender import Address
-from waypost.engine.slots import Slots, Waiting, move_long
+from waypost.engine.slots import Flight, Slots, Waiting
 from waypost.model.subscription import Subscription
 from waypost.policy.lane import Lane, Work
 
@@ -72,7 +74,8 @@ def test_how_many_are_free() -> None:
 
 
 def test_what_takes_long_moves_on() -> None:
-    fast, slow = Slots(10), Slots(2)
+    flight = Flight(10, 2)
+    fast, slow = flight.fast, flight.slow
     works = [
         work(1, 10),
         work(2, 11, call=None),  # it is settled: the receiver has answered
@@ -82,10 +85,46 @@ def test_what_takes_long_moves_on() -> None:
     ]
     for one in works:
         fast.held[one.id] = one
-    move_long(fast, slow, 20)
+    flight.move_long(20)
     assert list(slow.held.values()) == [works[0], works[2]]
     assert list(fast.held.values()) == [works[1], works[3], works[4]]
     assert [one.slow for one in works] == [True, False, True, False, False]
     slow.limit = 10
-    move_long(fast, slow, 20)
+    flight.move_long(20)
     assert list(fast.held.values()) == [works[1], works[4]]
+
+
+async def test_a_flight_lands_when_the_last_try_has_ended() -> None:
+    flight = Flight(10, 2)
+    assert await flight.land(0.0)
+    fast, slow = work(1, 0), work(2, 0)
+    flight.start(fast, 5, slow=False)
+    flight.start(slow, 6, slow=True)
+    assert len(flight) == 2
+    assert flight.ids() == {fast.id, slow.id}
+    assert (fast.started_us, slow.slow) == (5, True)
+    landing = asyncio.create_task(flight.land(5.0))
+    assert flight.end(fast) is flight.fast
+    await asyncio.sleep(0)
+    assert not landing.done()
+    assert flight.end(slow) is flight.slow
+    assert await landing
+
+
+async def test_what_does_not_land_is_not_waited_for_longer_than_was_said() -> None:
+    flight = Flight(10, 2)
+    flight.start(work(1, 0), 5, slow=False)
+    assert not await flight.land(0.0)
+
+
+def test_what_is_on_its_way_is_broken_off() -> None:
+    flight, aborted = Flight(10, 2), []
+
+    class Call:
+        def abort(self) -> None:
+            aborted.append(self)
+
+    flight.start(work(1, 0, call=Call()), 5, slow=False)
+    flight.start(work(2, 0, call=None), 5, slow=True)
+    assert flight.abort() == 2
+    assert len(aborted) == 1

@@ -13,15 +13,18 @@ from structlog.testing import capture_logs
 from tests.support import database
 from tests.support.database import Records
 from waypost.engine import upkeep
+from waypost.engine.configuration import Configuration
 from waypost.engine.receiver import Receiver
 from waypost.engine.router import Router
 from waypost.engine.sender import Address
+from waypost.engine.shards import all_shards
 from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
+from waypost.model.errors import Unavailable
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
 from waypost.storage import queue, schema, subscriptions
-from waypost.storage.store import Store
+from waypost.storage.sqlite.store import SqliteStore
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +42,14 @@ def records(tmp_path: Path) -> Records:
 class Desk:
     """An upkeep on a store, and what it has told of."""
 
-    def __init__(self, records: Records, store: Store, *present: Subscription) -> None:
+    def __init__(self, records: Records, store: SqliteStore, *present: Subscription) -> None:
         self.store = store
         self.router = Router()
         self.router.load(store.committer.versions, present)
         self.told: list[Subscription] = []
-        self.upkeep = Upkeep(store, self.router, records.clock, self.told.append)
+        self.upkeep = Upkeep(
+            Configuration(store), self.router, all_shards(), records.clock, self.told.append
+        )
 
     async def finish(self) -> None:
         async with asyncio.timeout(10):
@@ -108,15 +113,52 @@ async def test_disabling_counts_as_a_change_of_the_routing(
     one, person = records.subscription(), records.subscription(disabled_by=DisabledBy.PERSON)
     async with database.opened(tmp_path / "w.db") as store:
         desk = Desk(records, store, one, person)
-        await desk.upkeep.disable(one.project_id, one.id, DisabledBy.GONE)
+        assert await desk.upkeep.disable(one, DisabledBy.GONE)
         assert [told.disabled_by for told in desk.told] == [DisabledBy.GONE]
         assert desk.router.find(one.project_id, one.id) == desk.told[0]
         assert desk.router.routes(one.project_id).version == 2
         assert store.committer.versions[one.project_id] == 2
-        await desk.upkeep.disable(one.project_id, person.id, DisabledBy.GONE)
+        assert await desk.upkeep.disable(person, DisabledBy.GONE)
         assert desk.told[1].disabled_by is DisabledBy.PERSON
-        await desk.upkeep.disable(one.project_id, b"x" * 16, DisabledBy.GONE)
+        assert not await desk.upkeep.disable(replace(one, id=b"x" * 16), DisabledBy.GONE)
         assert len(desk.told) == 2
+
+
+async def test_an_address_that_another_process_has_corrected_is_not_disabled(
+    records: Records, tmp_path: Path
+) -> None:
+    one = records.subscription()
+    async with database.opened(tmp_path / "w.db") as store:
+        desk = Desk(records, store, one)
+        corrected = replace(one, url="https://new.example/")
+        await store.write(lambda c: subscriptions.update(c, corrected))
+        assert not await desk.upkeep.disable(one, DisabledBy.GONE)
+        assert desk.told == []
+        assert await desk.saved(one) == corrected
+        assert desk.router.routes(one.project_id).version == 1
+
+
+async def test_what_others_know_better_by_now_is_not_saved_later(
+    records: Records, tmp_path: Path
+) -> None:
+    one = records.subscription()
+    async with database.opened(tmp_path / "w.db") as store:
+        desk = Desk(records, store, one)
+        fares = receiver(one)
+        fares.failing_since_us = 5
+        desk.upkeep.unsaved(fares)
+
+        async def lost(_: object) -> None:
+            desk.upkeep.forget_unsaved()
+            raise Unavailable
+
+        write, store.write = store.write, lost  # type: ignore[assignment, method-assign]
+        await desk.upkeep.save()
+        store.write = write  # type: ignore[method-assign]
+        await desk.upkeep.stop()
+        saved = await desk.saved(one)
+        assert saved is not None
+        assert saved.failing_since_us is None
 
 
 async def test_clearing_goes_on_until_nothing_is_left_but_what_is_spared(

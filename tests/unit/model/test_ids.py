@@ -95,3 +95,9 @@ def test_a_malformed_token_is_of_nothing(token: str) -> None:
 def test_no_text_fails_otherwise(kind: str, text: str) -> None:
     assert ids.find(kind, text) is None
     assert ids.find(kind, f"{kind}_{text}") is None
+
+
+def test_nothing_stands_between_an_id_and_the_following() -> None:
+    identifier = ids.make(1_800_000_000_000_000, ids.MAX_CHANCE)
+    assert int.from_bytes(ids.following(identifier), "big") == int.from_bytes(identifier, "big") + 1
+    assert ids.following(bytes(15) + b"\xff") == bytes(14) + b"\x01\x00"

@@ -4,7 +4,13 @@ import pytest
 
 from tests.support.manual import ManualClock
 from waypost.model import ids
-from waypost.model.errors import NotAuthenticated, NotFound, NotPermitted, TooManyRequests
+from waypost.model.errors import (
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    TooManyRequests,
+    Unavailable,
+)
 from waypost.model.project import PROJECT_SCOPES, ApiKey, Scope
 from waypost.operations.access import (
     BAD_FORM,
@@ -166,3 +172,16 @@ def test_who_has_spent_everything_is_told_when_to_come_again(
 def test_secrets_are_not_kept(access: Access) -> None:
     assert KEY not in access._by_digest
     assert KEY.decode() not in repr(vars(access))
+
+
+def test_nobody_is_let_in_while_it_cannot_be_known_which_keys_are_good(
+    access: Access, clock: ManualClock
+) -> None:
+    access.confirmed_until = clock.monotonic() + 1
+    access.authenticate(KEY)
+    clock.forward(1.1)
+    with pytest.raises(Unavailable) as refused:
+        access.authenticate(KEY)
+    assert refused.value.retry_after_s > 0
+    access.confirmed_until = clock.monotonic()
+    access.authenticate(KEY)

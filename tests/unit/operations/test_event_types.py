@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.support.subscribing import Office, office
+from waypost.engine.configuration import Configuration
 from waypost.model import event_type
 from waypost.model.errors import InvalidInput
 from waypost.operations import event_types
@@ -41,7 +42,7 @@ async def test_after_a_restart_the_names_are_loaded(at: Office) -> None:
     await at.event_types.replace(caller, [EventTypeIn("b")])
     fresh = event_types.Catalogue()
     fresh.set_strict(caller.project_id, True)
-    await event_types.EventTypes(at.store, fresh).load()
+    await event_types.EventTypes(Configuration(at.store), fresh).load()
     assert not fresh.known(caller.project_id, "a")
 
 

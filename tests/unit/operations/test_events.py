@@ -17,6 +17,7 @@ from waypost.model.subscription import Subscription
 from waypost.operations.event_types import Catalogue
 from waypost.operations.events import Accepted, Events, Places
 from waypost.policy.events import Draft, EventLimits
+from waypost.policy.origin import Origin
 from waypost.storage.store import Store
 
 BATCH = Places("events[{}].", "event_type")
@@ -27,9 +28,17 @@ class FakeIngest:
 
     def __init__(self) -> None:
         self.taken: list[tuple[Principal, Sequence[Draft]]] = []
+        self.origins: list[Origin | None] = []
 
-    def accept(self, principal: Principal, drafts: Sequence[Draft], done: Done) -> None:
+    def accept(
+        self,
+        principal: Principal,
+        drafts: Sequence[Draft],
+        done: Done,
+        origin: Origin | None = None,
+    ) -> None:
         self.taken.append((principal, drafts))
+        self.origins.append(origin)
         done([Accepted(b"i" * 16, draft.type, draft.payload, False) for draft in drafts])
 
 
@@ -65,6 +74,13 @@ class Made:
 @pytest.fixture
 def made(store: Store) -> Made:
     return Made(store)
+
+
+def test_the_request_is_handed_along(made: Made, records: Records) -> None:
+    origin = Origin([(b"x-a", b"b")], "/v1/events")
+    draft = Draft("a.b", b"1")
+    made.events.accept(records.principal(), [draft], BATCH, made.answers.append, origin)
+    assert made.ingest.origins == [origin]
 
 
 def test_what_is_good_is_handed_to_ingest(made: Made, records: Records) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from tests.support import database
 from tests.support.database import Records
 from tests.support.manual import SeededEntropy
+from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.errors import InvalidInput, LimitReached, NotAuthenticated, NotFound
 from waypost.model.page import PageRequest
@@ -40,7 +41,7 @@ def access(records: Records) -> Access:
 
 @pytest.fixture
 def keys(records: Records, store: Store, access: Access) -> Keys:
-    return Keys(store, access, records.clock, SeededEntropy(), records.ids)
+    return Keys(Configuration(store), access, records.clock, SeededEntropy(), records.ids)
 
 
 async def test_a_new_key_is_good_at_once(keys: Keys, records: Records, access: Access) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from tests.support import database
 from tests.support.database import Records
+from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.errors import Conflict, NotAuthenticated, NotFound
 from waypost.model.page import PageRequest
@@ -50,7 +51,9 @@ def memory(records: Records) -> Memory:
 
 @pytest.fixture
 def projects(records: Records, store: Store, memory: Memory) -> Projects:
-    return Projects(store, memory.access, memory.strict.__setitem__, records.clock, records.ids)
+    return Projects(
+        Configuration(store), memory.access, memory.strict.__setitem__, records.clock, records.ids
+    )
 
 
 async def test_the_default_project_is_made_once(projects: Projects, memory: Memory) -> None:

@@ -45,7 +45,8 @@ async def example(at: Office, caller: Principal, to: Subscription) -> Id:
 
 async def lane(at: Office, of: Subscription) -> list[queue.LaneRow]:
     def read(connection: Connection) -> queue.LaneHead:
-        return queue.read_head(connection, of.project_id, of.id, limit=100, payload_max=1_000_000)
+        wanted = queue.LaneWanted(of.project_id, of.id, 100)
+        return queue.read_heads(connection, [wanted], payload_max=1_000_000)[0]
 
     return (await at.store.read(read)).rows
 

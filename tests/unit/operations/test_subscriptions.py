@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
-from waypost.model.errors import InvalidInput, NotFound, Unavailable, Unprocessable
+from waypost.model.errors import InvalidInput, InvalidSetting, NotFound, Unavailable
 from waypost.model.event_type import EventType
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
@@ -18,6 +18,7 @@ from waypost.operations.event_types import EventTypeIn
 from waypost.policy.settings import Settings
 from waypost.policy.transforms import TransformIn
 from waypost.storage import schema
+from waypost.storage.sqlite.store import SqliteStore
 
 NAMED = Settings(url=URL, event_types=("a.b",))
 
@@ -33,6 +34,7 @@ async def version(at: Office) -> int:
     project_id = at.records.project
     query = select(schema.projects.c.routing_version).where(schema.projects.c.id == project_id)
     kept = await at.store.read(lambda c: c.execute(query).scalar_one())
+    assert isinstance(at.store, SqliteStore)
     assert at.store.committer.versions[project_id] == kept
     assert at.router.routes(project_id).version == kept
     return int(kept)
@@ -193,7 +195,7 @@ async def test_one_that_does_not_compile_changes_nothing(at: Office) -> None:
         at.subscriptions.update(caller, made.id, wanted),
         at.subscriptions.create(caller, Settings(url=URL, transform=TransformIn())),
     ):
-        with pytest.raises(Unprocessable):
+        with pytest.raises(InvalidSetting):
             await refused
     at.runs.script = lambda _: Deferred("busy")
     with pytest.raises(Unavailable):

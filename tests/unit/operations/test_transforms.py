@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.support.sandbox import Run
 from tests.support.subscribing import Office, office
 from waypost.model import ids
-from waypost.model.errors import NotFound, NotPermitted, Unavailable, Unprocessable
+from waypost.model.errors import InvalidSetting, NotFound, NotPermitted, Unavailable
 from waypost.model.event import Attributes
 from waypost.model.project import Scope
 from waypost.model.transform import (
@@ -56,10 +56,10 @@ async def test_one_that_compiles_passes(at: Office) -> None:
 
 async def test_one_that_does_not_is_refused_with_its_place(at: Office) -> None:
     play(at, BAD, compiles=False)
-    with pytest.raises(Unprocessable) as refusal:
+    with pytest.raises(InvalidSetting) as refusal:
         await at.programs.require(at.records.project, PROGRAM, "x.transform")
     assert refusal.value.details == (("x.transform.javascript", "line 2: SyntaxError: x"),)
-    with pytest.raises(Unprocessable):
+    with pytest.raises(InvalidSetting):
         await at.programs.try_on(at.records.principal(), PROGRAM, DRAFT)
     assert len(at.runs.all) == 2
 

@@ -81,7 +81,8 @@ def test_everything_an_event_may_carry_is_kept() -> None:
 
 @pytest.mark.parametrize("name", msgspec.structs.fields(Attributes), ids=lambda field: field.name)
 def test_null_is_the_same_as_absent(name: msgspec.structs.FieldInfo) -> None:
-    if name.name in {"occurred_at_us", "cloudevent", "content_type", "example"}:
+    noted = {"headers", "query", "path"}  # of the request
+    if name.name in noted | {"occurred_at_us", "cloudevent", "content_type", "example"}:
         assert refusal(body(**{name.name: None}))[0] == (name.name, "is not known")
     else:
         assert parse_event(body(**{name.name: None}), LIMITS) == Draft("card.created", b"1")
@@ -366,8 +367,15 @@ def test_an_event_may_be_made_up_of_its_parts() -> None:
     beside = msgspec.convert({"event_type": "a.b", **fields}, BesideIn)
     made = draft(beside, b"1", LIMITS)
     assert made == Draft("a.b", b"1", Attributes(**fields))  # type: ignore[arg-type]
+    request = {"headers": {"X-A": "b"}, "query": {"q": ["1", "2"]}, "path": "/in"}
+    brought = draft(msgspec.convert(request, BesideIn), b"1", LIMITS).attributes
+    assert (brought.headers, brought.query, brought.path) == (
+        {"x-a": "b"},
+        {"q": ["1", "2"]},
+        "/in",
+    )
     posted = set(EventIn.__struct_fields__) - {"payload", "targets"}
-    assert set(BesideIn.__struct_fields__) == posted
+    assert set(BesideIn.__struct_fields__) == posted | set(request)
 
 
 @pytest.mark.parametrize(

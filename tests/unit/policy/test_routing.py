@@ -1,12 +1,19 @@
 """Routing: a compiled look-up must say what the plain rule says, for any subscriptions."""
 
+import json
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waypost.model.event import NO_ATTRIBUTES
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.policy import routing
+from waypost.policy import filters, routing
+from waypost.policy.content import Content
+from waypost.policy.filter_syntax import NOTHING, Reads
+from waypost.policy.filters import Filter, compiled
 from waypost.policy.routing import Routes, wants
 
 PROJECT = b"p" * 16
@@ -102,6 +109,151 @@ def test_a_change_holds_at_once() -> None:
     found.drop(bytes(15) + b"\2")
 
 
+def content(**members: Any) -> bytes:
+    return json.dumps(members).encode()
+
+
+def test_a_filter_sifts_what_the_types_take() -> None:
+    one = subscription(1, "card.*", "*", filter='{"body":{"n":1}}')
+    two = subscription(2, "card.created", filter='{"body":{"n":{"$gt":1}}}')
+    three = subscription(3, "book.*", filter='{"body":{"n":1}}')
+    plain = subscription(4)
+    empty = subscription(5, filter='{"body":{}}')
+    found = routes(one, two, three, plain, empty)
+    assert set_of(found.match("card.created", None, content(n=1))) == {1, 4, 5}
+    assert set_of(found.match("card.created", None, content(n=2))) == {2, 4, 5}
+    assert set_of(found.match("book.created", None, content(n=1))) == {1, 3, 4, 5}
+    assert set_of(found.match("book.created", None)) == {4, 5}
+    assert len(found.match("card.created", None, content(n=1))) == 3, "each but once"
+
+
+def set_of(matched: tuple[Subscription, ...]) -> set[int]:
+    return {int.from_bytes(one.id) for one in matched}
+
+
+def test_owner_and_filter_both_decide() -> None:
+    found = routes(subscription(1, owner="o", filter='{"body":{"n":1}}'))
+    assert found.match("a", "o", content(n=1))
+    assert not found.match("a", "p", content(n=1))
+    assert not found.match("a", "o", content(n=2))
+
+
+def test_a_disabled_one_is_not_owed_whatever_its_filter() -> None:
+    one = subscription(1, filter='{"body":{"n":1}}', disabled_by=DisabledBy.PERSON)
+    found = routes(one)
+    assert not found.match("a", None, content(n=1))
+    found.put(msgspec.structs.replace(one, disabled_by=None))
+    assert found.match("a", None, content(n=1))
+
+
+def test_a_changed_filter_holds_at_once() -> None:
+    one = subscription(1, filter='{"body":{"n":1}}')
+    found = routes(one)
+    assert found.match("a", None, content(n=1))
+    found.put(msgspec.structs.replace(one, filter='{"body":{"n":2}}'))
+    assert not found.match("a", None, content(n=1))
+    assert found.match("a", None, content(n=2))
+    found.put(msgspec.structs.replace(one, filter=None))
+    assert found.match("a", None, content(n=3))
+    found.drop(one.id)
+    assert (found._buckets, found._filters, found._reading, found._pending) == ({}, {}, {}, set())
+
+
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of filters that were compiled."""
+    found: list[str] = []
+
+    def note(text: str) -> Filter:
+        found.append(text)
+        return compiled(text)
+
+    monkeypatch.setattr(filters, "restored", note)
+    return found
+
+
+def test_a_filter_is_compiled_once(texts: list[str]) -> None:
+    one = subscription(1, "a", "b", filter='{"body":{"n":1}}')
+    found = routes(one)
+    for n in range(5):
+        found.match("a", None, content(n=n))
+        found.put(msgspec.structs.replace(one, paused=bool(n % 2)))
+    assert texts == ['{"body":{"n":1}}']
+
+
+def test_a_filter_is_compiled_when_it_is_asked_first(texts: list[str]) -> None:
+    made = {kind: f'{{"body":{{"{kind}":1}}}}' for kind in "abc"}
+    found = routes(*(subscription(ord(kind), kind, filter=made[kind]) for kind in made))
+    assert found.reads is NOTHING
+    assert texts == []
+    found.match("b", None)
+    assert texts == [made["b"]]
+    found.match("d", None)
+    found.match("b", None)
+    assert texts == [made["b"]]
+
+
+def test_filters_are_compiled_ahead_a_few_at_a_time(texts: list[str]) -> None:
+    found = routes(
+        *(subscription(n, f"t.{n % 3}", filter=f'{{"body":{{"n":{n}}}}}') for n in range(10)),
+        subscription(10, filter='{"headers":{"x-a":"b"}}', disabled_by=DisabledBy.PERSON),
+        subscription(11),
+    )
+    counts = []
+    while done := found.compile_some(4):
+        counts.append(done)
+        assert len(texts) == sum(counts)
+    assert counts == [4, 4, 2]
+    assert set_of(found.match("t.1", None, content(n=7))) == {7, 11}
+    assert len(texts) == 10
+    found.put(subscription(12, "t.1", filter='{"body":{"n":7}}'))
+    found.drop(subscription(12).id)
+    found.put(subscription(12, "u", filter='{"body":{"n":7}}'))
+    found.drop(subscription(12).id)
+    assert found.compile_some(4) == 0
+
+
+def test_a_filter_that_is_of_no_use_any_more_takes_nothing_and_breaks_nothing() -> None:
+    found = routes(subscription(1, filter="{"), subscription(2))
+    assert set_of(found.match("a", None)) == {2}
+
+
+def test_targets_are_owed_whatever_the_filter_says() -> None:
+    one = subscription(1, filter='{"body":{"n":1}}')
+    assert routes(one).aimed((one.id,)) == (one,)
+
+
+def test_what_filters_read_is_known_as_long_as_there_is_one() -> None:
+    one = subscription(1, filter='{"headers":{"X-A":"b"}}')
+    two = subscription(
+        2, filter='{"headers":{"x-b":"b"},"path":"/"}', disabled_by=DisabledBy.PERSON
+    )
+    found = routes(one, two, subscription(3, filter='{"body":{"a":1}}'), subscription(4))
+    assert found.reads == Reads(frozenset({"x-a", "x-b"}), path=True)
+    found.put(msgspec.structs.replace(one, paused=True))
+    assert found._reads is not None, "what did not change is not summed up again"
+    assert found.reads == Reads(frozenset({"x-a", "x-b"}), path=True)
+    found.drop(two.id)
+    assert found.reads == Reads(frozenset({"x-a"}))
+    found.put(msgspec.structs.replace(one, filter=None))
+    assert found.reads is NOTHING
+
+
+def test_a_body_is_not_read_where_only_plain_ones_take_the_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("waypost.policy.content.read", None)
+    found = routes(subscription(1), subscription(2, "b", filter='{"body":{"n":1}}'))
+    assert set_of(found.match("a", None, content(n=1))) == {1}
+
+
+@pytest.mark.parametrize(
+    "patterns, taken", [(("a.b",), True), (("a.*",), True), (("*",), True), (("b", "a"), False)]
+)
+def test_patterns_take_a_type(patterns: tuple[str, ...], taken: bool) -> None:
+    assert routing.takes_type(patterns, "a.b") is taken
+
+
 def test_targets_are_found_once_each_in_their_order() -> None:
     one, two = subscription(1, "a"), subscription(2, "b")
     found = routes(one, two)
@@ -127,29 +279,53 @@ SUBSCRIPTIONS = st.builds(
     url=st.just(""),
     event_types=st.none() | st.lists(PATTERNS, min_size=1, max_size=3).map(tuple),
     disabled_by=st.sampled_from([None, None, *DisabledBy]),
+    paused=st.booleans(),
     owner=OWNERS,
+    filter=st.sampled_from(
+        [
+            None,
+            "{}",
+            '{"body":{"n":1}}',
+            '{"body":{"n":2}}',
+            '{"body":{"n":{"$gt":1}}}',
+            '{"body":{"$or":[{"n":1},{"m":1}]}}',
+            '{"body":{"n":1,"m":1}}',
+        ]
+    ),
 )
-CHANGES = st.lists(SUBSCRIPTIONS | st.integers(0, 5).map(lambda n: n.to_bytes(16)), max_size=20)
+BODIES = st.sampled_from([b"null", b'{"n":1}', b'{"n":2,"m":1}', b'{"n":[1,2],"m":1}', b"{"])
+CHANGES = st.lists(
+    SUBSCRIPTIONS | st.integers(0, 5).map(lambda n: n.to_bytes(16)) | st.integers(1, 3), max_size=20
+)
+"""A subscription that is put, the id of one that goes, or how many filters to compile ahead."""
 
 
-@given(changes=CHANGES, looks=st.lists(st.tuples(TYPES, OWNERS), min_size=1, max_size=5))
+@given(changes=CHANGES, looks=st.lists(st.tuples(TYPES, OWNERS, BODIES), min_size=1, max_size=5))
 def test_a_look_up_says_what_the_plain_rule_says(
-    changes: list[Subscription | bytes], looks: list[tuple[str, str | None]]
+    changes: list[Subscription | bytes | int], looks: list[tuple[str, str | None, bytes]]
 ) -> None:
     found, plain = Routes(1), dict[bytes, Subscription]()
     for change in changes:
+        if isinstance(change, int):
+            found.compile_some(change)
+            continue
         if isinstance(change, bytes):
             found.drop(change)
             plain.pop(change, None)
         else:
             found.put(change)
             plain[change.id] = change
-        for event_type, owner in looks:
+            if change.paused:
+                continue  # what is pending meets the next change
+        for event_type, owner, body in looks:
+            held = Content(body, NO_ATTRIBUTES)
             expected = {
                 one.id
                 for one in plain.values()
-                if one.disabled_by is not DisabledBy.PERSON and wants(one, event_type, owner)
+                if one.disabled_by is not DisabledBy.PERSON
+                and wants(one, event_type, owner)
+                and (one.filter is None or compiled(one.filter).matches(held))
             }
-            matched = found.match(event_type, owner)
+            matched = found.match(event_type, owner, body)
             assert len(matched) == len({one.id for one in matched})
             assert {one.id for one in matched} == expected

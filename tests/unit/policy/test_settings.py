@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.model.errors import InvalidInput
+from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.policy import settings
@@ -35,6 +35,7 @@ FULL = Subscription(
     retry_schedule_s=(1.0,),
     transform=Transform(Language.JAVASCRIPT, "f"),
     failing_since_us=7,
+    filter='{"path":"/a"}',
 )
 DEFAULT = Subscription(FULL.project_id, FULL.id, URL)
 
@@ -75,6 +76,9 @@ def test_what_is_not_given_stays() -> None:
         ({"retry_schedule": "lithic"}, {"retry_schedule_s": LITHIC}),
         ({"retry_schedule": [0, 1.5]}, {"retry_schedule_s": (0.0, 1.5)}),
         ({"retry_schedule": []}, {"retry_schedule_s": ()}),
+        ({"filter": None}, {"filter": None}),
+        ({"filter": {}}, {"filter": "{}"}),
+        ({"filter": {"body": {"n": 1}}}, {"filter": '{"body":{"n":1}}'}),
         ({"transform": None}, {"transform": None}),
         (
             {"transform": {"javascript": "x"}},
@@ -94,7 +98,7 @@ def test_what_is_given_is_merged_and_nothing_else(
 def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
-        *("concurrency", "format", "signing", "owner", "retry_schedule", "transform"),
+        *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
     }
 
 
@@ -193,6 +197,36 @@ def test_the_types_bound_the_rest(fields: dict[str, Any]) -> None:
         decoded(**fields)
 
 
+def test_a_filter_is_kept_as_it_was_sent() -> None:
+    text = '{ "body" : {"n":1.10, "\u00fc": 123456789012345678901234567890 } }'
+    wanted = msgspec.json.decode(f'{{"filter":{text} }}'.encode(), type=Settings)
+    check(wanted, RULES)
+    assert merge(FULL, wanted).filter == text
+
+
+@pytest.mark.parametrize(
+    "text, path",
+    [
+        ('{"body":{"a":{"$regex":"("}}}', "filter.body.a.$regex"),
+        ("5", "filter"),
+        ('"\xff"', "filter"),
+    ],
+)
+def test_a_filter_that_cannot_be_obeyed_is_refused(text: str, path: str) -> None:
+    wanted = Settings(filter=msgspec.Raw(text.encode("latin-1")))
+    with pytest.raises(InvalidSetting) as refusal:
+        check(wanted, RULES)
+    assert [detail[0] for detail in refusal.value.details] == [path]
+
+
+def test_what_is_wrong_beside_the_filter_is_told_first() -> None:
+    wanted = Settings(url="x", filter=msgspec.Raw(b"5"))
+    with pytest.raises(InvalidInput) as refusal:
+        check(wanted, RULES)
+    assert type(refusal.value) is InvalidInput
+    assert [detail[0] for detail in refusal.value.details] == ["url"]
+
+
 def test_a_description_may_have_lines() -> None:
     check(Settings(description="one\n\ttwo ☃"), RULES)
 
@@ -205,6 +239,7 @@ def test_any_text_is_refused_or_taken_but_never_breaks(text: str) -> None:
         Settings(format=text),
         Settings(retry_schedule=text),
         Settings(event_types=(text,)),
+        Settings(filter=msgspec.Raw(text.encode("utf-8", "surrogatepass"))),
         Settings(headers={text: text}),
     ):
         with suppress(InvalidInput):

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from waypost.model import ids
-from waypost.model.errors import Unprocessable
+from waypost.model.errors import InvalidSetting
 from waypost.model.event import Attributes, Event, Resource
 from waypost.model.transform import Fault, FaultKind, Language, Made, Transform
 from waypost.policy import transforms
@@ -53,13 +53,13 @@ def test_one_program_is_read_and_shown_as_it_was(
     ],
 )
 def test_what_is_no_program_is_named(body: bytes, path: str) -> None:
-    with pytest.raises(Unprocessable) as refusal:
+    with pytest.raises(InvalidSetting) as refusal:
         transforms.read(given(body))
     assert [detail[0] for detail in refusal.value.details] == [path]
 
 
 def test_half_a_character_is_no_program() -> None:
-    with pytest.raises(Unprocessable, match="half"):
+    with pytest.raises(InvalidSetting, match="half"):
         transforms.read(TransformIn(javascript="'\ud800'"))
 
 
@@ -116,6 +116,9 @@ def test_a_program_is_told_what_the_event_has_and_nothing_else() -> None:
         resource=Resource("card", "1"),
         related_resources=(Resource("card", "2"),),
         metadata={"a": "b"},
+        headers={"x-a": "b"},
+        query={"q": ["1", "2"]},
+        path="/in",
         targets=(bytes(16),),
         cloudevent={"id": "1"},
         content_type="text/plain",

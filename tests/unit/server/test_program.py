@@ -14,8 +14,9 @@ from waypost import config
 from waypost.cli.administration import Client
 from waypost.config import Config
 from waypost.model.errors import WaypostError
-from waypost.server.program import DatabaseDamaged, Server, opened, place_socket, serving
-from waypost.storage.instance import InstanceLock
+from waypost.server.program import Server, administered, opened, serving
+from waypost.storage.location import SqliteFile
+from waypost.storage.sqlite.instance import InstanceLock
 from waypost.web.listener import bind
 
 ADMIN_KEY = "an-admin-key-of-mine"
@@ -30,6 +31,11 @@ def settings(tmp_path: Path) -> Config:
             "WAYPOST_ADMIN_KEY": ADMIN_KEY,
         }
     ).config
+
+
+def file_of(settings: Config) -> Path:
+    assert isinstance(settings.database, SqliteFile)
+    return settings.database.path
 
 
 @pytest.fixture
@@ -55,15 +61,15 @@ async def test_the_network_needs_a_key_and_the_socket_none(running: Server) -> N
     with pytest.raises(WaypostError, match="API key"):
         await ask(running, "/v1/projects")
     assert (await ask(running, "/v1/projects", ADMIN_KEY))["data"]
-    local = Client.local(running.socket_path)
+    local = Client.local(running.local_path)
     assert (await asyncio.to_thread(local.send, "GET", "/v1/projects"))["data"]
 
 
 async def test_after_the_end_nothing_of_it_is_left(settings: Config) -> None:
-    async with opened(settings) as server:
-        assert server.socket_path.exists()
-    assert not server.socket_path.exists()
-    InstanceLock.acquire(settings.database, Path("s")).release()
+    async with administered(settings) as server:
+        assert server.local_path.exists()
+    assert not server.local_path.exists()
+    InstanceLock.acquire(file_of(settings), Path("s")).release()
 
 
 async def test_a_start_that_fails_gives_the_database_back(
@@ -76,7 +82,7 @@ async def test_a_start_that_fails_gives_the_database_back(
     with pytest.raises(WaypostError, match="no luck"):
         async with opened(settings):
             pass
-    InstanceLock.acquire(settings.database, Path("s")).release()
+    InstanceLock.acquire(file_of(settings), Path("s")).release()
 
 
 async def test_a_broken_disk_is_the_end_of_it(running: Server) -> None:
@@ -85,26 +91,11 @@ async def test_a_broken_disk_is_the_end_of_it(running: Server) -> None:
     assert isinstance(running.failed.exception(), OSError)
 
 
-async def test_a_damaged_database_is_the_end_of_it(running: Server) -> None:
-    running._inspected_in_thread(None)
-    running._inspected_in_thread("row 7 missing from index")
-    await asyncio.wait([running.failed], timeout=30)
-    assert isinstance(running.failed.exception(), DatabaseDamaged)
-
-
 async def test_it_is_not_ready_before_it_serves(settings: Config) -> None:
-    async with opened(settings) as server:
-        local = Client.local(server.socket_path)
+    async with administered(settings) as server:
+        local = Client.local(server.local_path)
         with pytest.raises(KeyError):  # an answer of 503 that is no refusal of the API's
             await asyncio.to_thread(local.send, "GET", "/readyz")
-
-
-def test_a_socket_stands_beside_the_database_where_its_path_fits(tmp_path: Path) -> None:
-    assert place_socket(Path("/a/w.db")) == Path("/a/w.db.sock")
-    far = place_socket(Path("/" + "x" * 200) / "w.db")
-    assert len(str(far)) < 100
-    assert far.parent.stat().st_mode & 0o777 == 0o700
-    far.parent.rmdir()
 
 
 async def test_another_key_than_the_database_s_is_refused(settings: Config) -> None:

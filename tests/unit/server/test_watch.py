@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from waypost.server.watch import Watch, resident_bytes
-from waypost.storage import disk
+from waypost.storage.sqlite import disk
 
 
 class Intake:
@@ -22,8 +22,6 @@ class Intake:
 
 
 class Store:
-    path = Path("w.db")
-
     def __init__(self) -> None:
         self.reads = asyncio.Event()
 
@@ -39,8 +37,10 @@ def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return found
 
 
-def watch(store: Any, intake: Any) -> Watch:
-    return Watch(store, intake, 1_000)
+def watch(
+    store: Any, intake: Any, *, disk: Path | None = Path("w.db"), counts: bool = True
+) -> Watch:
+    return Watch(store, intake, disk=disk, reserve_bytes=1_000, counts=counts)
 
 
 async def test_intake_is_closed_once_and_opened_once(free: dict[str, int]) -> None:
@@ -66,6 +66,21 @@ async def test_the_queue_is_counted_at_the_first_look(free: dict[str, int]) -> N
     await asyncio.wait_for(store.reads.wait(), 30)
     await watching.stop()
     assert watching.depth == 7
+
+
+async def test_what_another_process_counts_is_not_counted(free: dict[str, int]) -> None:
+    store = Store()
+    watching = watch(store, Intake(), counts=False)
+    watching.start()
+    await watching.stop()
+    assert not store.reads.is_set()
+
+
+async def test_the_disk_of_another_machine_is_not_looked_at(free: dict[str, int]) -> None:
+    free["bytes"] = 1
+    watching = watch(Store(), Intake(), disk=None)
+    watching.look()
+    assert not watching.is_full
 
 
 def test_memory_is_read_in_bytes() -> None:

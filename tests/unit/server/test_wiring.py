@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from waypost import config
+from waypost.clock import SystemClock
 from waypost.config import Config
 from waypost.server.wiring import Engine, Surface, Tools
-from waypost.storage.store import Store
+from waypost.storage.sqlite.store import SqliteStore
 from waypost.web.fast import FastRoutes
 
 GIVEN = {
@@ -40,8 +41,8 @@ def settings(tmp_path: Path) -> Config:
 
 
 async def parts(settings: Config) -> tuple[Engine, Surface]:
-    store = Store(settings.database, on_fatal=print)
-    tools = Tools()
+    store = SqliteStore(Path("w.db"), on_fatal=print)
+    tools = Tools(SystemClock())
     engine = Engine(settings, store, tools)
     return engine, Surface(settings, store, engine, tools, bytes(range(32)))
 

@@ -29,11 +29,6 @@ from waypost.storage.schema import deliveries
 STATUSES = [None, *AttemptStatus]
 
 
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
-
-
 def ended(
     records: Records,
     event_id: ids.Id,
@@ -260,7 +255,8 @@ def test_other_projects_see_nothing(records: Records) -> None:
         assert of_subscription.items == []
 
 
-def test_the_head_of_a_long_lane_is_read_without_the_rest(records: Records) -> None:
+def test_the_head_of_a_long_lane_is_read_without_the_rest(tmp_path: Path) -> None:
+    records = database.make(tmp_path / "w.db")
     subscription, event_id = records.subscription(), records.event()
     for due_us in range(500):
         owed(records, event_id, subscription, due_us=due_us)

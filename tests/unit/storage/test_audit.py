@@ -1,16 +1,13 @@
 """What cannot be undone leaves a trace of who did it."""
 
-from pathlib import Path
-
 from sqlalchemy import select
 
-from tests.support import database
+from tests.support.database import Records
 from waypost.storage import audit
 from waypost.storage.schema import audit as table
 
 
-def test_who_did_what_to_what_is_kept(tmp_path: Path) -> None:
-    records = database.make(tmp_path / "w.db")
+def test_who_did_what_to_what_is_kept(records: Records) -> None:
     principal, record_id = records.principal(), records.ids.next()
     audit.record(records.connection, principal, record_id, "thing.delete", "thing_1")
     row = records.connection.execute(select(table)).one()

@@ -1,12 +1,9 @@
 """The dead-letter box shows each failed delivery with its last answer, until it is taken out."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
 from sqlalchemy import insert
 
-from tests.support import database
 from tests.support.database import Records
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState, DivertedEvent, Reason, Timings
@@ -14,11 +11,6 @@ from waypost.model.errors import NotFound
 from waypost.model.page import PageRequest
 from waypost.storage import diverted
 from waypost.storage.schema import attempts as attempts_table
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
 
 
 def answer(

@@ -1,14 +1,11 @@
 """A catalogue is one project's, and replaced as a whole."""
 
-from pathlib import Path
-
-from tests.support import database
+from tests.support.database import Records
 from waypost.model.event_type import EventType
 from waypost.storage import event_types
 
 
-def test_a_catalogue_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    records = database.make(tmp_path / "w.db")
+def test_a_catalogue_is_replaced_as_a_whole(records: Records) -> None:
     at, project = records.connection, records.project
     first = [EventType("b", "of b", b'{"x": 1.10}'), EventType("a")]
     event_types.replace(at, project, first)

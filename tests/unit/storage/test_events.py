@@ -1,11 +1,8 @@
 """Events come back byte for byte, to their own project alone."""
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import update
 
-from tests.support import database
 from tests.support.database import Records
 from waypost.model import ids
 from waypost.model.errors import NotFound
@@ -15,11 +12,6 @@ from waypost.storage import events, pages
 from waypost.storage.schema import events as table
 
 PAYLOAD = b'{"a": 1.10, "b": "\\u0000", "a": 2}'
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
 
 
 def give_payload(records: Records, payload: bytes) -> None:

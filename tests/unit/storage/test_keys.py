@@ -1,22 +1,14 @@
 """Keys come back without their secrets, to their own project alone."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
-from tests.support import database
 from tests.support.database import Records
 from waypost.model import ids
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import ApiKey, Scope
 from waypost.storage import keys
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
 
 
 def kept(
@@ -82,3 +74,9 @@ def test_only_good_keys_are_counted(records: Records) -> None:
     kept(records)
     kept(records, project_id=records.other)
     assert keys.count_active(records.connection, records.project, 100) == 2
+
+
+def test_a_key_is_found_with_its_digest_in_its_project_alone(records: Records) -> None:
+    key = kept(records)
+    assert keys.find(records.connection, records.project, key.id) == (key.id * 2, key)
+    assert keys.find(records.connection, records.other, key.id) is None

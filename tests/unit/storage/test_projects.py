@@ -1,21 +1,13 @@
 """Projects come back as they were kept, and count the changes of their routing."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
-from tests.support import database
 from tests.support.database import Records
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Project
 from waypost.storage import projects
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
 
 
 def kept(records: Records, environment: Environment = Environment.PRODUCTION) -> Project:
@@ -81,3 +73,12 @@ def test_a_change_of_routing_is_counted_and_told_to_the_committer(records: Recor
     assert projects.bump_routing(connection, records.project) == 2
     assert projects.bump_routing(connection, records.project) == 3
     assert connection.info["routing"] == {records.project: 3, records.other: 1}
+
+
+def test_one_is_found_with_the_version_of_its_routing(records: Records) -> None:
+    connection = records.connection
+    found = projects.find(connection, records.project)
+    assert found == projects.get(connection, records.project)
+    assert projects.find(connection, b"x" * 16) is None
+    projects.bump_routing(connection, records.project)
+    assert projects.routing_version(connection, records.project) == 2

@@ -1,21 +1,12 @@
 """The repetitions of an idempotency key are found with their event."""
 
-from pathlib import Path
-
-import pytest
 from sqlalchemy import insert
 
-from tests.support import database
 from tests.support.database import Records
 from waypost.model import ids
 from waypost.model.event import Receipt
 from waypost.storage import receipts
 from waypost.storage.schema import receipts as table
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
 
 
 def kept(records: Records, event_id: ids.Id, *, same: bool) -> Receipt:

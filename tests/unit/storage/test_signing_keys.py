@@ -19,11 +19,6 @@ MATERIAL = bytes(range(100, 132))
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
-
-
-@pytest.fixture
 def vault() -> Vault:
     return Vault(bytes(range(32)), SystemEntropy())
 
@@ -75,7 +70,8 @@ def test_the_keys_of_a_deleted_subscription_are_not_loaded(records: Records, vau
     assert signing_keys.load_all(records.connection, vault) == {}
 
 
-def test_no_secret_can_be_read_in_the_files(records: Records, vault: Vault, tmp_path: Path) -> None:
+def test_no_secret_can_be_read_in_the_files(vault: Vault, tmp_path: Path) -> None:
+    records = database.make(tmp_path / "w.db")
     kept(records, vault, records.subscription())
     held = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"signing_keys" in held

@@ -1,21 +1,13 @@
 """Subscriptions come back as they were kept, to their own project alone."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.support import database
 from tests.support.database import Records
 from waypost.model.errors import NotFound
 from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.storage import subscriptions
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
 
 
 def full(records: Records) -> Subscription:
@@ -33,6 +25,7 @@ def full(records: Records) -> Subscription:
         retry_schedule_s=(1.5, 2.0),
         transform=Transform(Language.TEMPLATE, '{"a":  "é"}'),
         failing_since_us=17,
+        filter='{"body":{"n":1.10}}',
     )
 
 
@@ -102,3 +95,11 @@ def test_the_start_of_failing_is_kept_and_cleared(records: Records) -> None:
     for since_us in (9, None):
         subscriptions.set_failing_since(records.connection, *place, since_us)
         assert subscriptions.get(records.connection, *place).failing_since_us == since_us
+
+
+def test_those_that_fail_are_found_together(records: Records) -> None:
+    failing, gone, _ = (records.subscription() for _ in range(3))
+    for one in (failing, gone):
+        subscriptions.set_failing_since(records.connection, records.project, one.id, 9)
+    subscriptions.delete(records.connection, records.project, gone.id, 5)
+    assert subscriptions.failing_since(records.connection) == {failing.id: 9}

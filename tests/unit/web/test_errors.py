@@ -28,6 +28,7 @@ from waypost.web.errors import (
 
 CASES: list[tuple[errors.WaypostError, int]] = [
     (errors.InvalidInput("wrong"), 400),
+    (errors.InvalidSetting("wrong"), 422),
     (UnsupportedMediaType(), 415),
     (errors.NotAuthenticated(), 401),
     (errors.NotPermitted(), 403),
@@ -35,7 +36,6 @@ CASES: list[tuple[errors.WaypostError, int]] = [
     (errors.Conflict(), 422),
     (errors.IdempotencyMismatch(), 422),
     (errors.LimitReached(), 400),
-    (errors.Unprocessable(), 422),
     (errors.PayloadTooLarge(), 413),
     (errors.TooManyRequests(), 429),
     (errors.Unavailable(), 503),

@@ -113,6 +113,19 @@ async def test_connections_are_counted_in_all_and_by_peer() -> None:
     assert len(counted) == 0
 
 
+async def test_it_is_told_when_one_has_left_and_only_then() -> None:
+    told: list[int] = []
+    found = connections()
+    found.left = lambda: told.append(len(found))
+    one, other = Kept(), Kept()
+    loop = asyncio.get_running_loop()
+    found.admit(one, None, loop)
+    found.leave(other, None)
+    assert told == []
+    found.leave(one, None)
+    assert told == [0]
+
+
 async def test_a_sweep_looks_at_every_connection() -> None:
     counted = connections()
     kept = [Kept(), Kept()]

@@ -39,6 +39,19 @@ async def test_it_serves_and_then_no_more() -> None:
         await asyncio.to_thread(fetch, port)
 
 
+async def test_it_serves_what_was_accepted_elsewhere() -> None:
+    listener = Listener(app, None)
+    await listener.start()
+    with socket.create_server(("127.0.0.1", 0)) as accepting:
+        asked = asyncio.create_task(asyncio.to_thread(fetch, accepting.getsockname()[1]))
+        connection, _ = await asyncio.to_thread(accepting.accept)
+        await listener.adopt(connection)
+        assert listener.open_connections == 1
+        assert await asked == b"here"
+    await listener.stop(1.0)
+    assert listener.open_connections == 0
+
+
 def test_an_address_in_use_is_refused_with_the_reason() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

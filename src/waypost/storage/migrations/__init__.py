@@ -10,11 +10,16 @@ from sqlalchemy import Connection, text
 
 from waypost.model.errors import ConfigInvalid
 
-KNOWN: Final = ("0001_first_tables", "0002_transforms")
+KNOWN: Final = ("0001_first_tables", "0002_several_processes", "0003_filters", "0004_transforms")
 """Every revision, oldest first."""
 
 HEAD: Final = KNOWN[-1]
 """The revision that this version of Waypost works with."""
+
+_TABLES: Final = {
+    "sqlite": text("SELECT name FROM sqlite_master WHERE type = 'table'"),
+    "postgresql": text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"),
+}
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -23,12 +28,11 @@ def current_revision(connection: Connection) -> str | None:
     Raises:
         ConfigInvalid: it was written by a newer Waypost, or by something else.
     """
-    query = text("SELECT name FROM sqlite_master WHERE type = 'table'")
-    names = set(connection.execute(query).scalars())
+    names = set(connection.execute(_TABLES[connection.dialect.name]).scalars())
     if not names:
         return None
     if "alembic_version" not in names:
-        raise ConfigInvalid("the database holds tables that are not Waypost's: name another file")
+        raise ConfigInvalid("the database holds tables that are not Waypost's: name another one")
     query = text("SELECT version_num FROM alembic_version")
     revision = connection.execute(query).scalar_one_or_none()
     if revision not in KNOWN:
@@ -37,3 +41,19 @@ def current_revision(connection: Connection) -> str | None:
             f" {HEAD!r}: the database was written by a newer one, which must go on with it"
         )
     return str(revision)
+
+
+def demand_head(connection: Connection) -> None:
+    """Make sure that a database has exactly the tables that this version works with.
+
+    Raises:
+        ConfigInvalid: it has older ones, newer ones, none, or somebody else's.
+    """
+    revision = current_revision(connection)
+    if revision is None:
+        raise ConfigInvalid("the database is empty: run `waypost migrate` first")
+    if revision != HEAD:
+        raise ConfigInvalid(
+            f"the database has the schema {revision!r}, and this Waypost needs {HEAD!r}:"
+            " run `waypost migrate` first"
+        )

@@ -1,26 +1,26 @@
 """Migrations make exactly the tables that the code expects."""
 
-from collections.abc import Iterator
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from tests.support import database
 from waypost.model.errors import ConfigInvalid
-from waypost.storage import migrations
-from waypost.storage.migrations.upgrade import statements, upgrade
+from waypost.storage import migrations, subscriptions
+from waypost.storage.migrations.upgrade import _config, statements, upgrade
 from waypost.storage.schema import metadata
-from waypost.storage.store import connect
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Connection]:
+def empty(tmp_path: Path) -> Connection:
     # A percent sign means something in the files that Alembic usually reads.
-    with connect(tmp_path / "100%.db") as connection:
-        yield connection
+    return database.connect(tmp_path / "100%.db")
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -48,10 +48,26 @@ def shape(connection: Connection) -> dict[str, Any]:
 
 def test_migrations_make_the_tables_of_the_schema(empty: Connection, tmp_path: Path) -> None:
     upgrade(empty)
-    with connect(tmp_path / "metadata.db") as other:
-        metadata.create_all(other)
-        assert shape(empty) == shape(other)
+    other = database.connect(tmp_path / "metadata.db")
+    metadata.create_all(other)
+    assert shape(empty) == shape(other)
     assert shape(empty), "something was compared"
+
+
+def test_what_a_database_of_the_first_revision_holds_stays(empty: Connection) -> None:
+    config = _config(io.StringIO(), "sqlite")
+    config.attributes["connection"] = empty
+    command.upgrade(config, migrations.KNOWN[0])
+    empty.execute(
+        text(
+            "INSERT INTO subscriptions (project_id, id, url, description, paused, headers,"
+            " timeout_ms, concurrency, format, signing)"
+            " VALUES (x'01', x'02', 'https://a.example/', '', 0, '{}', 1000, 1, 'payload', 'v1')"
+        )
+    )
+    upgrade(empty)
+    [kept] = subscriptions.load_all(empty)
+    assert (kept.url, kept.timeout_s, kept.filter) == ("https://a.example/", 1.0, None)
 
 
 def test_a_database_that_is_up_to_date_is_left_alone(empty: Connection) -> None:
@@ -78,9 +94,9 @@ def test_the_statements_of_a_dry_run_make_the_same_tables(
     assert migrations.current_revision(empty) is None, "a dry run changes nothing"
     raw: Any = empty.connection.driver_connection
     raw.executescript(script)
-    with connect(tmp_path / "metadata.db") as other:
-        metadata.create_all(other)
-        assert shape(empty) == shape(other)
+    other = database.connect(tmp_path / "metadata.db")
+    metadata.create_all(other)
+    assert shape(empty) == shape(other)
     assert migrations.current_revision(empty) == migrations.HEAD
 
 

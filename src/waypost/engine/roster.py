@@ -1,0 +1,147 @@
+"""The roster: whose deliveries this process sends, and how receivers come, change and go.
+
+A receiver comes with the first work for its subscription, if its shard is this process's. It goes
+when the subscription is disabled or deleted, which ends what is owed to it; or when its shard goes
+to another process, to which all of it stays owed.
+"""
+
+from collections.abc import Callable, Collection
+
+from waypost.engine.receiver import Receiver
+from waypost.engine.receivers import Receivers
+from waypost.engine.shards import Shards
+from waypost.engine.upkeep import Upkeep
+from waypost.model.ids import Id
+from waypost.model.shards import Shard
+from waypost.model.subscription import SigningKey, Subscription
+from waypost.policy.lane import Work
+
+
+class Roster:
+    """For the loop's thread alone.
+
+    Attributes:
+        left: told of each shard that was given up, once nothing of it is in flight any more.
+    """
+
+    def __init__(
+        self,
+        receivers: Receivers,
+        upkeep: Upkeep,
+        shards: Shards,
+        pump: Callable[[Receiver], None],
+        unload: Callable[[Work], None],
+    ) -> None:
+        """Take what it works on.
+
+        Args:
+            receivers: those in memory.
+            upkeep: ends what is owed to subscriptions that are no more.
+            shards: those of this process.
+            pump: starts what may start at a receiver.
+            unload: forgets the payload of work that is not going to be sent here.
+        """
+        self._receivers = receivers
+        self._upkeep = upkeep
+        self._shards = shards
+        self._pump = pump
+        self._unload = unload
+        self._leaving: dict[Shard, set[Receiver]] = {}
+        self.left: Callable[[Shard], None] = lambda _: None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether something is in flight, or being settled, of a shard that was given up."""
+        return bool(self._leaving)
+
+    def open(self, project_id: Id, subscription_id: Id, *, empty: bool = True) -> Receiver | None:
+        """Return the receiver of what is owed; None where another process has it, or it is ended.
+
+        It may have been matched before its subscription was disabled or deleted and committed
+        behind that, or it came while the receiver is gone: nothing is owed for ever.
+        """
+        receiver = self._receivers.get(subscription_id)
+        if receiver is None:
+            if not self._shards.owns(subscription_id):
+                self._shards.wake(project_id, subscription_id)
+                return None
+            receiver = self._receivers.find(project_id, subscription_id, empty=empty)
+        if receiver is None:
+            self._upkeep.clear(project_id, subscription_id, ())
+        elif receiver.ending is not None:
+            self._upkeep.clear(project_id, subscription_id, receiver.lane.known)
+            return None
+        return receiver
+
+    # What people change.
+
+    def changed(self, subscription: Subscription, keys: tuple[SigningKey, ...] | None) -> None:
+        """Take a subscription's new settings, and its signing keys where they have changed."""
+        if keys is not None:
+            self._receivers.keys[subscription.id] = keys
+        receiver = self._receivers.get(subscription.id)
+        if (
+            receiver is None
+            and self._shards.owns(subscription.id)
+            and (subscription.disabled_by is not None or self._upkeep.is_clearing(subscription.id))
+        ):
+            # Disabled; or enabled again before all was ended: the rest is owed to it.
+            receiver = self.open(subscription.project_id, subscription.id, empty=False)
+        if receiver is None:
+            return
+        receiver.take(subscription, self._receivers.address(subscription))
+        if receiver.failing_since_us != subscription.failing_since_us:
+            self._upkeep.unsaved(receiver)
+        if receiver.ending is not None:
+            self.wind_up(receiver)
+        self._pump(receiver)
+
+    def deleted(self, project_id: Id, subscription_id: Id) -> None:
+        """Stop sending to a subscription, and cancel what it is owed."""
+        self._receivers.keys.pop(subscription_id, None)
+        receiver = self._receivers.get(subscription_id)
+        if receiver is not None:
+            receiver.delete()
+            self.wind_up(receiver)
+        elif self._shards.owns(subscription_id):
+            self._upkeep.clear(project_id, subscription_id, ())
+
+    # Shards go.
+
+    def give_up(self, shards: Collection[Shard]) -> None:
+        """Start nothing more of some shards; `left` is told of each when it is quiet."""
+        for shard in shards:
+            self._shards.epochs[shard] = 0
+            self._leaving[shard] = set()
+        leaving = [receiver for receiver in self._receivers if receiver.shard in shards]
+        for receiver in leaving:
+            self._receivers.drop(receiver.subscription.id)
+            receiver.leave()
+            self._leaving[receiver.shard].add(receiver)
+        for receiver in leaving:
+            self.wind_up(receiver)
+        for shard in shards:
+            self._leave_if_quiet(shard)
+
+    def _leave_if_quiet(self, shard: Shard) -> None:
+        if shard in self._leaving and not self._leaving[shard]:
+            del self._leaving[shard]
+            self.left(shard)
+
+    def wind_up(self, receiver: Receiver) -> None:
+        """Let go of what waits at a receiver that is over; what is in flight brings it here again.
+
+        Where the subscription is no more, what is owed to it is ended.
+        """
+        for work in receiver.lane.forget():
+            self._unload(work)
+        known = receiver.lane.known
+        subscription = receiver.subscription
+        if receiver.leaving:
+            if not known and receiver.shard in self._leaving:
+                self._leaving[receiver.shard].discard(receiver)
+                self._leave_if_quiet(receiver.shard)
+            return
+        self._upkeep.clear(subscription.project_id, subscription.id, known)
+        if not known:
+            self._receivers.drop(subscription.id)

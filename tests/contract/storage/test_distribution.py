@@ -1,0 +1,154 @@
+"""Statements name the project for each table that they touch: they can be one node's alone."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from tests.conventions.test_distribution import grown
+from tests.support.database import Records
+from waypost.model import ids
+from waypost.model.delivery import DeliveryState, Reason
+from waypost.model.ids import Id
+from waypost.model.page import PageRequest
+from waypost.model.replay import Replay, ReplayKind
+from waypost.model.subscription import DisabledBy, Subscription
+from waypost.storage import (
+    attempts,
+    deliveries,
+    diverted,
+    event_types,
+    events,
+    keys,
+    queue,
+    receipts,
+    replays,
+    retention,
+    signing_keys,
+    subscriptions,
+)
+from waypost.storage.deliveries import DeliveryFilter
+from waypost.storage.queue import LaneWanted
+from waypost.storage.retention import KINDS, Cuts
+
+PAGE = PageRequest(size=5)
+TABLES = "|".join(table.name for table in grown())
+# Where a table's rows are taken: its name, the name that it has in the statement, what follows.
+PLACE = re.compile(
+    rf"\b(?:FROM|JOIN|UPDATE|USING)\s+({TABLES})\b(?:\s+INDEXED BY \w+)?"
+    r"(?:\s+AS\s+(\w+)|\s+(?!WHERE|ON|SET|ORDER|JOIN|LEFT)(\w+))?(\s+WHERE\s+project_id =)?",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def heard(records: Records) -> Iterator[list[str]]:
+    """Have all statements that are run meanwhile."""
+    statements: list[str] = []
+
+    def hear(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        statements.append(statement)
+
+    engine = records.connection.engine
+    event.listen(engine, "before_cursor_execute", hear)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", hear)
+
+
+def unbound(statement: str) -> list[str]:
+    """Return the tables for which a statement names no project."""
+    return [
+        match[1]
+        for match in PLACE.finditer(statement)
+        if not match[4]
+        and not re.search(rf"\b{match[2] or match[3] or match[1]}\.project_id =", statement)
+    ]
+
+
+def of_requests(records: Records, subscription: Subscription, event_id: Id) -> None:
+    connection, project_id = records.connection, records.project
+    some = DeliveryFilter(subscription_id=subscription.id, types=("a",))
+    deliveries.list_page(connection, project_id, PAGE, DeliveryFilter())
+    deliveries.list_page(connection, project_id, PAGE, some)
+    for status in (None, *attempts.ENDED):
+        attempts.list_of_event(connection, project_id, event_id, PAGE, status, ())
+        attempts.list_of_subscription(connection, project_id, subscription.id, PAGE, status, ())
+    diverted.list_page(connection, project_id, PAGE, subscription.id)
+    events.get(connection, project_id, event_id)
+    events.list_page(connection, project_id, PAGE)
+    receipts.list_latest(connection, project_id, event_id)
+    event_types.list_all(connection, project_id)
+    keys.count_active(connection, project_id, 0)
+    subscriptions.list_page(connection, project_id, PAGE)
+    signing_keys.delete_all(connection, project_id, subscription.id)
+
+
+def of_replays(records: Records, subscription: Subscription, event_id: Id) -> None:
+    connection, project_id = records.connection, records.project
+    for kind in ReplayKind:
+        job = Replay(
+            project_id, records.ids.next(), kind, subscription.id, 0, records.clock.now_us()
+        )
+        replays.insert(connection, job)
+        replays.read_slice(connection, job)
+        replays.unserved(connection, job, [event_id])
+        replays.advance(connection, job, ids.FIRST, job.state, 0)
+    replays.take_back(connection, project_id, subscription.id, [event_id])
+
+
+def of_lanes(records: Records, subscription: Subscription, event_id: Id) -> None:
+    connection, project_id = records.connection, records.project
+    queue.read_heads(connection, [LaneWanted(project_id, subscription.id, 5)], payload_max=5)
+    queue.find_event(connection, project_id, event_id)
+    subscriptions.set_disabled(connection, project_id, subscription.id, DisabledBy.PERSON)
+    queue.clear(
+        connection,
+        project_id,
+        subscription.id,
+        state=DeliveryState.CANCELLED,
+        reason=Reason.SUBSCRIPTION_DISABLED,
+        divert=False,
+        now_us=0,
+        sparing=(),
+    )
+
+
+def of_retention(records: Records, _subscription: Subscription, _event_id: Id) -> None:
+    connection, project_id = records.connection, records.project
+    now_us = records.clock.now_us()
+    for cuts in (Cuts(now_us, now_us, now_us), Cuts(now_us, now_us, now_us, ahead=True)):
+        for kind in KINDS:
+            key = (ids.FIRST,) * len(kind.key)
+            retention.find(connection, kind, project_id, (), cuts, 5)
+            retention.find(connection, kind, project_id, key, cuts, 5)
+            retention.delete(connection, kind, project_id, [key], cuts)
+        found = retention.find_owed(connection, project_id, (), cuts, 5)
+        retention.expire(connection, project_id, found, now_us)
+
+
+@pytest.mark.parametrize("use", [of_requests, of_replays, of_lanes, of_retention])
+def test_each_table_of_a_statement_is_bound_to_the_project(
+    records: Records, use: Callable[[Records, Subscription, Id], None]
+) -> None:
+    subscription = records.subscription()
+    event_id = records.event()
+    records.pending(event_id, subscription)
+    records.ended(event_id, subscription, DeliveryState.FAILED)
+    records.clock.forward(1)
+    with heard(records) as statements:
+        use(records, subscription, event_id)
+    assert any(PLACE.search(statement) for statement in statements)
+    assert [(table, one) for one in statements for table in unbound(one)] == []
+
+
+def test_a_table_without_its_project_would_be_noticed() -> None:
+    assert unbound("SELECT 1 FROM queue q JOIN events AS e ON e.id = q.event_id") == [
+        "queue",
+        "events",
+    ]
+    assert unbound("SELECT id FROM queue WHERE project_id = ?") == []

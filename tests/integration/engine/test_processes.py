@@ -1,0 +1,203 @@
+"""Several processes on one PostgreSQL: who sends what, and what each learns of the others."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from tests.support import database, postgres
+from tests.support.database import Records
+from tests.support.nodes import Node, node, nodes, until
+from waypost.model.ids import Id
+from waypost.model.shards import SHARDS
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with postgres.fresh(database.fill) as made:
+        yield made
+
+
+@pytest.fixture
+def records(url: str) -> Iterator[Records]:
+    made = database.make(url)
+    yield made
+    made.connection.close()
+    made.connection.engine.dispose()
+
+
+def shares(*running: Node) -> list[int]:
+    return sorted(one.owned for one in running)
+
+
+def answering(*running: Node) -> None:
+    for one in running:
+        one.receivers.script = lambda post: post.answer()
+
+
+async def test_one_process_owns_everything_and_two_share_it(records: Records, url: str) -> None:
+    async with node(records, url) as first:
+        await until(lambda: first.owned == SHARDS)
+        async with node(records, url) as second:
+            await until(lambda: shares(first, second) == [128, 128])
+            both = zip(first.sharing.shards.epochs, second.sharing.shards.epochs, strict=True)
+            assert all((one > 0) != (two > 0) for one, two in both)
+        await until(lambda: first.owned == SHARDS)
+
+
+async def test_an_event_is_sent_by_the_owner_whoever_accepts_it(records: Records, url: str) -> None:
+    async with nodes(records, url) as (first, second):
+        await until(lambda: shares(first, second) == [128, 128])
+        answering(first, second)
+        made = [await first.subscribe(f"h{number}") for number in range(8)]
+        for accepting in (first, second):
+            await accepting.accept()
+        await until(lambda: len(first.receivers.posts) + len(second.receivers.posts) == 16)
+        mine = {f"h{n}.example" for n, one in enumerate(made) if first.sharing.shards.owns(one.id)}
+        assert {post.host for post in first.receivers.posts} == mine
+        assert {post.host for post in second.receivers.posts}.isdisjoint(mine)
+        await until(lambda: not first.dispatcher.in_flight_count)
+        await until(lambda: not second.dispatcher.in_flight_count)
+
+
+async def test_what_a_dead_process_owned_is_sent_again_within_the_lease_and_two_seconds(
+    records: Records, url: str, record_property: Callable[[str, object], None]
+) -> None:
+    async with nodes(records, url, lease_s=1.0) as (first, second):
+        await until(lambda: shares(first, second) == [128, 128])
+        made = [await first.subscribe(f"h{number}") for number in range(16)]
+        lost = {f"h{n}.example" for n, one in enumerate(made) if second.sharing.shards.owns(one.id)}
+        assert lost
+        await first.accept()
+        await until(lambda: len(first.receivers.posts) + len(second.receivers.posts) == 16)
+        answering(first)
+        for post in first.receivers.open:
+            post.answer()
+        died = first.clock.monotonic()
+        await second.die()
+        # Committed while nobody owns them.
+        await first.accept()
+        await until(lambda: len(first.receivers.posts) == 32)
+        healed_s = first.clock.monotonic() - died
+        record_property("with a lease of 1 s a kill heals in", f"{healed_s:.2f} s")
+        assert healed_s <= 3.0, healed_s
+        assert {post.host for post in first.receivers.posts[16 - len(lost) :]} >= lost
+
+
+async def test_a_process_that_stops_in_order_hands_over_at_once_and_nothing_is_sent_twice(
+    records: Records, url: str
+) -> None:
+    async with nodes(records, url) as (first, second):
+        await until(lambda: shares(first, second) == [128, 128])
+        made = [await first.subscribe(f"h{number}") for number in range(16)]
+        await first.accept()
+        await until(lambda: len(first.receivers.posts) + len(second.receivers.posts) == 16)
+        hanging = second.receivers.open
+        stopping = asyncio.create_task(second.stop())
+        # All but the shards of what is in flight, each of which follows when that has landed.
+        busy = {one.id[-1] for one in made if f"{one.url[8:-1]}" in {p.host for p in hanging}}
+        await until(lambda: first.owned == SHARDS - len(busy))
+        hanging[0].answer()
+        await until(lambda: first.owned > SHARDS - len(busy))
+        for post in (*hanging[1:], *first.receivers.open):
+            post.answer()
+        await stopping
+        await until(lambda: first.owned == SHARDS)
+        answering(first)
+        await first.accept()
+        await until(lambda: len(first.receivers.posts) == 32 - len(hanging))
+        ids = [
+            post.webhook_id + post.host for one in (first, second) for post in one.receivers.posts
+        ]
+        assert len(set(ids)) == len(ids) == 32
+
+
+async def test_a_process_that_is_buried_breaks_off_and_comes_back_as_a_new_one(
+    records: Records, url: str
+) -> None:
+    async with nodes(records, url) as (first, second):
+        await until(lambda: shares(first, second) == [128, 128])
+        made = [await first.subscribe(f"h{number}") for number in range(16)]
+        await first.accept()
+        await until(lambda: len(first.receivers.posts) + len(second.receivers.posts) == 16)
+        former = second.ownership.me
+        hanging = len(second.receivers.open)
+        assert hanging
+        # As if it had been suspended for longer than its lease.
+        second.ownership._until = 0.0
+        second.ownership.check()
+        assert second.owned == 0
+        await until(lambda: not second.receivers.open)
+        assert second.dispatcher.held_bytes == 0
+        await until(lambda: second.ownership.me not in (None, former))
+        await until(lambda: shares(first, second) == [128, 128])
+        # They stayed owed: whoever owns them now sends them again.
+        await until(
+            lambda: len(first.receivers.posts) + len(second.receivers.posts) >= 16 + hanging
+        )
+        assert len(made) == 16
+
+
+async def test_without_notifications_nothing_is_lost_and_only_later(
+    records: Records, url: str
+) -> None:
+    async with nodes(records, url, notify=False) as (first, second):
+        answering(first, second)
+        await until(lambda: shares(first, second) == [128, 128])
+        made = [await first.subscribe(f"h{number}") for number in range(8)]
+        for accepting in (first, second):
+            for _ in range(3):
+                await accepting.accept()
+        await until(
+            lambda: first.dispatcher.delivered + second.dispatcher.delivered == 6 * len(made)
+        )
+
+
+async def test_news_of_work_takes_milliseconds(
+    records: Records, url: str, record_property: Callable[[str, object], None]
+) -> None:
+    async with nodes(records, url) as (first, second):
+        answering(first, second)
+        await until(lambda: shares(first, second) == [128, 128])
+        while True:
+            made = await first.subscribe()
+            if second.sharing.shards.owns(made.id):
+                break
+            await first.subscriptions.delete(first.principal, made.id)
+        await until(lambda: second.router.find(made.project_id, made.id))
+        taken = []
+        for number in range(1, 31):
+            await first.accept()
+            begun = first.clock.monotonic()
+            await second.receivers.reach(number)
+            taken.append(first.clock.monotonic() - begun)
+        taken.sort()
+        record_property("an event reaches its owner in another process after", f"{taken[15]:.4f} s")
+        assert taken[15] < 0.1, taken
+
+
+async def test_what_is_accepted_before_a_claimed_shard_was_looked_at_hides_nothing(
+    records: Records, url: str
+) -> None:
+    async with node(records, url) as one:
+        await until(lambda: one.owned == SHARDS)
+        await one.reconciler.job.stop()
+        await one.subscribe()
+        await one.accept()
+        await one.receivers.reach(1)
+        look, may_look = one.ownership._look, asyncio.Event()
+
+        async def look_late() -> Sequence[tuple[Id, Id]]:
+            await may_look.wait()
+            return await look()
+
+        one.ownership._look = look_late
+        # What is in flight is broken off: whoever claims its shard owes it.
+        one.ownership._until = 0.0
+        one.ownership.check()
+        await until(lambda: one.owned == SHARDS)
+        await one.accept()
+        await one.receivers.reach(2)
+        may_look.set()
+        await one.receivers.reach(3)
+        assert len({post.webhook_id for post in one.receivers.posts}) == 2

@@ -1,0 +1,206 @@
+"""The roster: receivers of shards that go, and of subscriptions that are no more."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.unit.engine.test_dispatcher import PROJECT, Depot, subscription
+from waypost.engine.shards import FOR_EVER, Shards
+from waypost.model.delivery import DeliveryClass, Owed
+from waypost.model.event import Event
+from waypost.model.exchange import FailureKind
+from waypost.model.ids import Id
+from waypost.model.shards import SHARDS
+from waypost.model.subscription import DisabledBy, Subscription
+
+
+class Shared(Depot):
+    """A dispatcher that owns some shards only.
+
+    Attributes:
+        woken: the subscriptions of which others were told.
+        left: the shards that were left.
+        cleared: the subscriptions whose deliveries are ended.
+    """
+
+    def __init__(self, *subscriptions: Subscription, owned: range = range(SHARDS)) -> None:
+        self.woken: list[Id] = []
+        self.left: list[int] = []
+        self.cleared: list[Id] = []
+        self.shards = Shards(lambda _, subscription_id: self.woken.append(subscription_id))
+        for shard in owned:
+            self.shards.epochs[shard] = 7
+        self.shards.lease(FOR_EVER)
+        self.shards.confirm(FOR_EVER)
+        super().__init__(*subscriptions, shards=self.shards)
+        self.dispatcher.roster.left = self.left.append
+        upkeep: Any = self.dispatcher._upkeep
+        upkeep.clear = lambda _, subscription_id, __: self.cleared.append(subscription_id)
+
+    async def turn(self) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+ONE, TWO = subscription(1), subscription(2)
+
+
+async def test_what_is_owed_elsewhere_wakes_its_owner_and_takes_no_memory() -> None:
+    depot = Shared(ONE, TWO, owned=range(1, 2))
+    depot.owe(ONE)
+    depot.owe(TWO)
+    depot.dispatcher.owed([Owed(PROJECT, b"d" * 16, b"e" * 16, TWO.id, DeliveryClass.REPLAY, 0)])
+    assert depot.woken == [TWO.id, TWO.id]
+    assert (len(depot.open), depot.dispatcher.lane_count) == (1, 1)
+    depot.dispatcher.woken([(PROJECT, TWO.id)])
+    assert depot.dispatcher.lane_count == 1
+
+
+async def test_a_settling_names_the_shard_and_the_epoch_of_its_start() -> None:
+    depot = Shared(ONE)
+    depot.owe(ONE)
+    depot.shards.epochs[1] = 9
+    depot.open[0].answer()
+    (settlement,) = depot.commit()
+    assert (settlement.shard, settlement.epoch) == (1, 7)
+
+
+async def test_a_shard_that_is_given_up_is_left_when_nothing_of_it_is_in_flight() -> None:
+    depot = Shared(ONE, TWO)
+    depot.owe(ONE)
+    depot.owe(TWO)
+    depot.dispatcher.give_up({1, 3})
+    assert depot.left == [3]
+    leaving = [depot.dispatcher.is_leaving]
+    depot.owe(ONE)
+    assert depot.woken == [ONE.id]
+    depot.open[0].answer(500)
+    assert depot.left == [3]
+    depot.commit()
+    assert depot.left == [3, 1]
+    leaving.append(depot.dispatcher.is_leaving)
+    assert leaving == [True, False]
+    assert (depot.dispatcher.lane_count, depot.dispatcher.held_bytes) == (1, 2)
+    depot.dispatcher._alarms.stop()
+
+
+async def test_what_is_lost_is_broken_off_and_stays_owed() -> None:
+    depot = Shared(ONE)
+    for _ in range(3):
+        depot.owe(ONE)
+    depot.open[0].answer()
+    with capture_logs():
+        depot.dispatcher.lose(range(SHARDS))
+    await depot.turn()
+    assert depot.open == []
+    # One was answered before: that is settled, whoever owns it by then.
+    (settlement,) = depot.commit(late=True)
+    assert settlement.epoch == 7
+    dispatcher = depot.dispatcher
+    assert (dispatcher.in_flight_count, dispatcher.held_bytes, dispatcher.delivered) == (0, 0, 0)
+    assert not dispatcher.is_leaving
+    assert sorted(depot.left) == list(range(SHARDS))
+
+
+async def test_what_is_broken_off_of_a_shard_that_is_kept_is_read_again() -> None:
+    depot = Shared(ONE)
+    depot.owe(ONE)
+    refilled: list[Any] = []
+    refiller: Any = depot.dispatcher._refiller
+    refiller.refill = refilled.append
+    with capture_logs():
+        depot.dispatcher.lose({200})
+    await depot.turn()
+    assert [receiver.subscription.id for receiver in refilled] == [ONE.id]
+
+
+async def test_settings_that_change_do_not_wake_what_is_going() -> None:
+    depot = Shared(ONE)
+    depot.owe(ONE)
+    receiver = depot.dispatcher._receivers.get(ONE.id)
+    assert receiver is not None
+    depot.dispatcher.give_up({1})
+    receiver.take(ONE, receiver.address)
+    assert receiver.lane.paused
+    depot.dispatcher._pump(receiver)
+    assert len(depot.network.posts) == 1
+
+
+async def test_the_end_of_a_subscription_elsewhere_is_its_owners_matter() -> None:
+    disabled = subscription(1, disabled_by=DisabledBy.PERSON)
+    depot = Shared(ONE, TWO, owned=range(2, 3))
+    depot.dispatcher.subscription_changed(disabled, ())
+    depot.dispatcher.subscription_deleted(PROJECT, ONE.id)
+    assert (depot.cleared, depot.woken) == ([], [])
+    depot.dispatcher.subscription_deleted(PROJECT, TWO.id)
+    assert depot.cleared == [TWO.id]
+
+
+@pytest.mark.parametrize("over", ["lease", "confirm"])
+async def test_nothing_starts_behind_the_moment_until_when_it_may(over: str) -> None:
+    depot = Shared(ONE)
+    getattr(depot.shards, over)(depot.clock.monotonic() + 0.0015)
+    depot.owe(ONE)
+    assert len(depot.open) == 1
+    depot.owe(ONE)
+    depot.open[0].answer()
+    depot.commit()
+    assert depot.open == []
+    getattr(depot.shards, over)(FOR_EVER)
+    depot.dispatcher.go_on()
+    assert len(depot.open) == 1
+
+
+async def test_what_was_loaded_too_late_is_not_sent() -> None:
+    depot = Shared(ONE)
+    event = Event(PROJECT, depot.ids.next(), "a", b"{}")
+    loaded: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+
+    async def load(*_: Id) -> Event:
+        return await loaded
+
+    refiller: Any = depot.dispatcher._refiller
+    refiller.load = load
+    delivery_id, due_us = depot.ids.next_at()
+    depot.clock.forward(0.001)
+    depot.dispatcher.owed(
+        [Owed(PROJECT, delivery_id, event.id, ONE.id, DeliveryClass.FRESH, due_us)]
+    )
+    assert depot.dispatcher.in_flight_count == 1
+    depot.shards.lease(0)
+    loaded.set_result(event)
+    await depot.turn()
+    assert (depot.dispatcher.in_flight_count, depot.network.posts) == (0, [])
+    depot.shards.lease(FOR_EVER)
+    depot.dispatcher.go_on()
+    await depot.turn()
+    assert len(depot.network.posts) == 1
+
+
+async def test_how_long_work_has_waited_is_known() -> None:
+    slow = subscription(1, concurrency=1)
+    depot = Shared(slow)
+    assert depot.dispatcher.lag_us(depot.clock.now_us()) == 0
+    depot.owe(slow)
+    depot.owe(slow)
+    depot.clock.forward(2)
+    assert 2_000_000 <= depot.dispatcher.lag_us(depot.clock.now_us()) < 2_100_000
+    depot.open[0].fail(FailureKind.TIMEOUT)
+    depot.commit()
+    depot.dispatcher._alarms.stop()
+
+
+async def test_whoever_sets_the_clock_neither_ends_nor_extends_what_may_be_sent() -> None:
+    depot = Shared(ONE)
+    clock: Any = depot.clock
+    depot.shards.lease(clock.monotonic() + 5)
+    now_us = clock.now_us()
+    clock.now_us = lambda: now_us + 100_000_000
+    depot.owe(ONE)
+    assert len(depot.open) == 1
+    clock.now_us = lambda: now_us
+    clock.forward(6)
+    depot.owe(ONE)
+    assert len(depot.open) == 1
