@@ -18,11 +18,14 @@ from waypost.model import ids
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
+from waypost.model.transform import Language, Transform
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.policy import transforms
 from waypost.policy.settings import ContentFilter, Settings, schedule_name
 from waypost.policy.terms import inherited, terms_of
+from waypost.policy.transforms import TransformIn
 
 TAG: Final = "Event subscriptions"
 PATH: Final = "/v1/event_subscriptions"
@@ -43,8 +46,9 @@ class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
 class SubscriptionOut(msgspec.Struct, frozen=True):
     """A subscription on the wire.
 
-    The values of `headers` are masked for a key that may not change subscriptions. Of settings for
-    which the project may have defaults, what holds is shown; `inherited` names those not set here.
+    The values of `headers`, and `transform`, are masked for a key that may not change
+    subscriptions. Of settings for which the project may have defaults, what holds is shown;
+    `inherited` names those not set here.
     """
 
     token: str
@@ -69,6 +73,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     deliver_before_s: int | None
     inherited: tuple[str, ...]
     filter: ContentFilter
+    transform: TransformIn | None
     failing_since: Moment | None
 
 
@@ -293,9 +298,10 @@ def shape(
 ) -> SubscriptionOut:
     """Return a subscription as `principal` may see it; `defaults` are its project's."""
     terms = terms_of(subscription, defaults)
-    headers = subscription.headers
+    headers, transform = subscription.headers, subscription.transform
     if Scope.SUBSCRIPTIONS_WRITE not in principal.scopes:
         headers = dict.fromkeys(headers, _MASKED)
+        transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
     content = subscription.filter
     return SubscriptionOut(
@@ -321,5 +327,11 @@ def shape(
         deliver_before_s=terms.deliver_before_s,
         inherited=tuple(_SPELLED.get(name, name) for name in inherited(subscription)),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
+        transform=None if transform is None else transforms.shown(transform),
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )
+
+
+def _masked(transform: Transform) -> Transform:
+    masked = {Language.JAVASCRIPT: _MASKED, Language.TEMPLATE: f'"{_MASKED}"'}
+    return Transform(transform.language, masked[transform.language])

@@ -14,10 +14,11 @@ from msgspec import UNSET, Meta, UnsetType
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import DisabledBy, Inheritable, Signing
-from waypost.policy import filters, headers, hours, retry, urls
+from waypost.policy import filters, headers, hours, retry, transforms, urls
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
 from waypost.policy.routing import ALL, PREFIX
+from waypost.policy.transforms import TransformIn
 
 TYPES_MAX: Final = 500
 """How many event types a subscription may name."""
@@ -159,6 +160,7 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     signing: Signing | UnsetType = UNSET
     owner: Owner | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
+    transform: TransformIn | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
@@ -218,6 +220,7 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "headers": lambda custom: {"headers": custom or {}},
     "retry_schedule": _retry_schedule,
     "filter": lambda raw: {"filter": filter_text(raw)},
+    "transform": lambda given: {"transform": given and transforms.read(given)},
 }
 
 

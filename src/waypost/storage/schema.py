@@ -132,6 +132,7 @@ subscriptions = Table(
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
+    Column("transform", Text),
     # JSON of what is set of its flow control.
     Column("flow", Text),
     sqlite_with_rowid=False,
