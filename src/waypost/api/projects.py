@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from waypost.api.failure_handling import FailureHandlingOut, handling_out
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import Listing, Moment, Named, PageOf, moment, page_of, page_request
 from waypost.model import ids
@@ -23,6 +24,7 @@ class DefaultsOut(msgspec.Struct, frozen=True):
     timeout_s: float | None
     concurrency: int | None
     retry_schedule: str | tuple[float, ...] | None
+    failure_handling: FailureHandlingOut | None
 
 
 class DefaultsIn(DefaultSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,9 +198,10 @@ def _shape(project: Project) -> ProjectOut:
 
 
 def _defaults(defaults: Inheritable) -> DefaultsOut:
-    schedule_s = defaults.retry_schedule_s
+    schedule_s, handling = defaults.retry_schedule_s, defaults.failure_handling
     return DefaultsOut(
         timeout_s=defaults.timeout_s,
         concurrency=defaults.concurrency,
         retry_schedule=schedule_name(schedule_s) or schedule_s,
+        failure_handling=None if handling is None else handling_out(handling, masked=False),
     )

@@ -5,6 +5,13 @@ from typing import Any, Final
 import msgspec
 
 from waypost.api.deliveries import AttemptOut, AttemptsQuery, attempt_out
+from waypost.api.failure_handling import (
+    MASKED,
+    FailureHandlingOut,
+    SuspensionOut,
+    handling_out,
+    suspension_out,
+)
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import (
     Listing,
@@ -27,7 +34,6 @@ TAG: Final = "Event subscriptions"
 PATH: Final = "/v1/event_subscriptions"
 ONE: Final = f"{PATH}/{{event_subscription_token}}"
 
-_MASKED: Final = "***"
 _NO_FILTER: Final = msgspec.Raw(b"null")
 _SPELLED: Final = {"retry_schedule_s": "retry_schedule"}
 """Names on the wire where they differ from those of the fields."""
@@ -53,6 +59,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     disabled: bool
     disabled_reason: str | None
     paused: bool
+    suspended: bool
+    suspension: SuspensionOut | None
     event_types: tuple[str, ...] | None
     owner: str | None
     headers: dict[str, str]
@@ -61,6 +69,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     timeout_s: float
     concurrency: int
     retry_schedule: str | tuple[float, ...]
+    failure_handling: FailureHandlingOut
     inherited: tuple[str, ...]
     filter: ContentFilter
     failing_since: Moment | None
@@ -191,6 +200,7 @@ class SubscriptionRoutes:
             for verb, summary, handler in (
                 ("pause", "Stop sending; what is owed is kept", self._pause),
                 ("resume", "Go on sending after a pause", self._resume),
+                ("unsuspend", "Go on sending after a suspension", self._unsuspend),
             )
         ]
 
@@ -262,6 +272,10 @@ class SubscriptionRoutes:
         resumed = await self._subscriptions.resume(call.principal, subscription_id(call))
         return self._shape(resumed, call)
 
+    async def _unsuspend(self, call: Call[None, None]) -> SubscriptionOut:
+        goes_on = await self._subscriptions.unsuspend(call.principal, subscription_id(call))
+        return self._shape(goes_on, call)
+
     def _shape(self, subscription: Subscription, call: Call[Any, Any]) -> SubscriptionOut:
         defaults = self._subscriptions.defaults(subscription.project_id)
         return shape(subscription, call.principal, defaults)
@@ -287,9 +301,10 @@ def shape(
 ) -> SubscriptionOut:
     """Return a subscription as `principal` may see it; `defaults` are its project's."""
     terms = terms_of(subscription, defaults)
-    headers = subscription.headers
-    if Scope.SUBSCRIPTIONS_WRITE not in principal.scopes:
-        headers = dict.fromkeys(headers, _MASKED)
+    headers, suspension = subscription.headers, subscription.suspension
+    masked = Scope.SUBSCRIPTIONS_WRITE not in principal.scopes
+    if masked:
+        headers = dict.fromkeys(headers, MASKED)
     failing_since_us = subscription.failing_since_us
     content = subscription.filter
     return SubscriptionOut(
@@ -300,6 +315,8 @@ def shape(
         disabled=subscription.disabled_by is not None,
         disabled_reason=subscription.disabled_by and subscription.disabled_by.value,
         paused=subscription.paused,
+        suspended=subscription.suspension is not None,
+        suspension=None if suspension is None else suspension_out(suspension),
         event_types=subscription.event_types,
         owner=subscription.owner,
         headers=headers,
@@ -308,6 +325,7 @@ def shape(
         timeout_s=terms.timeout_s,
         concurrency=terms.concurrency,
         retry_schedule=schedule_name(terms.retry_schedule_s) or terms.retry_schedule_s,
+        failure_handling=handling_out(terms.failure_handling, masked=masked),
         inherited=tuple(_SPELLED.get(name, name) for name in inherited(subscription)),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
         failing_since=None if failing_since_us is None else moment(failing_since_us),

@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
+from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.storage import pages
@@ -25,6 +26,8 @@ from waypost.storage.schema import subscriptions
 
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
+_read_handling = msgspec.json.Decoder(FailureHandling).decode
+_read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -95,6 +98,21 @@ def set_disabled(
         change(subscriptions)
         .where(*_is(project_id, subscription_id), subscriptions.c.disabled_by.is_(None))
         .values(disabled_by=by.value)
+    )
+    return find(connection, project_id, subscription_id)
+
+
+def set_suspended(
+    connection: Connection,
+    project_id: ids.Id,
+    subscription_id: ids.Id,
+    why: Suspension,
+) -> Subscription | None:
+    """Suspend a subscription, unless it is suspended already; returns as `set_disabled` does."""
+    connection.execute(
+        change(subscriptions)
+        .where(*_is(project_id, subscription_id), subscriptions.c.suspension.is_(None))
+        .values(suspension=_json(why))
     )
     return find(connection, project_id, subscription_id)
 
@@ -174,11 +192,13 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "retry_schedule": _json(subscription.retry_schedule_s),
         "failing_since_us": subscription.failing_since_us,
         "filter": subscription.filter,
+        "failure_handling": _json(subscription.failure_handling),
+        "suspension": _json(subscription.suspension),
     }
 
 
 def _subscription(row: Row[Any]) -> Subscription:
-    types, schedule = row.event_types, row.retry_schedule
+    types, schedule, handling = row.event_types, row.retry_schedule, row.failure_handling
     return Subscription(
         project_id=row.project_id,
         id=row.id,
@@ -196,4 +216,6 @@ def _subscription(row: Row[Any]) -> Subscription:
         retry_schedule_s=None if schedule is None else _read_seconds(schedule),
         failing_since_us=row.failing_since_us,
         filter=row.filter,
+        failure_handling=None if handling is None else _read_handling(handling),
+        suspension=None if row.suspension is None else _read_suspension(row.suspension),
     )

@@ -81,7 +81,12 @@ async def test_a_project_is_shown_whole(fake: Fake) -> None:
         "name": "Shop",
         "environment": "production",
         "strict_types": True,
-        "defaults": {"timeout_s": 7.5, "concurrency": None, "retry_schedule": "lithic"},
+        "defaults": {
+            "timeout_s": 7.5,
+            "concurrency": None,
+            "retry_schedule": "lithic",
+            "failure_handling": None,
+        },
         "created": "1970-01-01T00:00:00.000002Z",
     }
 
