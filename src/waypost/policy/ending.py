@@ -13,7 +13,7 @@ from waypost.model.subscription import DisabledBy, Subscription
 Span = tuple[int, int]
 """A span of time, UTC microseconds: from the first moment on, up to the second."""
 
-_NEVER_US: Final = 2**48 * 1000 - 1
+NEVER_US: Final = 2**48 * 1000 - 1
 """The last moment that an id can carry."""
 
 
@@ -46,7 +46,7 @@ class Endings(msgspec.Struct, frozen=True):
         """Return each ending with the span in which the deliveries were made; None for all."""
         if not self.since_us:
             return [] if self.incoming is None else [(self.incoming, None)]
-        parts = (self.pending, (0, self.since_us)), (self.incoming, (self.since_us, _NEVER_US))
+        parts = (self.pending, (0, self.since_us)), (self.incoming, (self.since_us, NEVER_US))
         return [(ending, span) for ending, span in parts if ending is not None]
 
 
