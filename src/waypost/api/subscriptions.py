@@ -24,11 +24,14 @@ from waypost.api.shapes import (
 from waypost.model import ids
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
+from waypost.model.transform import Language, Transform
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.policy import transforms
 from waypost.policy.settings import ContentFilter, Settings, schedule_name
 from waypost.policy.terms import inherited, terms_of
+from waypost.policy.transforms import TransformIn
 
 TAG: Final = "Event subscriptions"
 PATH: Final = "/v1/event_subscriptions"
@@ -48,8 +51,9 @@ class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
 class SubscriptionOut(msgspec.Struct, frozen=True):
     """A subscription on the wire.
 
-    The values of `headers` are masked for a key that may not change subscriptions. Of settings for
-    which the project may have defaults, what holds is shown; `inherited` names those not set here.
+    The values of `headers`, and `transform`, are masked for a key that may not change
+    subscriptions. Of settings for which the project may have defaults, what holds is shown;
+    `inherited` names those not set here.
     """
 
     token: str
@@ -72,6 +76,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     failure_handling: FailureHandlingOut
     inherited: tuple[str, ...]
     filter: ContentFilter
+    transform: TransformIn | None
     failing_since: Moment | None
 
 
@@ -302,9 +307,11 @@ def shape(
     """Return a subscription as `principal` may see it; `defaults` are its project's."""
     terms = terms_of(subscription, defaults)
     headers, suspension = subscription.headers, subscription.suspension
+    transform = subscription.transform
     masked = Scope.SUBSCRIPTIONS_WRITE not in principal.scopes
     if masked:
         headers = dict.fromkeys(headers, MASKED)
+        transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
     content = subscription.filter
     return SubscriptionOut(
@@ -328,5 +335,11 @@ def shape(
         failure_handling=handling_out(terms.failure_handling, masked=masked),
         inherited=tuple(_SPELLED.get(name, name) for name in inherited(subscription)),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
+        transform=None if transform is None else transforms.shown(transform),
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )
+
+
+def _masked(transform: Transform) -> Transform:
+    masked = {Language.JAVASCRIPT: MASKED, Language.TEMPLATE: f'"{MASKED}"'}
+    return Transform(transform.language, masked[transform.language])

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     NOT_A_TRIGGER = "not_a_trigger"
     EXPIRED = "expired"
     INTERNAL = "internal"
+    SKIPPED = "skipped_by_transform"
 
 
 class Owed(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import msgspec
 
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.ids import Id
+from waypost.model.transform import Transform
 
 
 class DisabledBy(StrEnum):
@@ -60,6 +61,7 @@ class Subscription(Inheritable, frozen=True):
         paused: what it is owed waits until it is resumed.
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
+        transform: what is made of an event before it is sent.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
     """
 
@@ -74,6 +76,7 @@ class Subscription(Inheritable, frozen=True):
     format: str = "payload"
     signing: Signing = Signing.HMAC
     owner: str | None = None
+    transform: Transform | None = None
     failing_since_us: int | None = None
     filter: str | None = None
     suspension: Suspension | None = None

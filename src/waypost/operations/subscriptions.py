@@ -24,7 +24,8 @@ from waypost.model.subscription import Inheritable, Subscription
 from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
-from waypost.policy import settings
+from waypost.operations.transforms import Transforms
+from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.storage import audit, projects, signing_keys, subscriptions
@@ -49,13 +50,14 @@ class _Change(msgspec.Struct, frozen=True):
 class Subscriptions:
     """What people ask of event subscriptions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it is wired to
         self,
         configuration: Configuration,
         router: Router,
         keys: SigningKeys,
         alerts: Alerts,
         catalogue: Catalogue,
+        programs: Transforms,
         rules: SubscriptionRules,
         deleted: Callable[[Id, Id], None],
         source: IdSource,
@@ -68,6 +70,7 @@ class Subscriptions:
             keys: their signing keys; it also tells the dispatcher of every change.
             alerts: keeps their alert endpoints.
             catalogue: the event types that strict projects take.
+            programs: tells whether a transform compiles.
             rules: what settings are held to.
             deleted: told of the project and the id of a deleted subscription, on the loop.
             source: of ids.
@@ -78,6 +81,7 @@ class Subscriptions:
         self._keys = keys
         self._alerts = alerts
         self._catalogue = catalogue
+        self._programs = programs
         self._rules = rules
         self._deleted = deleted
         self._ids = source
@@ -88,10 +92,11 @@ class Subscriptions:
         Raises:
             InvalidInput: a setting is not allowed, or there is no URL.
             InvalidSetting: settings contradict each other.
+            Unavailable: a transform can't be compiled now.
         """
         if wanted.url is UNSET:
             raise InvalidInput(details=[("url", "is required")])
-        self._check(principal, wanted)
+        await self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
         merged = settings.merge(bare, wanted)
         settings.check_together(merged)
@@ -137,8 +142,9 @@ class Subscriptions:
             NotFound: the project has none with this id.
             InvalidInput: a setting is not allowed.
             LimitReached: its secret can't be rotated now.
+            Unavailable: a transform can't be compiled now.
         """
-        self._check(principal, wanted)
+        await self._check(principal, wanted)
         return await self._change(principal, subscription_id, wanted)
 
     async def pause(self, principal: Principal, subscription_id: Id) -> Subscription:
@@ -237,9 +243,12 @@ class Subscriptions:
         self._router.apply(change.version, change.subscription)
         self._keys.tell(change.subscription, change.keys)
 
-    def _check(self, principal: Principal, wanted: Settings) -> None:
+    async def _check(self, principal: Principal, wanted: Settings) -> None:
         settings.check(wanted, self._rules)
         for index, name in enumerate(wanted.event_types or ()):
             if name != ALL and not name.endswith(PREFIX):
                 path = f"event_types[{index}]"
                 self._catalogue.require(principal.project_id, name, path)
+        if wanted.transform is not UNSET and wanted.transform is not None:
+            program = transforms.read(wanted.transform)
+            await self._programs.require(principal.project_id, program)

@@ -13,11 +13,20 @@ from msgspec import UNSET, Meta, UnsetType
 
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.subscription import DisabledBy, Inheritable, Signing
-from waypost.policy import failure, failure_settings, filters, headers, retry, urls
+from waypost.policy import (
+    failure,
+    failure_settings,
+    filters,
+    headers,
+    retry,
+    transforms,
+    urls,
+)
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
 from waypost.policy.failure_settings import GAP_MAX_S, SCHEDULE_MAX, FailureHandlingIn
 from waypost.policy.routing import ALL, PREFIX
+from waypost.policy.transforms import TransformIn
 
 TYPES_MAX: Final = 500
 """How many event types a subscription may name."""
@@ -112,6 +121,7 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     signing: Signing | UnsetType = UNSET
     owner: Owner | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
+    transform: TransformIn | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
@@ -174,6 +184,7 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
         "failure_handling": None if wanted is None else failure_settings.kept(wanted)
     },
     "filter": lambda raw: {"filter": filter_text(raw)},
+    "transform": lambda given: {"transform": given and transforms.read(given)},
 }
 
 

@@ -5,6 +5,7 @@
     pending ── delivered ───────────────────────────────▶ delivered
     pending ── failed, and the schedule goes on ────────▶ pending    (RetryAt)
     pending ── 410, schedule exhausted, days of failures ▶ failed     (GaveUp)
+    pending ── its transform says so ───────────────────▶ cancelled  (Skipped)
 
 What follows from giving up, beside the delivery's own end, is the subscription's failure handling.
 """
@@ -54,7 +55,11 @@ class GaveUp(msgspec.Struct, frozen=True):
     alert: bool = False
 
 
-Transition = Delivered | RetryAt | GaveUp
+class Skipped(msgspec.Struct, frozen=True):
+    """It is cancelled: the subscription's own program wanted nothing sent."""
+
+
+Transition = Delivered | RetryAt | GaveUp | Skipped
 
 DELIVERED: Final = Delivered()
 _KIND_DELIVERED: Final = OutcomeKind.DELIVERED

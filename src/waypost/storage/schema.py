@@ -132,6 +132,7 @@ subscriptions = Table(
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
+    Column("transform", Text),
     # JSON, both; of the latter while it is suspended.
     Column("failure_handling", Text),
     Column("suspension", Text),

@@ -19,6 +19,7 @@ from waypost.model.failure import (
 )
 from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.transform import Language, Transform
 from waypost.storage import subscriptions
 
 HANDLING = FailureHandling(
@@ -58,6 +59,7 @@ def full(records: Records) -> Subscription:
         signing=Signing.ED25519,
         owner="o",
         retry_schedule_s=(1.5, 2.0),
+        transform=Transform(Language.TEMPLATE, '{"a":  "é"}'),
         failing_since_us=17,
         filter='{"body":{"n":1.10}}',
         failure_handling=HANDLING,

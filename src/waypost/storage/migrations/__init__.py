@@ -14,6 +14,7 @@ KNOWN: Final = (
     "0001_first_tables",
     "0002_several_processes",
     "0003_filters",
+    "0004_transforms",
     "0005_failures",
 )
 """Every revision, oldest first."""

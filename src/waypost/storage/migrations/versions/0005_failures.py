@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005_failures"
-down_revision = "0003_filters"
+down_revision = "0004_transforms"
 
 
 def upgrade() -> None:
