@@ -26,6 +26,7 @@ from waypost.model.event import NO_ATTRIBUTES, Attributes
 from waypost.model.project import Principal, Project
 from waypost.model.subscription import Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.alerts import Alerts
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.following import (
     CatalogueMemory,
@@ -140,17 +141,22 @@ class Node:
             entropy,
             self.ids,
         )
+        deleted = self.dispatcher.subscription_deleted
+        alerts = Alerts(self.router, self.signing_keys, deleted, self.ids)
         self.subscriptions = Subscriptions(
             changes,
             self.router,
             self.signing_keys,
+            alerts,
             self.catalogue,
             Transforms(self.store, self.runs, self.ids),
             RULES,
-            self.dispatcher.subscription_deleted,
+            deleted,
             self.ids,
         )
-        self.projects = Projects(changes, self.access, self._project_changed, self.clock, self.ids)
+        self.projects = Projects(
+            changes, self.access, alerts, RULES, self._project_changed, self.clock, self.ids
+        )
         self.keys = Keys(changes, self.access, self.clock, entropy, self.ids)
         self.event_types = EventTypes(changes, self.catalogue)
         follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))

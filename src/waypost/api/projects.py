@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from waypost.api.failure_handling import FailureHandlingOut, handling_out
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import Listing, Moment, Named, PageOf, moment, page_of, page_request
 from waypost.model import ids
@@ -29,6 +30,7 @@ class DefaultsOut(msgspec.Struct, frozen=True):
     sending_hours: SendingHours | None
     priority: Priority | None
     deliver_before_s: int | None
+    failure_handling: FailureHandlingOut | None
 
 
 class DefaultsIn(DefaultSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,7 +204,7 @@ def _shape(project: Project) -> ProjectOut:
 
 
 def _defaults(defaults: Inheritable) -> DefaultsOut:
-    schedule_s = defaults.retry_schedule_s
+    schedule_s, handling = defaults.retry_schedule_s, defaults.failure_handling
     return DefaultsOut(
         timeout_s=defaults.timeout_s,
         concurrency=defaults.concurrency,
@@ -212,4 +214,5 @@ def _defaults(defaults: Inheritable) -> DefaultsOut:
         sending_hours=defaults.sending_hours,
         priority=defaults.priority,
         deliver_before_s=defaults.deliver_before_s,
+        failure_handling=None if handling is None else handling_out(handling, masked=False),
     )

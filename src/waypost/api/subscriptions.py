@@ -5,6 +5,13 @@ from typing import Any, Final
 import msgspec
 
 from waypost.api.deliveries import AttemptOut, AttemptsQuery, attempt_out
+from waypost.api.failure_handling import (
+    MASKED,
+    FailureHandlingOut,
+    SuspensionOut,
+    handling_out,
+    suspension_out,
+)
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import (
     Listing,
@@ -31,7 +38,6 @@ TAG: Final = "Event subscriptions"
 PATH: Final = "/v1/event_subscriptions"
 ONE: Final = f"{PATH}/{{event_subscription_token}}"
 
-_MASKED: Final = "***"
 _NO_FILTER: Final = msgspec.Raw(b"null")
 _SPELLED: Final = {"retry_schedule_s": "retry_schedule"}
 """Names on the wire where they differ from those of the fields."""
@@ -58,6 +64,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     disabled: bool
     disabled_reason: str | None
     paused: bool
+    suspended: bool
+    suspension: SuspensionOut | None
     event_types: tuple[str, ...] | None
     owner: str | None
     headers: dict[str, str]
@@ -66,6 +74,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     timeout_s: float
     concurrency: int
     retry_schedule: str | tuple[float, ...]
+    failure_handling: FailureHandlingOut
     rate_limit: RateLimit | None
     breaker: Breaker
     sending_hours: SendingHours | None
@@ -202,6 +211,7 @@ class SubscriptionRoutes:
             for verb, summary, handler in (
                 ("pause", "Stop sending; what is owed is kept", self._pause),
                 ("resume", "Go on sending after a pause", self._resume),
+                ("unsuspend", "Go on sending after a suspension", self._unsuspend),
             )
         ]
 
@@ -273,6 +283,10 @@ class SubscriptionRoutes:
         resumed = await self._subscriptions.resume(call.principal, subscription_id(call))
         return self._shape(resumed, call)
 
+    async def _unsuspend(self, call: Call[None, None]) -> SubscriptionOut:
+        goes_on = await self._subscriptions.unsuspend(call.principal, subscription_id(call))
+        return self._shape(goes_on, call)
+
     def _shape(self, subscription: Subscription, call: Call[Any, Any]) -> SubscriptionOut:
         defaults = self._subscriptions.defaults(subscription.project_id)
         return shape(subscription, call.principal, defaults)
@@ -298,9 +312,11 @@ def shape(
 ) -> SubscriptionOut:
     """Return a subscription as `principal` may see it; `defaults` are its project's."""
     terms = terms_of(subscription, defaults)
-    headers, transform = subscription.headers, subscription.transform
-    if Scope.SUBSCRIPTIONS_WRITE not in principal.scopes:
-        headers = dict.fromkeys(headers, _MASKED)
+    headers, suspension = subscription.headers, subscription.suspension
+    transform = subscription.transform
+    masked = Scope.SUBSCRIPTIONS_WRITE not in principal.scopes
+    if masked:
+        headers = dict.fromkeys(headers, MASKED)
         transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
     content = subscription.filter
@@ -312,6 +328,8 @@ def shape(
         disabled=subscription.disabled_by is not None,
         disabled_reason=subscription.disabled_by and subscription.disabled_by.value,
         paused=subscription.paused,
+        suspended=subscription.suspension is not None,
+        suspension=None if suspension is None else suspension_out(suspension),
         event_types=subscription.event_types,
         owner=subscription.owner,
         headers=headers,
@@ -325,6 +343,7 @@ def shape(
         sending_hours=terms.sending_hours,
         priority=terms.priority,
         deliver_before_s=terms.deliver_before_s,
+        failure_handling=handling_out(terms.failure_handling, masked=masked),
         inherited=tuple(_SPELLED.get(name, name) for name in inherited(subscription)),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
         transform=None if transform is None else transforms.shown(transform),
@@ -333,5 +352,5 @@ def shape(
 
 
 def _masked(transform: Transform) -> Transform:
-    masked = {Language.JAVASCRIPT: _MASKED, Language.TEMPLATE: f'"{_MASKED}"'}
+    masked = {Language.JAVASCRIPT: MASKED, Language.TEMPLATE: f'"{MASKED}"'}
     return Transform(transform.language, masked[transform.language])

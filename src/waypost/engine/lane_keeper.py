@@ -42,6 +42,8 @@ class LaneKeeper:
         if receiver.over or receiver.stopping:
             return
         waits = receiver.lane.waits(now_us)
+        if waits is not None and receiver.is_suspended:
+            waits = Waits(Wait.SUSPENDED)
         if waits is not None and waits.what is Wait.RATE_LIMIT:
             until_us = waits.until_us or now_us
             waits = Waits(Wait.RATE_LIMIT, until_us if until_us > now_us + _MOMENT_US else None)
@@ -64,7 +66,11 @@ class LaneKeeper:
         forgotten, now_us = self._forgotten, self._clock.now_us()
         states = [
             # Of one that is over, nothing is known here that holds.
-            (one.subscription.project_id, identifier, None if one.ending else one.state(now_us))
+            (
+                one.subscription.project_id,
+                identifier,
+                None if one.ends_for_good else one.state(now_us),
+            )
             for identifier, one in unsaved.items()
         ]
         if not states:

@@ -60,12 +60,19 @@ class Address:
         post: what sends there; None where nothing can be sent, or this only shows what would be.
         refusal: why nothing can be sent.
         start: the head up to what differs from event to event.
-        terms: the settings that hold, the project's defaults included.
         headers: the subscription's own, which `start` holds.
+        terms: the settings that hold, the project's defaults included.
     """
 
     __slots__ = (
-        *("destination", "form", "headers", "keys", "post", "refusal", "start", "terms"),
+        "destination",
+        "form",
+        "headers",
+        "keys",
+        "post",
+        "refusal",
+        "start",
+        "terms",
         "timeout_s",
     )
 

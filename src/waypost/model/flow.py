@@ -98,6 +98,7 @@ class Wait(StrEnum):
     """What a lane that owes something may wait for."""
 
     PAUSED = "paused"
+    SUSPENDED = "suspended"
     BREAKER_OPEN = "breaker_open"
     RETRY_AFTER = "retry_after"
     OUTSIDE_HOURS = "outside_hours"

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
 from waypost.model.transform import Transform
@@ -39,11 +40,13 @@ class Inheritable(FlowControl, msgspec.Struct, frozen=True, kw_only=True, omit_d
         timeout_s: total deadline of one attempt, seconds.
         concurrency: how many attempts may be in flight at once.
         retry_schedule_s: seconds between an attempt and the next.
+        failure_handling: what is done about failures, as a whole.
     """
 
     timeout_s: float | None = None
     concurrency: int | None = None
     retry_schedule_s: tuple[float, ...] | None = None
+    failure_handling: FailureHandling | None = None
 
 
 NOTHING_SET: Final = Inheritable()
@@ -55,6 +58,7 @@ class Subscription(Inheritable, frozen=True):
     Attributes:
         event_types: exact names, or prefixes as `card.*`; None for all types.
         disabled_by: set while it is disabled.
+        suspension: set while its own failure handling has suspended it.
         paused: what it is owed waits until it is resumed.
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
@@ -76,6 +80,7 @@ class Subscription(Inheritable, frozen=True):
     transform: Transform | None = None
     failing_since_us: int | None = None
     filter: str | None = None
+    suspension: Suspension | None = None
 
 
 class SigningKey(msgspec.Struct, frozen=True):

@@ -16,8 +16,9 @@ from waypost.model.errors import Conflict
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Principal, Project
 from waypost.operations.access import Access
+from waypost.operations.alerts import Alerts, Asked, Changed
 from waypost.policy import settings
-from waypost.policy.settings import DefaultSettings
+from waypost.policy.settings import DefaultSettings, SubscriptionRules
 from waypost.storage import audit, facts, keys, projects
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
@@ -25,6 +26,7 @@ from waypost.storage.connection import Connection
 DEFAULT_NAME: Final = "Default"
 
 _UNSET: Final = DefaultSettings()
+_NO_ALERTS: Final = DefaultSettings(failure_handling=None)
 
 
 class Projects:
@@ -34,17 +36,28 @@ class Projects:
         self,
         configuration: Configuration,
         access: Access,
+        alerts: Alerts,
+        rules: SubscriptionRules,
         changed: Callable[[Project], None],
         clock: Clock,
         source: IdSource,
     ) -> None:
         """Take what changes go through and what follows them in memory.
 
-        `changed` is told of each project as it is now, on the loop.
+        Args:
+            configuration: what changes go through.
+            access: knows which projects there are.
+            alerts: keeps the alert endpoints of their defaults.
+            rules: what defaults are held to.
+            changed: told of each project as it is now, on the loop.
+            clock: the time.
+            source: of ids.
         """
         self._configuration = configuration
         self._store = configuration.store
         self._access = access
+        self._alerts = alerts
+        self._rules = rules
         self._changed = changed
         self._clock = clock
         self._ids = source
@@ -101,21 +114,22 @@ class Projects:
         Raises:
             InvalidInput: a default is not allowed.
         """
-        settings.check_defaults(defaults)
+        settings.check_defaults(defaults, self._rules)
         account = await self.get(principal.project_id)
         project = self._new(
             name, environment, account_id=account.account_id, strict_types=strict_types
         )
-        project = replace(project, defaults=settings.merge(project.defaults, defaults))
         record_id = self._ids.next()
+        asked = self._alerts.ask(defaults)
 
-        def make(connection: Connection) -> None:
-            projects.insert(connection, project)
-            _audit(connection, principal, record_id, "project.create", project.id)
-            record(connection, Kind.PROJECT, project.id)
+        def make(connection: Connection) -> tuple[Project, Changed]:
+            made, alerts = self._with_defaults(connection, project, defaults, asked)
+            projects.insert(connection, made)
+            _audit(connection, principal, record_id, "project.create", made.id)
+            record(connection, Kind.PROJECT, made.id)
+            return made, alerts
 
-        await self._configuration.change(make, lambda _: self._follow(project))
-        return project
+        return (await self._configuration.change(make, self._follow_both))[0]
 
     async def update(
         self,
@@ -131,21 +145,22 @@ class Projects:
             NotFound: there is none with this id.
             InvalidInput: a default is not allowed.
         """
-        settings.check_defaults(defaults)
+        settings.check_defaults(defaults, self._rules)
+        asked = self._alerts.ask(defaults)
 
-        def change(connection: Connection) -> Project:
+        def change(connection: Connection) -> tuple[Project, Changed]:
             project = projects.get(connection, project_id)
             changed = replace(
                 project,
                 name=project.name if name is None else name,
                 strict_types=project.strict_types if strict_types is None else strict_types,
-                defaults=settings.merge(project.defaults, defaults),
             )
+            changed, alerts = self._with_defaults(connection, changed, defaults, asked)
             projects.update(connection, changed)
             record(connection, Kind.PROJECT, project_id)
-            return changed
+            return changed, alerts
 
-        return await self._configuration.change(change, self._follow)
+        return (await self._configuration.change(change, self._follow_both))[0]
 
     async def delete(self, principal: Principal, project_id: ids.Id) -> None:
         """Delete a project and revoke its keys; its events stay until retention takes them.
@@ -156,19 +171,41 @@ class Projects:
         """
         now_us = self._clock.now_us()
         record_id = self._ids.next()
+        asked = self._alerts.ask(_NO_ALERTS)
 
-        def remove(connection: Connection) -> None:
-            projects.get(connection, project_id)
+        def remove(connection: Connection) -> Changed:
+            present = projects.get(connection, project_id)
             if facts.find(connection, facts.DEFAULT_PROJECT) == project_id.hex():
                 raise Conflict("The default project cannot be deleted.")
             if projects.has_subscriptions(connection, project_id):
                 raise Conflict("The project has event subscriptions: delete them first.")
             projects.delete(connection, project_id, now_us)
+            _, gone = self._with_defaults(connection, present, _NO_ALERTS, asked)
             keys.revoke_all(connection, project_id, now_us)
             _audit(connection, principal, record_id, "project.delete", project_id)
             record(connection, Kind.PROJECT, project_id)
+            return gone
 
-        await self._configuration.change(remove, lambda _: self._access.remove_project(project_id))
+        def after(gone: Changed) -> None:
+            self._access.remove_project(project_id)
+            self._alerts.follow(gone)
+
+        await self._configuration.change(remove, after)
+
+    def _with_defaults(
+        self, connection: Connection, project: Project, wanted: DefaultSettings, asked: Asked
+    ) -> tuple[Project, Changed]:
+        merged = settings.merge(project.defaults, wanted)
+        settings.check_together(merged, "defaults.")
+        handling, changed = self._alerts.keep(
+            connection,
+            project.id,
+            project.defaults.failure_handling,
+            merged.failure_handling,
+            asked,
+            "defaults.failure_handling",
+        )
+        return replace(project, defaults=replace(merged, failure_handling=handling)), changed
 
     def _new(
         self,
@@ -179,6 +216,10 @@ class Projects:
         strict_types: bool = False,
     ) -> Project:
         return Project(self._ids.next(), account_id, name, environment, strict_types)
+
+    def _follow_both(self, change: tuple[Project, Changed]) -> None:
+        self._alerts.follow(change[1])
+        self._follow(change[0])
 
     def _follow(self, project: Project) -> None:
         self._access.add_project(project.id)

@@ -14,9 +14,19 @@ from msgspec import UNSET, Meta, UnsetType
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import DisabledBy, Inheritable, Signing
-from waypost.policy import filters, headers, hours, retry, transforms, urls
+from waypost.policy import (
+    failure,
+    failure_settings,
+    filters,
+    headers,
+    hours,
+    retry,
+    transforms,
+    urls,
+)
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
+from waypost.policy.failure_settings import GAP_MAX_S, SCHEDULE_MAX, FailureHandlingIn
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.transforms import TransformIn
 
@@ -25,8 +35,6 @@ TYPES_MAX: Final = 500
 TIMEOUT_MIN_S: Final = 0.1
 TIMEOUT_MAX_S: Final = 120.0
 CONCURRENCY_MAX: Final = 1_000
-RETRIES_MAX: Final = 50
-RETRY_GAP_MAX_S: Final = 30 * 24 * 3600.0
 WORTH_MAX_S: Final = 366 * 24 * 3600
 DESCRIPTION_MAX: Final = 2_000
 
@@ -67,16 +75,20 @@ FormatName = Annotated[
     str, Meta(description="What is sent: payload, envelope, cloudevents or thin.")
 ]
 Owner = Annotated[Text, Meta(description="Only this owner's events; null for all.")]
-Gap = Annotated[float, Meta(ge=0, le=RETRY_GAP_MAX_S)]
+Gap = Annotated[float, Meta(ge=0, le=GAP_MAX_S)]
 Schedule = Annotated[
     tuple[Gap, ...],
     Meta(
-        max_length=RETRIES_MAX,
+        max_length=SCHEDULE_MAX,
         description=(
             "Seconds from each failed attempt to the next; or standard, or lithic; null for the"
             " project's, or standard."
         ),
     ),
+]
+FailureHandling = Annotated[
+    FailureHandlingIn,
+    Meta(description="What is done about failures, as a whole; null for the project's."),
 ]
 ContentFilter = Annotated[
     msgspec.Raw,
@@ -140,6 +152,7 @@ class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: Timeout | UnsetType | None = UNSET
     concurrency: Concurrency | UnsetType | None = UNSET
     retry_schedule: Schedule | str | UnsetType | None = UNSET
+    failure_handling: FailureHandling | UnsetType | None = UNSET
     rate_limit: Limit | UnsetType | None = UNSET
     breaker: BreakerSettings | UnsetType | None = UNSET
     sending_hours: Hours | UnsetType | None = UNSET
@@ -219,6 +232,9 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "disabled": _disabled,
     "headers": lambda custom: {"headers": custom or {}},
     "retry_schedule": _retry_schedule,
+    "failure_handling": lambda wanted: {
+        "failure_handling": None if wanted is None else failure_settings.kept(wanted)
+    },
     "filter": lambda raw: {"filter": filter_text(raw)},
     "transform": lambda given: {"transform": given and transforms.read(given)},
 }
@@ -229,7 +245,8 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
 
     Raises:
         InvalidInput: its details name every field that is wrong.
-        InvalidSetting: hours or filter can't be obeyed, and nothing else is wrong.
+        InvalidSetting: failure handling, hours or filter can't be obeyed, and nothing else is
+            wrong.
     """
     details = [
         *_refusals(wanted.url, lambda url: urls.check(url, rules.egress)),
@@ -237,12 +254,15 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         *_type_faults(wanted.event_types),
         *_default_faults(wanted),
     ]
+    contradictions = _contradictions(wanted, rules)
     if wanted.description and _CONTROLS.search(wanted.description):
         details.append(("description", "must not hold control characters"))
     if wanted.format is not UNSET and wanted.format not in rules.formats:
         details.append(("format", f"must be one of {', '.join(sorted(rules.formats))}"))
     if details:
         raise InvalidInput(details=details)
+    if contradictions:
+        raise InvalidSetting(details=contradictions)
     if wanted.sending_hours:
         hours.check(wanted.sending_hours)
     text = filter_text(wanted.filter)
@@ -250,18 +270,46 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         filters.compiled(text)
 
 
-def check_defaults(wanted: DefaultSettings) -> None:
+def check_defaults(wanted: DefaultSettings, rules: SubscriptionRules) -> None:
     """Refuse defaults that a project may not have, as `check` does; paths begin with `defaults`.
 
     Raises:
         InvalidInput: its details name every field that is wrong.
-        InvalidSetting: the sending hours can't be obeyed, and nothing else is wrong.
+        InvalidSetting: failure handling or hours can't be obeyed, and nothing else is wrong.
     """
     details = [(f"defaults.{path}", reason) for path, reason in _default_faults(wanted)]
     if details:
         raise InvalidInput(details=details)
+    details = [(f"defaults.{path}", reason) for path, reason in _contradictions(wanted, rules)]
+    if details:
+        raise InvalidSetting(details=details)
     if wanted.sending_hours:
         hours.check(wanted.sending_hours, "defaults.sending_hours")
+
+
+def check_together(settings: Inheritable, path: str = "") -> None:
+    """Refuse settings that contradict each other, once a change is merged in.
+
+    Args:
+        settings: of a subscription, or a project's defaults.
+        path: where they stand in the request, with a full stop behind.
+
+    Raises:
+        InvalidSetting: retries are said in two ways, and not alike.
+    """
+    handling, schedule_s = settings.failure_handling, settings.retry_schedule_s
+    if handling is None or handling.retry is None or schedule_s is None:
+        return
+    if failure.gaps_s(handling.retry) != schedule_s:
+        reason = "contradicts failure_handling.retry: set one of the two to null"
+        raise InvalidSetting(details=[(f"{path}retry_schedule", reason)])
+
+
+def _contradictions(wanted: DefaultSettings, rules: SubscriptionRules) -> list[tuple[str, str]]:
+    if wanted.failure_handling is UNSET or wanted.failure_handling is None:
+        return []
+    found = failure_settings.faults(wanted.failure_handling, rules.egress, rules.formats)
+    return [(f"failure_handling.{path}", reason) for path, reason in found]
 
 
 def _default_faults(wanted: DefaultSettings) -> list[tuple[str, str]]:

@@ -47,6 +47,7 @@ from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.alerts import Alerts
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -245,11 +246,15 @@ class Surface:
         rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS))
         vault = Vault(key, entropy)
         changes = engine.configuration
-        self._roster = dispatcher.roster
-        self.projects = Projects(changes, self.access, self._project_changed, clock, ids)
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
             changes, vault, dispatcher.subscription_changed, clock, entropy, ids
+        )
+        self._roster = dispatcher.roster
+        deleted = dispatcher.subscription_deleted
+        alerts = Alerts(router, self.signing_keys, deleted, ids)
+        self.projects = Projects(
+            changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
@@ -266,10 +271,11 @@ class Surface:
                     changes,
                     router,
                     self.signing_keys,
+                    alerts,
                     self.catalogue,
                     transforms,
                     rules,
-                    dispatcher.subscription_deleted,
+                    deleted,
                     ids,
                 ),
                 self.signing_keys,

@@ -133,6 +133,9 @@ subscriptions = Table(
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
     Column("transform", Text),
+    # JSON, both; of the latter while it is suspended.
+    Column("failure_handling", Text),
+    Column("suspension", Text),
     # JSON of what is set of its flow control.
     Column("flow", Text),
     sqlite_with_rowid=False,

@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
+from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
@@ -29,6 +30,8 @@ _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
 _decode_flow = msgspec.json.Decoder(FlowControl).decode
 _NO_FLOW = FlowControl()
+_read_handling = msgspec.json.Decoder(FailureHandling).decode
+_read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
@@ -100,6 +103,21 @@ def set_disabled(
         change(subscriptions)
         .where(*_is(project_id, subscription_id), subscriptions.c.disabled_by.is_(None))
         .values(disabled_by=by.value)
+    )
+    return find(connection, project_id, subscription_id)
+
+
+def set_suspended(
+    connection: Connection,
+    project_id: ids.Id,
+    subscription_id: ids.Id,
+    why: Suspension,
+) -> Subscription | None:
+    """Suspend a subscription, unless it is suspended already; returns as `set_disabled` does."""
+    connection.execute(
+        change(subscriptions)
+        .where(*_is(project_id, subscription_id), subscriptions.c.suspension.is_(None))
+        .values(suspension=_json(why))
     )
     return find(connection, project_id, subscription_id)
 
@@ -181,11 +199,13 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "failing_since_us": subscription.failing_since_us,
         "filter": subscription.filter,
         "flow": _flow(subscription),
+        "failure_handling": _json(subscription.failure_handling),
+        "suspension": _json(subscription.suspension),
     }
 
 
 def _subscription(row: Row[Any]) -> Subscription:
-    types, schedule = row.event_types, row.retry_schedule
+    types, schedule, handling = row.event_types, row.retry_schedule, row.failure_handling
     return Subscription(
         project_id=row.project_id,
         id=row.id,
@@ -205,6 +225,8 @@ def _subscription(row: Row[Any]) -> Subscription:
         failing_since_us=row.failing_since_us,
         filter=row.filter,
         **_read_flow(row.flow),
+        failure_handling=None if handling is None else _read_handling(handling),
+        suspension=None if row.suspension is None else _read_suspension(row.suspension),
     )
 
 

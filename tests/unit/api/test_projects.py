@@ -91,6 +91,7 @@ async def test_a_project_is_shown_whole(fake: Fake) -> None:
             "sending_hours": None,
             "priority": None,
             "deliver_before_s": None,
+            "failure_handling": None,
         },
         "created": "1970-01-01T00:00:00.000002Z",
     }

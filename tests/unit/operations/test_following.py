@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.database import URL
-from tests.support.subscribing import Office, office
+from tests.support.subscribing import RULES, Office, office
 from waypost.clock import IdSource, SystemEntropy
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
@@ -91,7 +91,7 @@ async def test_projects_keys_and_catalogues(at: Office) -> None:
     changes, caller = Configuration(at.store), at.records.principal()
     here, there = Access(clock, AccessConfig()), Access(clock, AccessConfig())
     known: list[Project] = []
-    projects = Projects(changes, here, known.append, clock, ids)
+    projects = Projects(changes, here, at.alerts, RULES, known.append, clock, ids)
     defaults = DefaultSettings(timeout_s=3.0)
     keys = Keys(changes, here, clock, SystemEntropy(), ids)
     made = await projects.create(

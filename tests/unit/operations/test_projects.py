@@ -8,20 +8,26 @@ from sqlalchemy import select
 
 from tests.support import database
 from tests.support.database import Records
+from tests.support.subscribing import RULES
+from waypost.clock import SystemEntropy
 from waypost.engine.configuration import Configuration
+from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
 from waypost.model.page import PageRequest
 from waypost.model.project import PROJECT_SCOPES, ApiKey, Environment, Project
-from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
+from waypost.model.subscription import NOTHING_SET, Inheritable, SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.alerts import Alerts
 from waypost.operations.projects import Projects
+from waypost.operations.signing_keys import SigningKeys
 from waypost.policy.credentials import digest
 from waypost.policy.retry import LITHIC
 from waypost.policy.settings import DefaultSettings
 from waypost.storage import keys, subscriptions
 from waypost.storage.schema import audit
 from waypost.storage.store import Store
+from waypost.storage.vault import Vault
 
 
 @pytest.fixture
@@ -43,6 +49,15 @@ class Memory:
         self.strict: dict[ids.Id, bool] = {}
         self.defaults: dict[ids.Id, Inheritable] = {}
 
+        self.hidden: dict[ids.Id, Subscription] = {}
+
+    def told(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> None:
+        assert len(keys) == 1
+        self.hidden[subscription.id] = subscription
+
+    def deleted(self, _project_id: ids.Id, subscription_id: ids.Id) -> None:
+        del self.hidden[subscription_id]
+
     def changed(self, project: Project) -> None:
         self.strict[project.id] = project.strict_types
         self.defaults[project.id] = project.defaults
@@ -58,7 +73,11 @@ def memory(records: Records) -> Memory:
 
 @pytest.fixture
 def projects(records: Records, store: Store, memory: Memory) -> Projects:
-    return Projects(Configuration(store), memory.access, memory.changed, records.clock, records.ids)
+    changes, router, ids = Configuration(store), Router(), records.ids
+    vault, clock = Vault(bytes(range(32)), SystemEntropy()), records.clock
+    signing = SigningKeys(changes, vault, memory.told, clock, SystemEntropy(), ids)
+    alerts = Alerts(router, signing, memory.deleted, ids)
+    return Projects(changes, memory.access, alerts, RULES, memory.changed, clock, ids)
 
 
 async def test_the_default_project_is_made_once(projects: Projects, memory: Memory) -> None:

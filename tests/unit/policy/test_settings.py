@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.model.errors import InvalidInput, InvalidSetting
+from waypost.model.failure import FailureHandling, Otherwise, Retry, Strategy
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.policy import settings
 from waypost.policy.egress import EgressRules
+from waypost.policy.failure_settings import FailureHandlingIn
 from waypost.policy.retry import LITHIC, STANDARD
 from waypost.policy.settings import (
     DefaultSettings,
@@ -21,6 +23,7 @@ from waypost.policy.settings import (
     SubscriptionRules,
     check,
     check_defaults,
+    check_together,
     merge,
 )
 from waypost.policy.terms import Terms
@@ -50,6 +53,7 @@ FULL = Subscription(
     sending_hours=SendingHours(("* 8 * * *",), "Europe/Berlin"),
     priority=Priority.HIGH,
     deliver_before_s=60,
+    failure_handling=FailureHandling(otherwise=Otherwise.IGNORE, triggers=()),
 )
 NINE = SendingHours(("* 9 * * *",))
 DEFAULTABLE = DefaultSettings.__struct_fields__
@@ -103,6 +107,15 @@ def test_what_is_not_given_stays() -> None:
         ({"priority": None}, {"priority": None}),
         ({"deliver_before_s": 5}, {"deliver_before_s": 5}),
         ({"deliver_before_s": None}, {"deliver_before_s": None}),
+        ({"failure_handling": None}, {"failure_handling": None}),
+        ({"failure_handling": {}}, {"failure_handling": FailureHandling()}),
+        (
+            {"failure_handling": {"on_giving_up": []}, "retry_schedule": [3]},
+            {
+                "failure_handling": FailureHandling(on_giving_up=()),
+                "retry_schedule_s": (3.0,),
+            },
+        ),
         ({"filter": None}, {"filter": None}),
         ({"filter": {}}, {"filter": "{}"}),
         ({"filter": {"body": {"n": 1}}}, {"filter": '{"body":{"n":1}}'}),
@@ -142,7 +155,7 @@ def test_a_projects_defaults_are_merged_alike(
 ) -> None:
     present = Inheritable(timeout_s=1.0, concurrency=1, retry_schedule_s=())
     wanted = msgspec.json.decode(msgspec.json.encode(given_field), type=DefaultSettings)
-    check_defaults(wanted)
+    check_defaults(wanted, RULES)
     assert merge(present, wanted) == msgspec.structs.replace(present, **changed)
 
 
@@ -153,8 +166,43 @@ def test_every_setting_that_a_project_may_default_is_one_of_a_subscription() -> 
 
 def test_a_default_that_is_wrong_is_named() -> None:
     with pytest.raises(InvalidInput) as refusal:
-        check_defaults(DefaultSettings(retry_schedule="fast"))
+        check_defaults(DefaultSettings(retry_schedule="fast"), RULES)
     assert [detail[0] for detail in refusal.value.details] == ["defaults.retry_schedule"]
+
+
+@pytest.mark.parametrize(
+    "retry, schedule_s, fits",
+    [
+        (None, (1.0,), True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), None, True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), (2.0, 2.0), True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), (2.0,), False),
+        (Retry(Strategy.SCHEDULE, schedule_s=()), STANDARD, False),
+    ],
+)
+def test_retries_are_not_said_in_two_ways_that_differ(
+    retry: Retry | None, schedule_s: tuple[float, ...] | None, fits: bool
+) -> None:
+    handling = FailureHandling(retry=retry)
+    both = Inheritable(failure_handling=handling, retry_schedule_s=schedule_s)
+    if fits:
+        check_together(both)
+        return
+    with pytest.raises(InvalidSetting) as refusal:
+        check_together(both, "defaults.")
+    assert [detail[0] for detail in refusal.value.details] == ["defaults.retry_schedule"]
+
+
+def test_failure_handling_that_contradicts_itself_is_refused_in_both_places() -> None:
+    wanted = DefaultSettings(failure_handling=FailureHandlingIn(triggers=("often",)))
+    with pytest.raises(InvalidSetting) as refusal:
+        check_defaults(wanted, RULES)
+    assert [detail[0] for detail in refusal.value.details] == [
+        "defaults.failure_handling.triggers[0]"
+    ]
+    with pytest.raises(InvalidSetting) as refusal:
+        check(Settings(failure_handling=wanted.failure_handling), RULES)
+    assert [detail[0] for detail in refusal.value.details] == ["failure_handling.triggers[0]"]
 
 
 def test_every_setting_is_merged_by_some_case_above() -> None:
@@ -162,6 +210,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
         *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
+        "failure_handling",
     }
 
 
@@ -316,7 +365,7 @@ def test_sending_hours_that_cannot_be_obeyed_are_refused(hours: Any, path: str) 
     assert [detail[0] for detail in refusal.value.details] == [path]
     wanted = msgspec.convert({"sending_hours": hours}, DefaultSettings)
     with pytest.raises(InvalidSetting) as refusal:
-        check_defaults(wanted)
+        check_defaults(wanted, RULES)
     assert [detail[0] for detail in refusal.value.details] == [f"defaults.{path}"]
 
 
