@@ -263,24 +263,14 @@ class Surface:
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
         transforms = Transforms(store, engine.sandbox, ids)
+        catalogue, keys = self.catalogue, self.signing_keys
+        subscribing = Subscriptions(
+            changes, router, keys, alerts, catalogue, transforms, rules, deleted, ids
+        )
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(
-                Subscriptions(
-                    changes,
-                    router,
-                    self.signing_keys,
-                    alerts,
-                    self.catalogue,
-                    transforms,
-                    rules,
-                    deleted,
-                    ids,
-                ),
-                self.signing_keys,
-                deliveries,
-            ).operations(),
+            *SubscriptionRoutes(subscribing, keys, deliveries).operations(),
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
