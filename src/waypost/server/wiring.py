@@ -251,8 +251,7 @@ class Surface:
             changes, vault, dispatcher.subscription_changed, clock, entropy, ids
         )
         self._roster = dispatcher.roster
-        deleted = dispatcher.subscription_deleted
-        alerts = Alerts(router, self.signing_keys, deleted, ids)
+        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
@@ -267,17 +266,7 @@ class Surface:
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
             *SubscriptionRoutes(
-                Subscriptions(
-                    changes,
-                    router,
-                    self.signing_keys,
-                    alerts,
-                    self.catalogue,
-                    transforms,
-                    rules,
-                    deleted,
-                    ids,
-                ),
+                self._subscriptions(engine, alerts, transforms, rules),
                 self.signing_keys,
                 deliveries,
             ).operations(),
@@ -293,6 +282,21 @@ class Surface:
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
+
+    def _subscriptions(
+        self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
+    ) -> Subscriptions:
+        return Subscriptions(
+            engine.configuration,
+            engine.router,
+            self.signing_keys,
+            alerts,
+            self.catalogue,
+            transforms,
+            rules,
+            engine.dispatcher.subscription_deleted,
+            self._tools.ids,
+        )
 
     def _project_changed(self, project: Project) -> None:
         """Take what is kept in memory of a project."""
