@@ -251,8 +251,7 @@ class Surface:
             changes, vault, dispatcher.subscription_changed, clock, entropy, ids
         )
         self._roster = dispatcher.roster
-        deleted = dispatcher.subscription_deleted
-        alerts = Alerts(router, self.signing_keys, deleted, ids)
+        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
@@ -263,14 +262,14 @@ class Surface:
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
         transforms = Transforms(store, engine.sandbox, ids)
-        catalogue, keys = self.catalogue, self.signing_keys
-        subscribing = Subscriptions(
-            changes, router, keys, alerts, catalogue, transforms, rules, deleted, ids
-        )
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(subscribing, keys, deliveries).operations(),
+            *SubscriptionRoutes(
+                self._subscriptions(engine, alerts, transforms, rules),
+                self.signing_keys,
+                deliveries,
+            ).operations(),
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
@@ -283,6 +282,21 @@ class Surface:
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
+
+    def _subscriptions(
+        self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
+    ) -> Subscriptions:
+        return Subscriptions(
+            engine.configuration,
+            engine.router,
+            self.signing_keys,
+            alerts,
+            self.catalogue,
+            transforms,
+            rules,
+            engine.dispatcher.subscription_deleted,
+            self._tools.ids,
+        )
 
     def _project_changed(self, project: Project) -> None:
         """Take what is kept in memory of a project."""
