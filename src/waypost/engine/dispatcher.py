@@ -58,7 +58,7 @@ from waypost.policy.settle import (
     settle,
     within,
 )
-from waypost.policy.timing import expires_at, put_off
+from waypost.policy.timing import expires_at, is_put_off
 from waypost.storage.changes import Settlement
 
 _log = structlog.get_logger(__name__)
@@ -168,12 +168,10 @@ class Dispatcher:
             receiver = self.roster.open(event.project_id, subscription_id)
             if receiver is None:
                 return
-        if event.attributes is not NO_ATTRIBUTES:
-            late_us = put_off(delivery_id, event.attributes)
-            if late_us is not None and late_us > self._clock.now_us():
-                receiver.lane.know_later(late_us)
-                self._pump(receiver)
-                return
+        if event.attributes is not NO_ATTRIBUTES and is_put_off(event.attributes):
+            receiver.lane.know_later(due_us)
+            self._pump(receiver)
+            return
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
@@ -201,10 +199,11 @@ class Dispatcher:
             self._pump(receiver)
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:
+        soon_us = self._clock.now_us() + _KEEP_EVENT_US
         for work in entered:
             if work.event is not None:
                 size = len(work.event.payload)
-                if self.held_bytes + size > self._config.payload_bytes:
+                if work.due_us > soon_us or self.held_bytes + size > self._config.payload_bytes:
                     work.event = None
                 else:
                     self.held_bytes += size

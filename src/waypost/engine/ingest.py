@@ -247,7 +247,7 @@ class Ingest:
             blob = _encode(attributes)
             key = attributes.idempotency_key
             matches = _match(routes, draft)
-            if attributes.deliver_at_us is not None or attributes.deliver_in_s is not None:
+            if timing.is_put_off(attributes):
                 late_us = timing.due_at(attributes, now_us)
         id_at = self._ids.at
         event_id = id_at(now_us)[0]

@@ -3,7 +3,7 @@
 from typing import Final
 
 from waypost.engine.sender import Address
-from waypost.model.flow import BreakerState, LaneState, Waits
+from waypost.model.flow import BreakerState, LaneState, Wait, Waits
 from waypost.model.ids import is_of_alerts
 from waypost.model.shards import shard_of
 from waypost.model.subscription import Subscription
@@ -108,7 +108,9 @@ class Receiver:
         if state.breaker is not BreakerState.CLOSED:
             lane.gate.resume(state.opened_until_us, state.openings)
         lane.limit = min(state.limit or lane.concurrency, lane.concurrency)
-        self.waits = state.waits
+        self.waits = waits = state.waits
+        if waits is not None and waits.what is Wait.RETRY_AFTER:
+            lane.gate.hold(waits.until_us or 0)
 
     def state(self, now_us: int) -> LaneState | None:
         """Return how it fares, and what its lane waits for; None where there is nothing to tell."""

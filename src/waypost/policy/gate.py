@@ -83,6 +83,11 @@ class Gate:
         self.circuit.resume(opened_until_us, openings)
         self._judge()
 
+    def hold(self, until_us: int) -> None:
+        """Let nothing pass before a moment for which the receiver has asked, UTC microseconds."""
+        self._held_until_us = max(self._held_until_us, until_us)
+        self._judge()
+
     def _judge(self) -> None:
         self.clear = self.is_healthy() and self._bucket is None and self._hours is None
 
@@ -143,7 +148,7 @@ class Gate:
         """
         if retry_after_s:
             hold_us = min(int(retry_after_s * 1_000_000), MAX_HOLD_US)
-            self._held_until_us = max(self._held_until_us, now_us + hold_us)
+            self.hold(now_us + hold_us)
         opened = self.circuit.failed(now_us, started_us)
         self._judge()
         return opened

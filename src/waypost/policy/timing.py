@@ -23,24 +23,14 @@ def due_at(attributes: Attributes, accepted_us: int) -> int:
     return attributes.deliver_at_us or accepted_us
 
 
+def is_put_off(attributes: Attributes) -> bool:
+    """Tell whether an event says from when on it is to be delivered."""
+    return attributes.deliver_at_us is not None or attributes.deliver_in_s is not None
+
+
 def is_timed(attributes: Attributes) -> bool:
     """Tell whether an event says from when, or until when, it is to be delivered."""
-    return (
-        attributes.deliver_at_us is not None
-        or attributes.deliver_in_s is not None
-        or attributes.deliver_before_us is not None
-    )
-
-
-def put_off(delivery_id: Id, attributes: Attributes) -> int | None:
-    """Return until when the first try of a delivery is put off; None where it is not.
-
-    The id of such a delivery carries that moment, as that of any other one does: it is the id of
-    its first try, and attempts are ordered by when they are due.
-    """
-    if attributes.deliver_at_us is None and attributes.deliver_in_s is None:
-        return None
-    return ids.moment(delivery_id)
+    return is_put_off(attributes) or attributes.deliver_before_us is not None
 
 
 def expires_at(delivery_id: Id, attributes: Attributes, within_us: int) -> int:
@@ -50,7 +40,7 @@ def expires_at(delivery_id: Id, attributes: Attributes, within_us: int) -> int:
     that moment does not count for it.
 
     Args:
-        delivery_id: the delivery; its period begins when it is due first.
+        delivery_id: the delivery; its period begins when it is due first, the moment of its id.
         attributes: those of its event.
         within_us: for how long the subscription wants it, microseconds; 0: for ever.
     """

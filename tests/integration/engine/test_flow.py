@@ -229,6 +229,38 @@ async def test_retry_after_is_what_a_lane_waits_for(records: Records, path: Path
         assert await saved(engine) == []
 
 
+async def test_a_receiver_that_asked_to_be_left_alone_is_so_by_the_next_process(
+    records: Records, path: Path
+) -> None:
+    records.subscription(retry_schedule_s=OFTEN)
+    async with works(records, path) as engine:
+        await engine.accept()
+        engine.receivers.open[0].answer(503, retry_after="60")
+        await engine.quiet()
+        await saved(engine)
+    async with works(records, path) as engine:
+        answers(engine)
+        await engine.forward(50)
+        assert engine.sent == []
+        await engine.forward(11)
+        assert len(engine.sent) == 1
+
+
+async def test_what_is_due_later_keeps_no_payload_in_memory(records: Records, path: Path) -> None:
+    records.subscription()
+    async with works(records, path) as engine:
+        await engine.accept(5, payload=b'"x"', attributes=Attributes(deliver_in_s=60.0))
+        await engine.quiet()
+    async with works(records, path) as engine:
+        await engine.quiet()
+        assert engine.dispatcher.held_bytes == 0
+        answers(engine)
+        await engine.forward(61)
+        await engine.quiet()
+        assert await engine.ends() == {DELIVERED: 5}
+        engine.nothing_leaks()
+
+
 async def test_outside_the_sending_hours_nothing_is_sent(records: Records, path: Path) -> None:
     minute = int(records.clock.now_us() // 60_000_000 % 60)
     window = f"{(minute + 2) % 60} * * * *"

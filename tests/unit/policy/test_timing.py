@@ -5,7 +5,7 @@ import pytest
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
 from waypost.model.event import NO_ATTRIBUTES, Attributes
-from waypost.policy.timing import AHEAD_MAX_S, check, due_at, expires_at, is_timed, put_off
+from waypost.policy.timing import AHEAD_MAX_S, check, due_at, expires_at, is_put_off, is_timed
 
 SECOND = 1_000_000
 NOW = 1_700_000_000 * SECOND
@@ -33,10 +33,15 @@ def test_tells_which_events_say_something_of_their_time() -> None:
     assert is_timed(Attributes(deliver_before_us=0))
 
 
-def test_a_delivery_that_is_put_off_carries_its_moment() -> None:
+def test_tells_which_events_are_put_off() -> None:
+    assert is_put_off(Attributes(deliver_in_s=60.0))
+    assert is_put_off(Attributes(deliver_at_us=0))
+    assert not is_put_off(Attributes(deliver_before_us=5))
+
+
+def test_the_id_of_a_delivery_that_is_put_off_carries_its_moment() -> None:
     late = ids.moved(DELIVERY, NOW + 60 * SECOND)
-    assert put_off(late, Attributes(deliver_in_s=60.0)) == NOW + 60 * SECOND
-    assert put_off(late, Attributes(owner="o")) is None
+    assert ids.moment(late) == NOW + 60 * SECOND
     assert late > DELIVERY
     assert late != ids.moved(ids.make(NOW, 6), NOW + 60 * SECOND)
 
