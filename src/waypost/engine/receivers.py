@@ -78,7 +78,7 @@ class Receivers:
             present = self._router.find(project_id, subscription_id)
             if present is not None and present.disabled_by is None:
                 shard = shard_of(subscription_id)
-                empty = empty and shard not in self._shards.unseen and present.suspension is None
+                empty = empty and shard not in self._shards.unseen
                 address = self.address(present)
                 lane = Lane(address.terms.concurrency, self._window, empty=empty)
                 epoch = self._shards.epochs[shard]

@@ -21,6 +21,7 @@ from waypost.model.failure import (
     Pending,
     Retry,
     Strategy,
+    Suspension,
     WhileSuspended,
 )
 from waypost.model.subscription import DisabledBy, Inheritable, Subscription
@@ -273,6 +274,32 @@ async def _goes_on(engine: Works, one: Subscription, expected: dict[Any, int], k
     await engine.quiet()
     assert await engine.ends() == {**expected, DELIVERED: kept + 1}
     engine.nothing_leaks()
+
+
+async def test_what_a_crash_has_left_of_a_diversion_is_diverted_at_the_next_start(
+    records: Records, path: Path
+) -> None:
+    event_id = records.event()
+    since_us = records.clock.now_us() + 5_000_000
+    one = records.subscription(
+        failure_handling=suspending(DIVERT, Incoming.KEEP),
+        suspension=Suspension(since_us, event_id, "500", "status 500"),
+    )
+    for _ in range(600):
+        records.pending(event_id, one)
+    records.clock.forward(10)
+    for _ in range(3):
+        records.pending(event_id, one)
+    records.clock.forward(1)
+    async with works(records, path) as engine:
+        await engine.quiet()
+        assert await engine.ends() == {DIVERTED: 600}
+        assert await engine.count("queue") == 3
+        engine.receivers.script = lambda post: post.answer()
+        await unsuspend(engine, one)
+        await engine.quiet()
+        assert await engine.ends() == {DIVERTED: 600, DELIVERED: 3}
+        engine.nothing_leaks()
 
 
 @pytest.mark.parametrize("pending, end", [(KEEP, None), (DIVERT, DIVERTED)])
