@@ -25,9 +25,11 @@ from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
+from waypost.api.transactions import TransactionRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.egress.transport import Transport
+from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
@@ -45,6 +47,7 @@ from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.audience import Audience
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -62,6 +65,7 @@ from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transactions import Transactions
 from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
@@ -145,6 +149,7 @@ class Engine:
             ),
             self._woken_by(Topic.FAN_OUTS, self.expander.job),
         )
+        self.arrivals = Arrivals(self.ingest, sharing)
         self.pruner = _pruner(config, store, tools, sharing)
         self.replayer = Replayer(store, self.dispatcher.owed, tools.ids)
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
@@ -250,6 +255,10 @@ class Surface:
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
+        self.audience = Audience(clock)
+        self.transactions = Transactions(
+            store, engine.arrivals, self.audience, clock, ids, _micros(config.retention)
+        )
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
@@ -273,7 +282,10 @@ class Surface:
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *KeyRoutes(Keys(changes, self.access, clock, entropy, ids)).operations(),
+            *KeyRoutes(
+                Keys(changes, self.access, clock, entropy, ids), f"http://{config.listen}"
+            ).operations(),
+            *TransactionRoutes(self.transactions).operations(),
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
