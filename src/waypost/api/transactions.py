@@ -22,7 +22,7 @@ from waypost.model import ids
 from waypost.model.errors import InvalidInput
 from waypost.model.project import Scope
 from waypost.model.transaction import CLAIMABLE, Change, Transaction, TransactionState
-from waypost.operations.transactions import Transactions, Wanted, Which
+from waypost.operations.transactions import Held, Transactions, Wanted, Which
 from waypost.policy.events import BAD_TYPE, TEXT_MAX, is_type
 from waypost.policy.transactions import Output, TxKey
 
@@ -240,9 +240,9 @@ class TransactionRoutes:
             if body.lease_s is not None:
                 reason = "must not be given where nobody claims the event yet"
                 raise InvalidInput(details=[("lease_s", reason)])
-            return _shape(await self._transactions.register(call.principal, which))
+            return _shape_held(await self._transactions.register(call.principal, which))
         lease_us = None if body.lease_s is None else body.lease_s * _MICROS
-        return _shape(await self._transactions.claim(call.principal, which, lease_us))
+        return _shape_held(await self._transactions.claim(call.principal, which, lease_us))
 
     async def list_page(self, call: Call[Listing, None]) -> PageOf[TransactionOut]:
         """List transactions."""
@@ -254,12 +254,12 @@ class TransactionRoutes:
 
     async def get(self, call: Call[None, None]) -> TransactionOut:
         """Get a transaction."""
-        return _shape(await self._transactions.get(call.principal, _which(call.path)))
+        return _shape_held(await self._transactions.get(call.principal, _which(call.path)))
 
     async def heartbeat(self, call: Call[None, HeartbeatIn]) -> TransactionOut:
         """Prolong a lease."""
         body = call.body
-        return _shape(
+        return _shape_held(
             await self._transactions.heartbeat(
                 call.principal, _which(call.path), body.claim, body.lease_s * _MICROS
             )
@@ -275,7 +275,7 @@ class TransactionRoutes:
 
     async def _end(self, call: Call[None, EndIn], state: TransactionState) -> TransactionOut:
         body = call.body
-        return _shape(
+        return _shape_held(
             await self._transactions.end(
                 call.principal, _which(call.path), state, body.output, body.claim
             )
@@ -308,6 +308,10 @@ def _event(path: dict[str, str]) -> ids.Id:
 
 def _which(path: dict[str, str]) -> Which:
     return Which(_event(path), id=ids.read(ids.TRANSACTION, path["transaction_token"]))
+
+
+def _shape_held(held: Held) -> TransactionOut:
+    return _shape(held.transaction)
 
 
 def _shape(found: Transaction) -> TransactionOut:

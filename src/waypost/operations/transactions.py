@@ -1,6 +1,6 @@
 """Transactions: consumers that take events themselves, each event once for each of their keys."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -22,7 +22,7 @@ from waypost.storage.connection import Connection
 from waypost.storage.store import Store
 from waypost.storage.transactions import Wanted
 
-__all__ = ["Found", "Transactions", "Wanted", "Which"]
+__all__ = ["Found", "Held", "Transactions", "Wanted", "Which"]
 
 COUNTED_MAX: Final = 10_000
 """How many events are counted that stand as is asked for; more are so many."""
@@ -40,11 +40,22 @@ class Which(msgspec.Struct, frozen=True):
     type: str | None = None
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A transaction, and its event."""
+
+    event: Event
+    transaction: Transaction
+
+
 class Found(msgspec.Struct, frozen=True):
-    """An event, and all its transactions."""
+    """An event, and all its transactions.
+
+    `awaited`: somebody has asked for its type lately, and has no transaction here yet.
+    """
 
     event: Event
     transactions: Sequence[Transaction]
+    awaited: bool
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -84,7 +95,7 @@ class Transactions:
         self._ids = source
         self.retention_us = retention_us
 
-    async def register(self, principal: Principal, which: Which) -> Transaction:
+    async def register(self, principal: Principal, which: Which) -> Held:
         """Have a transaction be there before it is claimed.
 
         Raises:
@@ -94,9 +105,7 @@ class Transactions:
         """
         return await self._make(principal, which, policy.register)
 
-    async def claim(
-        self, principal: Principal, which: Which, lease_us: int | None = None
-    ) -> Transaction:
+    async def claim(self, principal: Principal, which: Which, lease_us: int | None = None) -> Held:
         """Claim an event: whoever this returns to has it for this key, and nobody else.
 
         Args:
@@ -120,7 +129,7 @@ class Transactions:
         state: TransactionState,
         output: str | None = None,
         number: int | None = None,
-    ) -> Transaction:
+    ) -> Held:
         """Finish or fail a transaction; `number` is that of the claim, None for whichever it is.
 
         Raises:
@@ -132,9 +141,7 @@ class Transactions:
             principal, which, lambda found: policy.end(found, state, who, output, number)
         )
 
-    async def settle(
-        self, principal: Principal, which: Which, state: TransactionState
-    ) -> Transaction:
+    async def settle(self, principal: Principal, which: Which, state: TransactionState) -> Held:
         """Finish or fail a transaction as `end` does; one that has ended so already is left as is.
 
         Raises:
@@ -150,7 +157,7 @@ class Transactions:
 
     async def heartbeat(
         self, principal: Principal, which: Which, number: int, lease_us: int
-    ) -> Transaction:
+    ) -> Held:
         """Have the lease of claim `number` run for so long from now on, microseconds.
 
         Raises:
@@ -162,13 +169,13 @@ class Transactions:
             principal, which, lambda found: policy.extend(found, number, until_us)
         )
 
-    async def get(self, principal: Principal, which: Which) -> Transaction:
+    async def get(self, principal: Principal, which: Which) -> Held:
         """Return a transaction.
 
         Raises:
             NotFound: there is no such event or transaction.
         """
-        return await self._store.read(lambda c: self._find(c, principal.project_id, which))
+        return await self._store.read(lambda c: Held(*self._find(c, principal.project_id, which)))
 
     async def list_page(
         self, principal: Principal, event_id: Id, request: PageRequest
@@ -194,13 +201,12 @@ class Transactions:
         """
         project_id = principal.project_id
 
-        def read(connection: Connection) -> Found:
-            self._demand(connection, project_id, Which(event_id))
-            event = events.get(connection, project_id, event_id)
-            mine = transactions.list_of_events(connection, project_id, [event_id])
-            return Found(event, mine.get(event_id, ()))
+        def read(connection: Connection) -> tuple[list[Event], dict[Id, list[Transaction]]]:
+            event = self._demand(connection, project_id, Which(event_id))
+            return [event], transactions.list_of_events(connection, project_id, [event_id])
 
-        return await self._store.read(read)
+        (found,) = self._found(project_id, *await self._store.read(read))
+        return found
 
     async def query(self, principal: Principal, wanted: Wanted, skip: int, size: int) -> Slice:
         """Return `size` of the events that stand as wanted, behind the first `skip` of them.
@@ -249,26 +255,40 @@ class Transactions:
             begin_us = max(wanted.begin_us, now_us - self.retention_us)
             wanted = msgspec.structs.replace(wanted, begin_us=begin_us)
 
-        def read(connection: Connection) -> Slice:
+        def read(
+            connection: Connection,
+        ) -> tuple[list[Event], dict[Id, list[Transaction]], int]:
             found = transactions.find_events(connection, project_id, wanted, now_us, most)
             page = found[skip : skip + size]
-            theirs = transactions.list_of_events(connection, project_id, page)
-            return Slice(
-                [
-                    Found(event, theirs.get(event.id, ()))
-                    for event in events.list_some(connection, project_id, page)
-                ],
+            return (
+                events.list_some(connection, project_id, page),
+                transactions.list_of_events(connection, project_id, page),
                 len(found),
             )
 
-        return await self._store.read(read)
+        page, theirs, total = await self._store.read(read)
+        return Slice(self._found(project_id, page, theirs), total)
+
+    def _found(
+        self,
+        project_id: Id,
+        page: Sequence[Event],
+        theirs: Mapping[Id, Sequence[Transaction]],
+    ) -> list[Found]:
+        lately = self._audience.lately(project_id, {event.type for event in page})
+        found = []
+        for event in page:
+            mine = theirs.get(event.id, ())
+            awaited = not lately[event.type] <= {one.tx_key for one in mine}
+            found.append(Found(event, mine, awaited))
+        return found
 
     async def _make(
         self,
         principal: Principal,
         which: Which,
         decide: Callable[[Transaction | None, Transaction, Who], Transaction],
-    ) -> Transaction:
+    ) -> Held:
         project_id, key = principal.project_id, which.tx_key
         assert key is not None  # noqa: S101 - what is not there yet has no id to be named by
         who = self._who(principal)
@@ -276,8 +296,8 @@ class Transactions:
             project_id, which.event_id, key, self._ids.next(), TransactionState.PENDING
         )
 
-        def write(connection: Connection) -> Transaction:
-            self._demand(connection, project_id, which)
+        def write(connection: Connection) -> Held:
+            event = self._demand(connection, project_id, which)
             found = transactions.find(connection, project_id, which.event_id, key)
             made = decide(found, blank, who)
             if (
@@ -286,36 +306,39 @@ class Transactions:
             ):
                 raise LimitReached(f"An event may have at most {KEYS_MAX} transactions.")
             transactions.record(connection, found, made)
-            return made
+            return Held(event, made)
 
         return await self._store.write(write)
 
     async def _change(
         self, principal: Principal, which: Which, decide: Callable[[Transaction], Transaction]
-    ) -> Transaction:
-        def write(connection: Connection) -> Transaction:
-            found = self._find(connection, principal.project_id, which)
+    ) -> Held:
+        def write(connection: Connection) -> Held:
+            event, found = self._find(connection, principal.project_id, which)
             changed = decide(found)
             if changed is not found:
                 transactions.record(connection, found, changed)
-            return changed
+            return Held(event, changed)
 
         return await self._store.write(write)
 
-    def _find(self, connection: Connection, project_id: Id, which: Which) -> Transaction:
-        self._demand(connection, project_id, which)
+    def _find(
+        self, connection: Connection, project_id: Id, which: Which
+    ) -> tuple[Event, Transaction]:
+        event = self._demand(connection, project_id, which)
         if which.id is not None:
-            return transactions.get(connection, project_id, which.event_id, which.id)
+            return event, transactions.get(connection, project_id, which.event_id, which.id)
         found = transactions.find(connection, project_id, which.event_id, which.tx_key or "")
         if found is None:
             raise NotFound(ids.KINDS[ids.TRANSACTION])
-        return found
+        return event, found
 
-    def _demand(self, connection: Connection, project_id: Id, which: Which) -> None:
-        """Make sure that there is such an event, which has not had its time."""
-        kind = transactions.type_of(connection, project_id, which.event_id)
-        if which.type not in {None, kind} or self._is_over(which.event_id):
+    def _demand(self, connection: Connection, project_id: Id, which: Which) -> Event:
+        """Return an event that has not had its time."""
+        event = events.get(connection, project_id, which.event_id)
+        if which.type not in {None, event.type} or self._is_over(which.event_id):
             raise NotFound(ids.KINDS[ids.EVENT])
+        return event
 
     def _is_over(self, event_id: Id) -> bool:
         if self.retention_us is None:

@@ -114,7 +114,9 @@ def end(
         NotHeld: it has ended before, was never claimed, or is another's by now.
     """
     _require_held(found, number)
-    return _enter(found, found.state, state, who, ended_us=who.at_us, output=output)
+    return _enter(
+        found, found.state, state, who, ended_us=who.at_us, lease_until_us=None, output=output
+    )
 
 
 def extend(found: Transaction, number: int, until_us: int) -> Transaction:
@@ -172,6 +174,8 @@ def _enter(
     **changes: Any,
 ) -> Transaction:
     assert state in STEPS[former]  # noqa: S101 - whoever calls has looked
-    change = Change(state, former, who.at_us, who.key_id)
+    # Clocks of several processes may differ a little; a history runs forward all the same.
+    at_us = max([who.at_us, *(change.at_us for change in held.history[-1:])])
+    change = Change(state, former, at_us, who.key_id)
     history = (*held.history, change)[-HISTORY_MAX:]
     return msgspec.structs.replace(held, state=state, history=history, **changes)

@@ -6,11 +6,11 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
 from waypost.api import app as api
-from waypost.api.aside import Aside
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
@@ -28,6 +28,7 @@ from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.api.transactions import TransactionRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
+from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
@@ -76,6 +77,7 @@ from waypost.storage.connection import Connection
 from waypost.storage.partitions import Width
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
+from waypost.web.aside import Aside
 from waypost.web.errors import ErrorCounts, Surfaces
 from waypost.web.fast import FastRoutes
 from waypost.web.front import HttpFront
@@ -255,10 +257,7 @@ class Surface:
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
-        self.audience = Audience(clock)
-        self.transactions = Transactions(
-            store, engine.arrivals, self.audience, clock, ids, _micros(config.retention)
-        )
+        self.transactions = self._transactions(store, engine, tools)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
@@ -289,6 +288,23 @@ class Surface:
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
+        self.others = self._dialects(events)
+
+    def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
+        return Transactions(
+            store,
+            engine.arrivals,
+            Audience(tools.clock),
+            tools.clock,
+            tools.ids,
+            _micros(self._config.retention),
+        )
+
+    def _dialects(self, events: Events) -> list[Route]:
+        """Enter the dialects' fast routes; return their other ones."""
+        Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
+        buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
+        return buildable.routes(self.access, self.surfaces)
 
     def _follow(self, sharing: Sharing, engine: Engine) -> None:
         """Keep what is in memory as other processes change it, or let nobody in by it."""
@@ -325,9 +341,16 @@ class Surface:
             "/readyz": health.readyz,
             "/metrics": health.metrics,
         }
-        table = [] if role == "deliver" else self.table
-        fast = self.fast_for(role)
-        return api.build(table, fast, pages, self.access, self.surfaces, self.errors)
+        serves = role != "deliver"
+        return api.build(
+            self.table if serves else [],
+            self.fast_for(role),
+            pages,
+            self.access,
+            self.surfaces,
+            self.errors,
+            self.others if serves else [],
+        )
 
     def front(self, fast: FastRoutes) -> HttpFront:
         """Return what the connections of one listener share."""

@@ -39,9 +39,6 @@ _FIND: Final = select(transactions).where(*_PLACE, transactions.c.tx_key == bind
 _GET: Final = select(transactions).where(*_PLACE, transactions.c.id == bindparam("at_id"))
 _COUNT: Final = select(func.count()).select_from(transactions).where(*_PLACE)
 _UPDATE: Final = update(transactions).where(*_PLACE, transactions.c.tx_key == bindparam("at_key"))
-_HAS_EVENT: Final = select(events.c.type).where(
-    events.c.project_id == bindparam("at_project"), events.c.id == bindparam("at_event")
-)
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -62,19 +59,6 @@ class Wanted(msgspec.Struct, frozen=True):
     begin_us: int = 0
     after: Id | None = None
     admits: Callable[[Event], bool] | None = None
-
-
-def type_of(connection: Connection, project_id: Id, event_id: Id) -> str:
-    """Return the type of an event.
-
-    Raises:
-        NotFound: the project has none with this id (any more).
-    """
-    place = {"at_project": project_id, "at_event": event_id}
-    found = connection.execute(_HAS_EVENT, place).scalar_one_or_none()
-    if found is None:
-        raise NotFound(ids.KINDS[ids.EVENT])
-    return str(found)
 
 
 def find(connection: Connection, project_id: Id, event_id: Id, tx_key: str) -> Transaction | None:

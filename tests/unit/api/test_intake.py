@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.manual import ManualClock, SeededEntropy
 from waypost.api import intake as subject
-from waypost.api.aside import Aside
+from waypost.web.aside import Aside
 from waypost.api.intake import BATCH_PATH, EVENTS_PATH, Intake
 from waypost.engine.ingest import Done
 from waypost.engine.router import Router
