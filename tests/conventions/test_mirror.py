@@ -18,6 +18,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
+    "model/transaction.py": (
+        "tests/unit/policy/test_transactions.py",
+        "fields and a table of steps",
+    ),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",

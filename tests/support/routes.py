@@ -20,6 +20,10 @@ BODIES: dict[str, Any] = {
     "create_project": {"name": "n", "environment": "test"},
     "update_project": {},
     "create_api_key": {"name": "n", "environment": "test"},
+    "create_transaction": {"tx_key": "t"},
+    "heartbeat_transaction": {"claim": 1, "lease_s": 60},
+    "finish_transaction": {"claim": 1},
+    "fail_transaction": {"claim": 1},
 }
 
 

@@ -50,12 +50,12 @@ class Held(msgspec.Struct, frozen=True):
 class Found(msgspec.Struct, frozen=True):
     """An event, and all its transactions.
 
-    `awaited`: somebody has asked for its type lately, and has no transaction here yet.
+    `expects_more`: somebody has asked for its type lately, and has no transaction here yet.
     """
 
     event: Event
     transactions: Sequence[Transaction]
-    awaited: bool
+    expects_more: bool
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -279,8 +279,8 @@ class Transactions:
         found = []
         for event in page:
             mine = theirs.get(event.id, ())
-            awaited = not lately[event.type] <= {one.tx_key for one in mine}
-            found.append(Found(event, mine, awaited))
+            expects_more = not lately[event.type] <= {one.tx_key for one in mine}
+            found.append(Found(event, mine, expects_more))
         return found
 
     async def _make(

@@ -58,7 +58,7 @@ _BY_INDEX: Final = text(
     "'enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_gathermerge', 'jit']) AS name"
 )
 
-Key = tuple[Any, ...]
+Key = tuple[Id, ...]
 """A row's primary key without the project."""
 
 _MOST_BETWEEN: Final = 4
@@ -164,14 +164,7 @@ KINDS: Final = (
     Kind(events, ("id",), _events_end, _event_may_go, by_event=True),
     *(
         Kind(table, ("event_id", "id"), _events_end, _of_event_that_went(table), by_event=True)
-        for table in (deliveries, attempts, receipts)
-    ),
-    Kind(
-        transactions,
-        ("event_id", "tx_key"),
-        _events_end,
-        _of_event_that_went(transactions),
-        by_event=True,
+        for table in (deliveries, attempts, receipts, transactions)
     ),
     Kind(replays, ("id",), _events_end, _replay_may_go),
     Kind(audit, ("id",), lambda cuts: ids.lowest(cuts.audit_us), _audit_may_go),

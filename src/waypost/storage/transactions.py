@@ -100,13 +100,13 @@ def list_page(
 def list_of_events(
     connection: Connection, project_id: Id, event_ids: Sequence[Id]
 ) -> dict[Id, list[Transaction]]:
-    """Return all transactions of some events, by event; an event without any is absent."""
+    """Return all transactions of some events, by event, oldest first; none: it is absent."""
     found: dict[Id, list[Transaction]] = {}
     if event_ids:
         rows = connection.execute(
-            select(transactions).where(
-                transactions.c.project_id == project_id, transactions.c.event_id.in_(event_ids)
-            )
+            select(transactions)
+            .where(transactions.c.project_id == project_id, transactions.c.event_id.in_(event_ids))
+            .order_by(transactions.c.id)
         )
         for row in rows:
             found.setdefault(row.event_id, []).append(_transaction(row))

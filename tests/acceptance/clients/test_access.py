@@ -48,6 +48,7 @@ def tokens(site: Site, tenant: Tenant) -> dict[str, str]:
         "replay_token": replay["token"],
         "project_token": tenant.project,
         "api_key_token": keys[0]["token"],
+        "transaction_token": tenant.claim(event, "first")["token"],
     }
 
 
@@ -157,6 +158,7 @@ def test_without_a_good_key_no_route_does_anything(
 
 
 SCOPES = {"events.write", "events.read", "subscriptions.read", "subscriptions.write"}
+SCOPES |= {"transactions.write"}
 
 
 def test_a_key_without_the_scope_is_refused_and_told_which(

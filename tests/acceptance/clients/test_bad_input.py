@@ -46,9 +46,14 @@ def kept(tenant: Tenant) -> Kept:
 @pytest.fixture
 def with_body(site: Site, tenant: Tenant) -> list[tuple[Route, str]]:
     """Have the operations of a project that take a body, and their paths."""
-    subscription = tenant.subscribe(URL, paused=True)
+    event = tenant.post()
+    tokens = {
+        "event_subscription_token": tenant.subscribe(URL, paused=True),
+        "event_token": event,
+        "transaction_token": tenant.claim(event, "first")["token"],
+    }
     return [
-        (route, route.path.format(event_subscription_token=subscription))
+        (route, route.path.format(**tokens))
         for route in routes_of(site.admin)
         if route.name in BODIES and not route.path.startswith(("/v1/projects", "/v1/api_keys"))
     ]

@@ -15,7 +15,8 @@ import pytest
 from tests.support.program import ADMIN_KEY, PATIENCE_S, call, server
 from tests.support.receiver import Receiver, receiver
 
-SCOPES = ["events.write", "events.read", "subscriptions.read", "subscriptions.write", "admin"]
+SCOPES = ["events.write", "events.read", "subscriptions.read", "subscriptions.write"]
+SCOPES += ["transactions.write", "admin"]
 UNKNOWN = "01920000-0000-7000-8000-000000000001"
 
 
@@ -106,6 +107,7 @@ def spelled(world: World, path: str, tokens: dict[str, str]) -> str:
         "replay_token": "rpl",
         "project_token": "prj",
         "api_key_token": "key",
+        "transaction_token": "txn",
     }
     return re.sub(
         r"\{(\w+)\}", lambda name: tokens.get(name[1], f"{prefixes[name[1]]}_{UNKNOWN}"), path

@@ -206,7 +206,7 @@ class BuildableRoutes:
             found.transactions,
             home,
             self._transactions.retention_us,
-            awaited=found.awaited,
+            expects_more=found.expects_more,
         )
 
     def _shape_held(self, held: Held) -> TransactionOut:

@@ -354,9 +354,9 @@ def event_out(
     home: Home,
     retention_us: int | None,
     *,
-    awaited: bool,
+    expects_more: bool,
 ) -> EventOut:
-    """Return an event as it is on the wire; `awaited`: another consumer is expected."""
+    """Return an event as it is on the wire; `expects_more`: another consumer is expected."""
     key = ids.spell_hex(event.id)
     made_ms = _milliseconds(ids.moment(event.id))
     known = event.attributes
@@ -377,7 +377,7 @@ def event_out(
         ttl=_ttl(event, retention_us),
         v=_VERSION,
         ownership=OwnershipOut(home.buildable_id, user, home.client_id),
-        processing=ProcessingOut(found.total > 0, found.total, awaited, found.is_completed),
+        processing=ProcessingOut(found.total > 0, found.total, expects_more, found.is_completed),
     )
 
 
