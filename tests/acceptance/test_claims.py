@@ -1,5 +1,6 @@
 """Consumers of several processes that are killed: no message is had twice under one key."""
 
+import base64
 import json
 import threading
 from collections import Counter
@@ -20,6 +21,7 @@ NAME = "order.created"
 TX_KEYS = ("billing", "mail", "stock")
 PROCESSES = 4
 CONSUMERS = 32
+SECRET_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 class Fleet:
@@ -28,7 +30,7 @@ class Fleet:
     def __init__(self, stack: ExitStack, folder: Path, database: str) -> None:
         self._stack = stack
         self._folder = folder
-        self._settings = {"WAYPOST_DATABASE_URL": database, "WAYPOST_SECRET_KEY": "00" * 32}
+        self._settings = {"WAYPOST_DATABASE_URL": database, "WAYPOST_SECRET_KEY": SECRET_KEY}
         assert waypost(folder, "migrate", **self._settings).status == 0
         self.running: list[tuple[Program, str]] = [self._start() for _ in range(PROCESSES)]
         self.kills = 0

@@ -296,19 +296,27 @@ class Transactions:
             project_id, which.event_id, key, self._ids.next(), TransactionState.PENDING
         )
 
-        def write(connection: Connection) -> Held:
+        def look(connection: Connection) -> Event:
             event = self._demand(connection, project_id, which)
             found = transactions.find(connection, project_id, which.event_id, key)
-            made = decide(found, blank, who)
+            decide(found, blank, who)
             if (
                 found is None
                 and transactions.count(connection, project_id, which.event_id) >= KEYS_MAX
             ):
                 raise LimitReached(f"An event may have at most {KEYS_MAX} transactions.")
-            transactions.record(connection, found, made)
-            return Held(event, made)
+            return event
 
-        return await self._store.write(write)
+        def write(connection: Connection) -> Transaction:
+            found = transactions.find(connection, project_id, which.event_id, key)
+            made = decide(found, blank, who)
+            transactions.record(connection, found, made)
+            return made
+
+        # Many come too late, all of them to the same event: most are told so by a read, and do not
+        # get in the way of those that write.
+        event = await self._store.read(look)
+        return Held(event, await self._store.write(write))
 
     async def _change(
         self, principal: Principal, which: Which, decide: Callable[[Transaction], Transaction]

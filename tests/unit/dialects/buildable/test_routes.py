@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.manual import ManualClock, SeededEntropy
+from waypost.dialects.buildable import wire
 from waypost.dialects.buildable.routes import EMIT_PATH, BuildableRoutes, Emit
 from waypost.dialects.buildable.wire import InitIn, NameIn, QueryIn, TransactIn, UpdateIn
 from waypost.model import ids
@@ -165,11 +166,13 @@ class Intake:
         self.access = Access(ManualClock(), AccessConfig())
         key = ApiKey(KEY, PROJECT, "k", frozenset({Scope.EVENTS_WRITE}))
         self.access.add(digest(b"s"), key)
-        self.events: Any = FakeEvents()
+        self.fake = FakeEvents()
+        events: Any = self.fake
         self.aside = Aside()
         surfaces = Surfaces(SeededEntropy())
+        surfaces.add(EMIT_PATH, wire.render)
         routes = FastRoutes()
-        Emit(self.access, self.events, surfaces, self.aside).register(routes)
+        Emit(self.access, events, surfaces, self.aside).register(routes)
         found = routes.lookup(b"POST", EMIT_PATH.encode())
         assert found is not None
         self.route = found
@@ -178,6 +181,13 @@ class Intake:
         request = Request(body, **more)
         self.route.handler(request)
         return request
+
+
+async def answered(request: Request) -> int:
+    async with asyncio.timeout(30):
+        while request.answer is None:
+            await asyncio.sleep(0)
+    return request.answer[0]
 
 
 GOOD = b'{"event": "a", "payload": {"n": 1}}'
@@ -195,18 +205,12 @@ async def test_a_large_one_is_read_aside() -> None:
         (f'{{"event": "b c", "payload": {{"a": [{rows}]}}}}', 400),
     ):
         request = intake.post(body.encode())
-        assert request.answer is None
-        async with asyncio.timeout(30):
-            while request.answer is None:
-                await asyncio.sleep(0)
-        assert request.answer[0] == status
-    assert intake.events.types == ["b"]
-    intake.events.raises = Unavailable()
+        assert not request.answered
+        assert await answered(request) == status
+    assert intake.fake.types == ["b"]
+    intake.fake.raises = Unavailable()
     request = intake.post(f'{{"event": "b", "payload": {{"a": [{rows}]}}}}'.encode())
-    async with asyncio.timeout(30):
-        while request.answer is None:
-            await asyncio.sleep(0)
-    assert request.answer[0] == 503
+    assert await answered(request) == 503
     intake.aside.close()
 
 
@@ -219,8 +223,8 @@ async def test_what_is_refused_has_the_envelope() -> None:
     ):
         assert request.answer is not None
         assert (request.answer[0], request.answer[1]["name"]) == (status, name)
-    intake.events.fails = TooManyRequests(retry_after_s=7)
+    intake.fake.fails = TooManyRequests(retry_after_s=7)
     answer = intake.post(GOOD).answer
     assert answer is not None
     assert (answer[0], answer[2]) == (429, [(b"retry-after", b"7")])
-    assert json.loads(intake.route.refuse(413, "too large"))["name"] == "payload-too-large"
+    assert json.loads(intake.route.refuse(413, "too large"))["name"] == "request-entity-too-large"
