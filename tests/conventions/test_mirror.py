@@ -23,6 +23,9 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "fields and a table of steps",
     ),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),
+    "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
+    "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

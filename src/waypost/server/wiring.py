@@ -26,6 +26,7 @@ from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.api.transactions import TransactionRoutes
+from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
@@ -67,10 +68,12 @@ from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
+from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
+from waypost.sandbox.pool import Pool, PoolConfig
 from waypost.storage import projects, queue, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -123,8 +126,8 @@ class Engine:
             clock=tools.clock,
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
+        self.sandbox = _sandbox(loop, config)
         self.dispatcher = Dispatcher(
-            loop,
             self.configuration,
             self.router,
             Sender(loop, self.transport, NATIVE_FORMATS),
@@ -137,6 +140,7 @@ class Engine:
                 payload_bytes=config.payload_memory,
                 disable_after_us=int(config.disable_after * _MICROS),
             ),
+            self.sandbox,
             None if sharing is None else sharing.shards,
         )
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
@@ -221,6 +225,7 @@ class Engine:
         if self.sharing is not None:
             self.sharing.retire()
         await self.dispatcher.drain(self._drain_s)
+        await self.sandbox.close()
         if self.sharing is not None:
             await self.sharing.stop()
         await self.transport.close()
@@ -258,6 +263,7 @@ class Surface:
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
+        transforms = Transforms(store, engine.sandbox, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
@@ -267,6 +273,7 @@ class Surface:
                     router,
                     self.signing_keys,
                     self.catalogue,
+                    transforms,
                     rules,
                     dispatcher.subscription_deleted,
                     ids,
@@ -274,6 +281,7 @@ class Surface:
                 self.signing_keys,
                 deliveries,
             ).operations(),
+            *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
             *FilterRoutes(Filters(store)).operations(),
@@ -371,6 +379,18 @@ class Surface:
             clock=self._tools.clock,
             errors=self.errors,
         )
+
+
+def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
+    return Pool(
+        loop,
+        PoolConfig(
+            config.transform_workers,
+            config.transform_timeout,
+            config.transform_memory,
+            config.max_event_bytes,
+        ),
+    )
 
 
 def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None) -> Pruner:

@@ -130,6 +130,7 @@ subscriptions = Table(
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
+    Column("transform", Text),
     sqlite_with_rowid=False,
 )
 
