@@ -27,6 +27,9 @@ BODIES: dict[str, Any] = {
     "fail_transaction": {"claim": 1},
 }
 
+# The queries that have to be there.
+QUERIES: dict[str, dict[str, str]] = {"list_unclaimed_events": {"tx_key": "t"}}
+
 
 class Route(NamedTuple):
     """One operation, as the server's own description has it."""
@@ -46,6 +49,8 @@ class Route(NamedTuple):
         body = BODIES.get(self.name)
         if body is not None:
             options["json"] = body
+        if self.name in QUERIES:
+            options["params"] = QUERIES[self.name]
         return by.request(self.method, self.path.format(**tokens), **options)
 
 

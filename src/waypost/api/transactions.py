@@ -34,7 +34,7 @@ UNCLAIMED_PATH: Final = "/v1/unclaimed_events"
 WAIT_MAX_S: Final = 30
 LEASE_MAX_S: Final = 7 * 24 * 3600
 _MICROS: Final = 1_000_000
-_TYPES_MAX: Final = 100
+_TYPES_MAX: Final = 10
 
 Lease = Annotated[
     int,
