@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.program import ADMIN_KEY, PATIENCE_S, call, server
 from tests.support.receiver import Receiver, receiver
+from tests.support.routes import BODIES
 
 SCOPES = ["events.write", "events.read", "subscriptions.read", "subscriptions.write"]
 SCOPES += ["transactions.write", "admin"]
@@ -146,7 +147,7 @@ def test_another_projects_things_are_not_there(world: World) -> None:
             continue
         target = spelled(world, path, tokens)
         required = operation.get("requestBody", {}).get("required")
-        body = {"url": world.receiver.url} if required else None
+        body = BODIES.get(operation["operationId"]) if required else None
         stranger = call(world.url, target, body, method=method, key=world.other)
         nobody = call(world.url, spelled(world, path, {}), body, method=method, key=world.mine)
         assert stranger[0] == nobody[0] == 404, (operation["operationId"], stranger, nobody)
