@@ -289,14 +289,16 @@ class Surface:
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *KeyRoutes(
-                Keys(changes, self.access, clock, entropy, ids), f"http://{config.listen}"
-            ).operations(),
+            *self._keys(changes, tools).operations(),
             *TransactionRoutes(self.transactions).operations(),
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
         self.others = self._dialects(events)
+
+    def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
+        keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
+        return KeyRoutes(keys, f"http://{self._config.listen}")
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
