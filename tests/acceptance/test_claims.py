@@ -16,6 +16,7 @@ import pytest
 from tests.support import postgres
 from tests.support.buildable import Client
 from tests.support.program import ADMIN_KEY, Program, call, server, waypost
+from tests.support.site import eventually
 
 NAME = "order.created"
 TX_KEYS = ("billing", "mail", "stock")
@@ -135,6 +136,16 @@ def judge(database: str, emitted: set[str], claims: Claims) -> None:
 
 def test_each_message_is_had_once_under_each_key(tmp_path: Path) -> None:
     run(tmp_path, messages=300, kills=3)
+
+
+def test_a_server_that_stops_answers_those_who_wait(tmp_path: Path) -> None:
+    with server(tmp_path) as (program, url), ThreadPoolExecutor(1) as pool:
+        path = "/v1/unclaimed_events?tx_key=k&wait_s=30"
+        waiting = pool.submit(call, url, path)
+        # Told of by the server: a request that was begun is counted.
+        eventually(lambda: "waypost_connections 2" in call(url, "/metrics")[1])
+        assert program.stop() == 0
+        assert waiting.result(60) == (200, {"data": [], "has_more": False})
 
 
 @pytest.mark.long

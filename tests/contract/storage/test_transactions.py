@@ -17,6 +17,7 @@ from waypost.model.page import PageRequest
 from waypost.model.transaction import CLAIMABLE, Change, Standing, Transaction, TransactionState
 from waypost.operations.audience import Audience
 from waypost.operations.transactions import Transactions, Which
+from waypost.storage import events, pages
 from waypost.storage import transactions as subject
 from waypost.storage.transactions import Wanted
 
@@ -106,27 +107,27 @@ def test_a_change_touches_that_one_alone(records: Records) -> None:
 
 
 def test_events_are_found_by_how_they_stand(records: Records) -> None:
-    events = {standing: records.event() for standing in Standing}
-    for standing, event_id in events.items():
+    made = {standing: records.event() for standing in Standing}
+    for standing, event_id in made.items():
         if standing is S.LAPSED:
             keep(records, event_id, lease_until_us=1_000)
         elif standing is not S.ABSENT:
             keep(records, event_id, TransactionState(standing.value))
     # Another's does not count.
-    keep(records, events[S.ABSENT], TransactionState.FINISHED, tx_key="other")
+    keep(records, made[S.ABSENT], TransactionState.FINISHED, tx_key="other")
     for now_us, lapsed in ((999, set()), (1_000, {S.LAPSED})):
         for standing in Standing:
             expected = {standing} if standing is not S.LAPSED else lapsed
             if standing is S.PROCESSING:
                 expected = {S.PROCESSING, S.LAPSED}
             found = find(records, standing, now_us=now_us)
-            assert found == sorted(events[one] for one in expected), (standing, now_us)
+            assert found == sorted(made[one] for one in expected), (standing, now_us)
         found = find(records, *CLAIMABLE, now_us=now_us)
-        assert found == sorted(events[one] for one in {S.ABSENT, S.PENDING} | lapsed)
+        assert found == sorted(made[one] for one in {S.ABSENT, S.PENDING} | lapsed)
         ended = find(records, S.FINISHED, S.FAILED, now_us=now_us)
-        assert ended == sorted([events[S.FINISHED], events[S.FAILED]])
+        assert ended == sorted([made[S.FINISHED], made[S.FAILED]])
         absent = find(records, S.ABSENT, S.LAPSED, now_us=now_us)
-        assert absent == sorted(events[one] for one in {S.ABSENT} | lapsed)
+        assert absent == sorted(made[one] for one in {S.ABSENT} | lapsed)
 
 
 def test_a_lease_that_runs_is_no_reason_to_be_found(records: Records) -> None:
@@ -163,6 +164,17 @@ def test_events_are_found_by_what_a_statement_can_not_tell(records: Records) -> 
     assert seen == [b""] * 3
     few = Wanted(KEY, frozenset({S.ABSENT}), admits=admits)
     assert subject.find_events(records.connection, records.project, few, 0, 1) == [wanted[0]]
+
+
+def test_what_weighs_too_much_is_read_in_part(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_BYTES", 10)
+    wanted = [records.event(payload=b'"' + b"x" * 6 + b'"') for _ in range(4)]
+    found = events.list_some(records.connection, records.project, wanted)
+    assert [event.id for event in found] == wanted[:2]
+    assert events.list_some(records.connection, records.other, wanted) == []
+    assert events.list_some(records.connection, records.project, []) == []
 
 
 async def test_of_all_who_claim_one_gets_it(records: Records, place: Place) -> None:

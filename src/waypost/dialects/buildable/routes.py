@@ -1,5 +1,6 @@
 """Buildable's six operations: what comes is read, asked of ours, and answered in its shapes."""
 
+import math
 from functools import partial
 from typing import Final
 
@@ -103,7 +104,7 @@ class Emit:
         rendered = wire.render(problem)
         headers: list[Header] = []
         if problem.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % max(1, round(problem.retry_after_s))))
+            headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after_s))))
         request.respond(rendered.status, rendered.body, headers, rendered.content_type.encode())
 
 
