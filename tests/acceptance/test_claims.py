@@ -1,7 +1,6 @@
 """Consumers of several processes that are killed: no message is had twice under one key."""
 
 import base64
-import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -53,16 +52,14 @@ class Fleet:
 class Claims:
     """What was claimed, as consumers were told."""
 
-    def __init__(self, messages: int) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.messages = messages
         self.won: Counter[tuple[str, str]] = Counter()
 
-    def add(self, key: str, tx_key: str) -> int:
-        """Note that somebody was told to have an event; return how many were."""
+    def add(self, key: str, tx_key: str) -> None:
+        """Note that somebody was told to have an event."""
         with self._lock:
             self.won[key, tx_key] += 1
-            return len(self.won)
 
 
 def consume(fleet: Fleet, secret: str, number: int, claims: Claims, ended: threading.Event) -> None:
@@ -102,7 +99,7 @@ def run(tmp_path: Path, messages: int, kills: int) -> None:
         _, made = call(fleet.url(0), "/v1/api_keys", body, key=ADMIN_KEY)
         secret = made["key"]
         emitted = emit(fleet.url(0), secret, messages)
-        claims, ended = Claims(messages), threading.Event()
+        claims, ended = Claims(), threading.Event()
         with ThreadPoolExecutor(CONSUMERS) as pool:
             running = [
                 pool.submit(consume, fleet, secret, number, claims, ended)
@@ -131,11 +128,11 @@ def judge(database: str, emitted: set[str], claims: Claims) -> None:
     assert set(claims.won) <= set(kept)
     # Whose answer was lost with its process, was claimed all the same.
     lost = len(kept) - len(claims.won)
-    assert lost <= CONSUMERS * (PROCESSES + len(kept) // 1_000), json.dumps(lost)
+    assert lost <= CONSUMERS * (PROCESSES + len(kept) // 1_000)
 
 
 def test_each_message_is_had_once_under_each_key(tmp_path: Path) -> None:
-    run(tmp_path, messages=300, kills=3)
+    run(tmp_path, messages=300, kills=2)
 
 
 def test_a_server_that_stops_answers_those_who_wait(tmp_path: Path) -> None:
