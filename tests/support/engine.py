@@ -50,6 +50,7 @@ class Post:
         self.body = body
         self.done = done
         self.open = True
+        self.timeout_s = 0.0
 
     @property
     def webhook_id(self) -> str:
@@ -111,6 +112,7 @@ class Receivers:
         done: Done,
     ) -> Post:
         post = Post(project_id, destination.host, head, body, done)
+        post.timeout_s = timeout_s
         self.posts.append(post)
         self._changed.set()
         if self.script is not None:

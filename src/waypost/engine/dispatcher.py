@@ -22,8 +22,9 @@ from typing import Any, Final
 import structlog
 from msgspec.structs import replace
 
-from waypost.clock import Clock, Entropy
+from waypost.clock import Clock, Entropy, IdSource
 from waypost.engine import recorder
+from waypost.engine.aftermath import Aftermath, Hands
 from waypost.engine.alarms import Alarms
 from waypost.engine.configuration import Configuration
 from waypost.engine.preparer import INTERNAL, Preparer, Runner
@@ -40,13 +41,20 @@ from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryState, Owed, Reason, Timings
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, Reply
-from waypost.model.ids import Id
+from waypost.model.ids import Id, moment
 from waypost.model.shards import Shard
-from waypost.model.subscription import DisabledBy, SigningKey, Subscription
+from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import GaveUp, Skipped, Transition, internal_failure, settle
+from waypost.policy.settle import (
+    DELIVERED,
+    GaveUp,
+    Skipped,
+    Transition,
+    internal_failure,
+    settle,
+)
 from waypost.storage.changes import Settlement
 
 _log = structlog.get_logger(__name__)
@@ -104,6 +112,8 @@ class Dispatcher:
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._preparer = Preparer(self._refiller, runner)
         self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
+        hands = Hands(self.owed, self._pump, self._spawn)
+        self._aftermath = Aftermath(hands, store, self._upkeep, IdSource(clock, entropy))
         self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
         self._sweeper: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -308,8 +318,10 @@ class Dispatcher:
         if outcome.gone and to is not receiver.address:
             # It speaks of an address that has been changed since.
             outcome = replace(outcome, gone=False)
-        transition = self._decide(receiver, work, outcome, now_us)
-        self._observe(receiver, outcome, now_us)
+        delivered = outcome.kind is _DELIVERED
+        transition = DELIVERED if delivered else self._decide(receiver, work, outcome, now_us)
+        if receiver.observe(outcome, now_us):
+            self._upkeep.unsaved(receiver)
         of, timings, resent = receiver.subscription, exchange.timings, exchange.resent
         tried = Try(of.project_id, of.id, work, outcome, timings, resent, now_us)
         self._settle(receiver, tried, transition)
@@ -320,29 +332,11 @@ class Dispatcher:
             outcome,
             receiver.policy,
             now_us,
-            jitter=0.0 if outcome.kind is _DELIVERED else self._entropy.fraction(),
+            jitter=self._entropy.fraction(),
             failing_since_us=receiver.failing_since_us,
             disable_after_us=self._config.disable_after_us,
+            made_us=moment(work.id),
         )
-
-    def _observe(self, receiver: Receiver, outcome: Outcome, now_us: int) -> None:
-        """Let the lane and the subscription's record know how the receiver fares."""
-        if outcome.kind is _DELIVERED:
-            receiver.suspect = False
-            receiver.lane.succeeded()
-            if receiver.failing_since_us is not None:
-                receiver.failing_since_us = None
-                self._upkeep.unsaved(receiver)
-            return
-        receiver.suspect = outcome.timeout
-        receiver.lane.failed(
-            now_us,
-            slow_down=outcome.slow_down or outcome.timeout,
-            retry_after_s=outcome.retry_after_s,
-        )
-        if receiver.failing_since_us is None:
-            receiver.failing_since_us = now_us
-            self._upkeep.unsaved(receiver)
 
     def _unsent(self, receiver: Receiver, work: Work, why: Outcome | Skipped = INTERNAL) -> None:
         """Nothing was sent, and not by the receiver's doing: three times, then diverted."""
@@ -353,7 +347,8 @@ class Dispatcher:
             receiver.suspect |= why.timeout
             # Faults are counted in memory, tries in the queue: none goes on beyond its schedule.
             count = max(work.faults, work.attempts + 1 - len(receiver.policy.schedule_s))
-            transition: Transition = internal_failure(count, now_us, self._entropy.fraction())
+            chance, alert = self._entropy.fraction(), receiver.policy.alert
+            transition: Transition = internal_failure(count, now_us, chance, alert=alert)
         else:
             transition, why = why, INTERNAL
         of = receiver.subscription
@@ -363,18 +358,16 @@ class Dispatcher:
     # 5. Settle.
 
     def _settle(self, receiver: Receiver, tried: Try, transition: Transition) -> None:
-        settlement = recorder.settlement(tried, transition, receiver.ending, self._settled)
-        if isinstance(transition, GaveUp) and transition.disable and receiver.stop():
-            self._spawn(self._disable(receiver, transition.disable))
+        endings = receiver.endings
+        ending = None if endings is None else endings.of(tried.work.id)
+        settlement = recorder.settlement(tried, transition, ending, self._settled)
         settlement.context = (receiver, tried.work)
         settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
-        self._store.settle(settlement)
+        if type(transition) is not GaveUp:
+            self._store.settle(settlement)
+        else:
+            self._aftermath.give_up(receiver, tried, transition, settlement, ended=bool(ending))
         if receiver.lane.has_ready(tried.ended_us):
-            self._pump(receiver)
-
-    async def _disable(self, receiver: Receiver, by: DisabledBy) -> None:
-        if not await self._upkeep.disable(receiver.subscription, by) and receiver.stopping:
-            receiver.take(receiver.subscription, receiver.address)
             self._pump(receiver)
 
     # 6. After the commit.
@@ -387,7 +380,7 @@ class Dispatcher:
             if settlement.late:
                 lane.look_again()  # it may have been put off by somebody else
             self._unload(work)
-            self._count(settlement)
+            self._count(receiver, settlement)
         else:
             self.retried += 1
             now_us = self._clock.now_us()
@@ -405,8 +398,8 @@ class Dispatcher:
         if freed.waiting:
             self._serve(freed)
 
-    def _count(self, settlement: Settlement) -> None:
-        if settlement.late or settlement.delivery is None:
+    def _count(self, receiver: Receiver, settlement: Settlement) -> None:
+        if settlement.late or settlement.delivery is None or receiver.of_alerts:
             return
         if settlement.delivery[4] == _STATE_DELIVERED:
             self.delivered += 1

@@ -1,4 +1,4 @@
-"""The router: the compiled subscriptions of every project, in memory.
+"""The router: the compiled subscriptions of every project, in memory, and the projects' defaults.
 
 Changed only from the completion of the commit that changed the database, on the loop: what it
 holds is never older than an answer that anybody has got.
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from waypost.engine.job import Job
 from waypost.model.ids import Id
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
 from waypost.policy.routing import Routes
 
 _AT_ONCE: Final = 20
@@ -29,6 +29,7 @@ class Router:
     def __init__(self) -> None:
         """Start with no project."""
         self._projects: dict[Id, Routes] = {}
+        self._defaults: dict[Id, Inheritable] = {}
         self._cold: list[Routes] = []
         self.job = Job("filters", self.run_once)
 
@@ -80,6 +81,19 @@ class Router:
         routes = self.routes(project_id)
         routes.drop(subscription_id)
         routes.version = version
+
+    def set_defaults(self, project_id: Id, defaults: Inheritable) -> bool:
+        """Take a project's defaults; tell whether they are others than before."""
+        present = self._defaults.get(project_id, NOTHING_SET)
+        if defaults == NOTHING_SET:
+            self._defaults.pop(project_id, None)
+        else:
+            self._defaults[project_id] = defaults
+        return defaults != present
+
+    def defaults(self, project_id: Id) -> Inheritable:
+        """Return what a project's subscriptions go by where they set nothing."""
+        return self._defaults.get(project_id, NOTHING_SET)
 
     def list_all(self) -> list[Subscription]:
         """Return every subscription of every project."""

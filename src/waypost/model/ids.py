@@ -39,6 +39,7 @@ _HEX = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID_DIGITS: Final = 26
 _VERSION_7: Final = 0x7000
+_VERSION_OF_ALERTS: Final = 8
 _VARIANT: Final = 0x2 << 62
 _HALVES: Final = struct.Struct(">QQ")
 _PACK: Final = _HALVES.pack
@@ -97,6 +98,20 @@ def find(kind: str, token: str) -> Id | None:
     if not token.startswith(prefix) or _UUID.fullmatch(token, len(prefix)) is None:
         return None
     return bytes.fromhex(token[len(prefix) :].replace("-", ""))
+
+
+def alerts_of(project_id: Id) -> Id:
+    """Return the id of the hidden project in which the notices of a project's failures are kept.
+
+    A UUID of version 8, which no other id has: nothing that is listed by a project's own id, or
+    asked for by a token, leads to what is in there.
+    """
+    return project_id[:6] + bytes([0x80 | project_id[6] & 0x0F]) + project_id[7:]
+
+
+def is_of_alerts(project_id: Id) -> bool:
+    """Tell whether a project is such a hidden one."""
+    return project_id[6] >> 4 == _VERSION_OF_ALERTS
 
 
 def spell_uuid(identifier: Id) -> str:

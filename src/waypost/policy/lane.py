@@ -448,6 +448,10 @@ class Lane:
         self.concurrency = concurrency
         self.limit = min(self.limit, concurrency) if throttled else concurrency
 
+    def ramp(self) -> None:
+        """Begin anew with one try at a time; each success doubles what may be in flight."""
+        self.limit = 1
+
     # When to look again.
 
     def has_ready(self, now_us: int) -> bool:

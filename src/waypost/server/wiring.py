@@ -47,8 +47,10 @@ from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
+from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
@@ -251,10 +253,14 @@ class Surface:
         rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS))
         vault = Vault(key, entropy)
         changes = engine.configuration
-        self.projects = Projects(changes, self.access, self.catalogue.set_strict, clock, ids)
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
             changes, vault, dispatcher.subscription_changed, clock, entropy, ids
+        )
+        self._roster = dispatcher.roster
+        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
+        self.projects = Projects(
+            changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
@@ -268,16 +274,7 @@ class Surface:
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
             *SubscriptionRoutes(
-                Subscriptions(
-                    changes,
-                    router,
-                    self.signing_keys,
-                    self.catalogue,
-                    transforms,
-                    rules,
-                    dispatcher.subscription_deleted,
-                    ids,
-                ),
+                self._subscriptions(engine, alerts, transforms, rules),
                 self.signing_keys,
                 deliveries,
             ).operations(),
@@ -316,10 +313,30 @@ class Surface:
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
         return buildable.routes(self.access, self.surfaces)
 
+    def _subscriptions(
+        self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
+    ) -> Subscriptions:
+        return Subscriptions(
+            engine.configuration,
+            engine.router,
+            self.signing_keys,
+            alerts,
+            self.catalogue,
+            transforms,
+            rules,
+            engine.dispatcher.subscription_deleted,
+            self._tools.ids,
+        )
+
+    def _project_changed(self, project: Project) -> None:
+        """Take what is kept in memory of a project."""
+        self.catalogue.set_strict(project.id, project.strict_types)
+        self._roster.defaults_changed(project.id, project.defaults)
+
     def _follow(self, sharing: Sharing, engine: Engine) -> None:
         """Keep what is in memory as other processes change it, or let nobody in by it."""
         follow = sharing.follower.follow
-        follow(Kind.PROJECT, ProjectMemory(self.access, self.catalogue.set_strict))
+        follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(

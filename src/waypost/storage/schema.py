@@ -81,6 +81,8 @@ projects = Table(
     Column("strict_types", Integer, nullable=False, server_default="0"),
     Column("routing_version", BigInteger, nullable=False, server_default="1"),
     Column("deleted_at_us", BigInteger),
+    # JSON of what is set of the defaults of its subscriptions.
+    Column("defaults", Text),
     sqlite_with_rowid=False,
 )
 
@@ -121,6 +123,7 @@ subscriptions = Table(
     Column("disabled_by", Text),
     Column("paused", Integer, nullable=False),
     Column("headers", Text, nullable=False),
+    # 0 in these two: not set, the project's default holds.
     Column("timeout_ms", BigInteger, nullable=False),
     Column("concurrency", Integer, nullable=False),
     Column("format", Text, nullable=False),
@@ -131,6 +134,9 @@ subscriptions = Table(
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
     Column("transform", Text),
+    # JSON, both; of the latter while it is suspended.
+    Column("failure_handling", Text),
+    Column("suspension", Text),
     sqlite_with_rowid=False,
 )
 

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from waypost.engine.router import Router
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import NOTHING_SET, DisabledBy, Inheritable, Subscription
 
 ONE, TWO = b"1" * 16, b"2" * 16
 A = Subscription(ONE, b"a" * 16, "https://a.example/")
@@ -72,3 +72,15 @@ async def test_filters_are_compiled_ahead_for_every_project() -> None:
         assert router.routes(project).compile_some(1) == 0
         assert router.routes(project).match("x", None, b'{"n":7}')[0].id == b"\7" * 16
     assert not await router.run_once()
+
+
+def test_a_projects_defaults_are_its_own() -> None:
+    router = loaded()
+    late = Inheritable(timeout_s=9.0)
+    assert router.defaults(ONE) == NOTHING_SET
+    assert not router.set_defaults(ONE, NOTHING_SET)
+    assert router.set_defaults(ONE, late)
+    assert not router.set_defaults(ONE, late)
+    assert (router.defaults(ONE), router.defaults(TWO)) == (late, NOTHING_SET)
+    assert router.set_defaults(ONE, NOTHING_SET)
+    assert router.defaults(ONE) == NOTHING_SET

@@ -103,6 +103,15 @@ def test_nothing_stands_between_an_id_and_the_following() -> None:
     assert ids.following(bytes(15) + b"\xff") == bytes(14) + b"\x01\x00"
 
 
+@given(moments, chances)
+def test_a_hidden_project_has_an_id_of_its_own(at_us: int, chance: int) -> None:
+    project_id = ids.make(at_us, chance)
+    hidden_id = ids.alerts_of(project_id)
+    assert (ids.is_of_alerts(project_id), ids.is_of_alerts(hidden_id)) == (False, True)
+    assert ids.moment(hidden_id) == at_us
+    assert ids.alerts_of(hidden_id) == hidden_id
+
+
 @given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16))
 def test_each_spelling_keeps_the_order_and_hex_is_read_back(first: bytes, second: bytes) -> None:
     for spell in (ids.spell_uuid, ids.spell_ulid, ids.spell_hex):

@@ -9,12 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.model.errors import InvalidInput, InvalidSetting
-from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.failure import FailureHandling, Otherwise, Retry, Strategy
+from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.policy import settings
 from waypost.policy.egress import EgressRules
+from waypost.policy.failure_settings import FailureHandlingIn
 from waypost.policy.retry import LITHIC, STANDARD
-from waypost.policy.settings import Settings, SubscriptionRules, check, merge
+from waypost.policy.settings import (
+    DefaultSettings,
+    Settings,
+    SubscriptionRules,
+    check,
+    check_defaults,
+    check_together,
+    merge,
+)
+from waypost.policy.terms import Terms
 
 RULES = SubscriptionRules(EgressRules(), frozenset({"payload", "thin"}))
 URL = "https://receiver.example/hook"
@@ -36,7 +47,9 @@ FULL = Subscription(
     transform=Transform(Language.JAVASCRIPT, "f"),
     failing_since_us=7,
     filter='{"path":"/a"}',
+    failure_handling=FailureHandling(otherwise=Otherwise.IGNORE, triggers=()),
 )
+DEFAULTABLE = DefaultSettings.__struct_fields__
 DEFAULT = Subscription(FULL.project_id, FULL.id, URL)
 
 
@@ -71,11 +84,20 @@ def test_what_is_not_given_stays() -> None:
         ({"owner": None}, {"owner": None}),
         ({"owner": "p"}, {"owner": "p"}),
         ({"retry_schedule": None}, {"retry_schedule_s": None}),
-        ({"retry_schedule": "standard"}, {"retry_schedule_s": None}),
-        ({"retry_schedule": list(STANDARD)}, {"retry_schedule_s": None}),
+        ({"retry_schedule": "standard"}, {"retry_schedule_s": STANDARD}),
+        ({"retry_schedule": list(STANDARD)}, {"retry_schedule_s": STANDARD}),
         ({"retry_schedule": "lithic"}, {"retry_schedule_s": LITHIC}),
         ({"retry_schedule": [0, 1.5]}, {"retry_schedule_s": (0.0, 1.5)}),
         ({"retry_schedule": []}, {"retry_schedule_s": ()}),
+        ({"failure_handling": None}, {"failure_handling": None}),
+        ({"failure_handling": {}}, {"failure_handling": FailureHandling()}),
+        (
+            {"failure_handling": {"on_giving_up": []}, "retry_schedule": [3]},
+            {
+                "failure_handling": FailureHandling(on_giving_up=()),
+                "retry_schedule_s": (3.0,),
+            },
+        ),
         ({"filter": None}, {"filter": None}),
         ({"filter": {}}, {"filter": "{}"}),
         ({"filter": {"body": {"n": 1}}}, {"filter": '{"body":{"n":1}}'}),
@@ -95,16 +117,82 @@ def test_what_is_given_is_merged_and_nothing_else(
     assert merge(FULL, wanted) == msgspec.structs.replace(FULL, **changed)
 
 
+@pytest.mark.parametrize(
+    "given_field, changed",
+    [
+        ({"timeout_s": 7}, {"timeout_s": 7.0}),
+        ({"timeout_s": None}, {"timeout_s": None}),
+        ({"concurrency": 9}, {"concurrency": 9}),
+        ({"retry_schedule": "lithic"}, {"retry_schedule_s": LITHIC}),
+        ({"retry_schedule": None}, {"retry_schedule_s": None}),
+    ],
+)
+def test_a_projects_defaults_are_merged_alike(
+    given_field: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    present = Inheritable(timeout_s=1.0, concurrency=1, retry_schedule_s=())
+    wanted = msgspec.json.decode(msgspec.json.encode(given_field), type=DefaultSettings)
+    check_defaults(wanted, RULES)
+    assert merge(present, wanted) == msgspec.structs.replace(present, **changed)
+
+
+def test_every_setting_that_a_project_may_default_is_one_of_a_subscription() -> None:
+    fields = {"retry_schedule_s" if f == "retry_schedule" else f for f in DEFAULTABLE}
+    assert fields == set(Inheritable.__struct_fields__) == set(Terms.__struct_fields__)
+
+
+def test_a_default_that_is_wrong_is_named() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        check_defaults(DefaultSettings(retry_schedule="fast"), RULES)
+    assert [detail[0] for detail in refusal.value.details] == ["defaults.retry_schedule"]
+
+
+@pytest.mark.parametrize(
+    "retry, schedule_s, fits",
+    [
+        (None, (1.0,), True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), None, True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), (2.0, 2.0), True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), (2.0,), False),
+        (Retry(Strategy.SCHEDULE, schedule_s=()), STANDARD, False),
+    ],
+)
+def test_retries_are_not_said_in_two_ways_that_differ(
+    retry: Retry | None, schedule_s: tuple[float, ...] | None, fits: bool
+) -> None:
+    handling = FailureHandling(retry=retry)
+    both = Inheritable(failure_handling=handling, retry_schedule_s=schedule_s)
+    if fits:
+        check_together(both)
+        return
+    with pytest.raises(InvalidSetting) as refusal:
+        check_together(both, "defaults.")
+    assert [detail[0] for detail in refusal.value.details] == ["defaults.retry_schedule"]
+
+
+def test_failure_handling_that_contradicts_itself_is_refused_in_both_places() -> None:
+    wanted = DefaultSettings(failure_handling=FailureHandlingIn(triggers=("often",)))
+    with pytest.raises(InvalidSetting) as refusal:
+        check_defaults(wanted, RULES)
+    assert [detail[0] for detail in refusal.value.details] == [
+        "defaults.failure_handling.triggers[0]"
+    ]
+    with pytest.raises(InvalidSetting) as refusal:
+        check(Settings(failure_handling=wanted.failure_handling), RULES)
+    assert [detail[0] for detail in refusal.value.details] == ["failure_handling.triggers[0]"]
+
+
 def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
+        "failure_handling",
     }
 
 
 @pytest.mark.parametrize(
     "schedule, name",
-    [(None, "standard"), (STANDARD, "standard"), (LITHIC, "lithic"), ((1.0,), None), ((), None)],
+    [(None, None), (STANDARD, "standard"), (LITHIC, "lithic"), ((1.0,), None), ((), None)],
 )
 def test_a_schedule_is_shown_by_its_name(
     schedule: tuple[float, ...] | None, name: str | None

@@ -15,6 +15,7 @@ KNOWN: Final = (
     "0002_several_processes",
     "0003_filters",
     "0004_transforms",
+    "0005_failures",
     "0009_transactions",
 )
 """Every revision, oldest first."""

@@ -6,7 +6,7 @@ from alembic import op
 from waypost.storage.schema import IdType, Name
 
 revision = "0009_transactions"
-down_revision = "0004_transforms"
+down_revision = "0005_failures"
 
 
 def upgrade() -> None:
