@@ -48,6 +48,7 @@ def tokens(site: Site, tenant: Tenant) -> dict[str, str]:
         "replay_token": replay["token"],
         "project_token": tenant.project,
         "api_key_token": keys[0]["token"],
+        "transaction_token": tenant.claim(event, "first")["token"],
     }
 
 
@@ -125,6 +126,8 @@ def test_a_key_of_its_own_project_may_do_all_of_it(
             assert response.status_code == 403, route
         elif route.name == "delete_diverted_event":
             assert response.status_code == 404, "it has left the box, too"
+        elif route.name == "fail_transaction":
+            assert response.status_code == 409, "it is finished"
         else:
             assert response.is_success, (route, response.text)
 
@@ -157,6 +160,7 @@ def test_without_a_good_key_no_route_does_anything(
 
 
 SCOPES = {"events.write", "events.read", "subscriptions.read", "subscriptions.write"}
+SCOPES |= {"transactions.write"}
 
 
 def test_a_key_without_the_scope_is_refused_and_told_which(
