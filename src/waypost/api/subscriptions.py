@@ -18,6 +18,7 @@ from waypost.model import ids
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import Subscription
 from waypost.model.transform import Language, Transform
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
@@ -37,6 +38,21 @@ class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
     """The body of a request that makes or changes a subscription."""
 
     url: str
+
+
+class VerificationOut(msgspec.Struct, frozen=True):
+    """How far the verification of a URL is: nothing is sent until its state is verified.
+
+    Attributes:
+        since: when it was verified or failed.
+        reason: why it failed.
+        allowed_per_minute: requests a minute that the receiver allows; null for no limit.
+    """
+
+    state: VerificationState
+    since: Moment | None
+    reason: str | None
+    allowed_per_minute: int | None
 
 
 class SubscriptionOut(msgspec.Struct, frozen=True):
@@ -63,6 +79,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     retry_schedule: str | tuple[float, ...]
     filter: ContentFilter
     transform: TransformIn | None
+    verification: VerificationMode
+    verification_status: VerificationOut | None
     failing_since: Moment | None
 
 
@@ -186,11 +204,12 @@ class SubscriptionRoutes:
                 scope=Scope.SUBSCRIPTIONS_WRITE,
                 handler=handler,
                 result=SubscriptionOut,
-                errors=(404,),
+                errors=(404, 422) if verb == "verify" else (404,),
             )
             for verb, summary, handler in (
                 ("pause", "Stop sending; what is owed is kept", self._pause),
                 ("resume", "Go on sending after a pause", self._resume),
+                ("verify", "Verify the URL anew; nothing is sent until it is", self._verify),
             )
         ]
 
@@ -262,6 +281,10 @@ class SubscriptionRoutes:
         resumed = await self._subscriptions.resume(call.principal, subscription_id(call))
         return shape(resumed, call.principal)
 
+    async def _verify(self, call: Call[None, None]) -> SubscriptionOut:
+        asked = await self._subscriptions.verify(call.principal, subscription_id(call))
+        return shape(asked, call.principal)
+
     async def _secret(self, call: Call[None, None]) -> SecretOut:
         return SecretOut(await self._keys.secret(call.principal, subscription_id(call)))
 
@@ -285,7 +308,7 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
         headers = dict.fromkeys(headers, _MASKED)
         transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
-    content = subscription.filter
+    content, asked = subscription.filter, subscription.verification
     schedule_s = subscription.retry_schedule_s
     return SubscriptionOut(
         token=ids.spell(ids.SUBSCRIPTION, subscription.id),
@@ -305,8 +328,15 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
         retry_schedule=schedule_name(schedule_s) or schedule_s or (),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
         transform=None if transform is None else transforms.shown(transform),
+        verification=VerificationMode.NONE if asked is None else asked.mode,
+        verification_status=None if asked is None else _status(asked),
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )
+
+
+def _status(known: Verification) -> VerificationOut:
+    since = None if known.at_us is None else moment(known.at_us)
+    return VerificationOut(known.state, since, known.reason, known.per_minute)
 
 
 def _masked(transform: Transform) -> Transform:

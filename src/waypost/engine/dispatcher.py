@@ -255,6 +255,8 @@ class Dispatcher:
 
     def _begin(self, receiver: Receiver, work: Work, now_us: int) -> None:
         self._flight.start(work, now_us, slow=receiver.suspect)
+        if receiver.pace_us:
+            receiver.lane.hold(now_us + receiver.pace_us)
         if work.event is None or receiver.subscription.transform is not None:
             self._spawn(self._prepare(receiver, work))
         else:

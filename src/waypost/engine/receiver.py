@@ -12,6 +12,7 @@ from waypost.policy.lane import Lane
 from waypost.policy.retry import RetryPolicy
 
 _STANDARD: Final = RetryPolicy()
+_MINUTE_US: Final = 60_000_000
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -52,6 +53,7 @@ class Receiver:
         queued: it waits for a free slot, in the line of one of the two kinds.
         shard: the subscription's shard, and
         epoch: under which this process owns it.
+        pace_us: how long after a try the next one may start: what a receiver allows that was asked.
         armed_us: when its timer goes off, UTC microseconds; None where none is set.
     """
 
@@ -64,6 +66,7 @@ class Receiver:
         "lane",
         "leaving",
         "over",
+        "pace_us",
         "policy",
         "queued",
         "shard",
@@ -102,7 +105,9 @@ class Receiver:
         self.over = self.leaving or ending is not None
         self.stopping = False
         self.lane.resize(subscription.concurrency)
-        self.lane.paused = subscription.paused or self.over
+        self.lane.paused = subscription.paused or self.over or not subscription.is_verified
+        asked = subscription.verification
+        self.pace_us = _MINUTE_US // (asked.per_minute or 0) if asked and asked.per_minute else 0
 
     def delete(self) -> None:
         """The subscription was deleted: nothing is tried any more."""

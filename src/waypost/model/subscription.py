@@ -7,6 +7,7 @@ import msgspec
 
 from waypost.model.ids import Id
 from waypost.model.transform import Transform
+from waypost.model.verification import Verification, VerificationState
 
 
 class DisabledBy(StrEnum):
@@ -41,6 +42,7 @@ class Subscription(msgspec.Struct, frozen=True):
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
+        verification: of its URL; None where it needs none.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
     """
 
@@ -61,6 +63,13 @@ class Subscription(msgspec.Struct, frozen=True):
     transform: Transform | None = None
     failing_since_us: int | None = None
     filter: str | None = None
+    verification: Verification | None = None
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether anything may be sent to its URL."""
+        known = self.verification
+        return known is None or known.state is VerificationState.VERIFIED
 
 
 class SigningKey(msgspec.Struct, frozen=True):

@@ -6,24 +6,26 @@ from then on goes by the new settings.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from waypost.clock import IdSource
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
-from waypost.model.errors import InvalidInput
+from waypost.model.errors import Conflict, InvalidInput
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.operations.transforms import Transforms
-from waypost.policy import settings, transforms
+from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.storage import audit, projects, signing_keys, subscriptions
@@ -147,6 +149,21 @@ class Subscriptions:
         """
         return await self._change(principal, subscription_id, _RESUMED)
 
+    async def verify(self, principal: Principal, subscription_id: Id) -> Subscription:
+        """Verify the URL of a subscription anew; nothing is sent until it is.
+
+        Raises:
+            NotFound: the project has none with this id.
+            Conflict: it needs no verification.
+        """
+
+        def renew(present: Subscription) -> Subscription:
+            if present.verification is None:
+                raise Conflict("The event subscription needs no verification.")
+            return replace(present, verification=verification.again(present.verification))
+
+        return await self._alter(principal, subscription_id, renew)
+
     async def delete(self, principal: Principal, subscription_id: Id) -> None:
         """Delete a subscription with its secrets; what it is owed is cancelled.
 
@@ -175,12 +192,22 @@ class Subscriptions:
         self, principal: Principal, subscription_id: Id, wanted: Settings
     ) -> Subscription:
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
+        merged = partial(settings.merge, wanted=wanted)
+        return await self._alter(principal, subscription_id, merged, new_key)
+
+    async def _alter(
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        alter: Callable[[Subscription], Subscription],
+        new_key: SigningKey | None = None,
+    ) -> Subscription:
         now_us = ids.moment(self._ids.next())
 
         def write(connection: Connection) -> _Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
-            changed = settings.merge(present, wanted)
+            changed = alter(present)
             subscriptions.update(connection, changed)
             if new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)

@@ -440,7 +440,11 @@ class Lane:
             self.limit = 1
         if slow_down and retry_after_s:
             hold_us = min(int(retry_after_s * 1_000_000), MAX_HOLD_US)
-            self._held_until_us = max(self._held_until_us, now_us + hold_us)
+            self.hold(now_us + hold_us)
+
+    def hold(self, until_us: int) -> None:
+        """Start nothing before a moment."""
+        self._held_until_us = max(self._held_until_us, until_us)
 
     def resize(self, concurrency: int) -> None:
         """Change how many tries may be in flight; a lane that is throttled stays so."""

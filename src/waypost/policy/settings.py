@@ -18,7 +18,8 @@ from waypost.model.subscription import (
     Signing,
     Subscription,
 )
-from waypost.policy import filters, headers, retry, transforms, urls
+from waypost.model.verification import VerificationMode
+from waypost.policy import filters, headers, retry, transforms, urls, verification
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
 from waypost.policy.routing import ALL, PREFIX
@@ -32,6 +33,7 @@ CONCURRENCY_MAX: Final = 1_000
 RETRIES_MAX: Final = 50
 RETRY_GAP_MAX_S: Final = 30 * 24 * 3600.0
 DESCRIPTION_MAX: Final = 2_000
+_NAMELESS: Final = "needs a name of this server, which WAYPOST_ORIGIN would tell, and has none"
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Control characters; a description may still have lines and tabs."""
@@ -88,6 +90,10 @@ ContentFilter = Annotated[
         extra_json_schema={"type": ["object", "null"]},
     ),
 ]
+Verify = Annotated[
+    VerificationMode,
+    Meta(description="How its URL is verified, before anything is sent there; null for none."),
+]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +113,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_schedule: Schedule | str | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
     transform: TransformIn | UnsetType | None = UNSET
+    verification: Verify | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
-    """What settings are held to: where deliveries may go, and the names of the formats."""
+    """What settings are held to.
+
+    Attributes:
+        egress: where deliveries may go.
+        formats: the names of the formats.
+        origin: the name by which this server introduces itself; None where it has none.
+    """
 
     egress: EgressRules
     formats: frozenset[str]
+    origin: str | None = None
 
 
 def merge(present: Subscription, wanted: Settings) -> Subscription:
@@ -121,10 +135,12 @@ def merge(present: Subscription, wanted: Settings) -> Subscription:
     given = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
+    given.pop("verification", None)
     changes: dict[str, Any] = {}
     for name, value in given.items():
         changes.update(_MERGES[name](value) if name in _MERGES else {name: value})
-    return msgspec.structs.replace(present, **changes)
+    changed = msgspec.structs.replace(present, **changes)
+    return verification.renewed(present, changed, wanted.verification)
 
 
 def schedule_name(schedule_s: tuple[float, ...] | None) -> str | None:
@@ -176,7 +192,7 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
 
     Raises:
         InvalidInput: its details name every field that is wrong.
-        InvalidSetting: the filter can't be obeyed, and nothing else is wrong.
+        InvalidSetting: the filter or the verification can't be obeyed, and nothing else is wrong.
     """
     details = [
         *_refusals(wanted.url, lambda url: urls.check(url, rules.egress)),
@@ -193,6 +209,8 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         details.append(("retry_schedule", f"must be one of {names}, or a list of seconds"))
     if details:
         raise InvalidInput(details=details)
+    if wanted.verification is VerificationMode.CLOUDEVENTS and rules.origin is None:
+        raise InvalidSetting(details=[("verification", _NAMELESS)])
     text = filter_text(wanted.filter)
     if text is not None:
         filters.compiled(text)

@@ -42,6 +42,7 @@ from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
+from waypost.engine.verifier import Verifier
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.subscription import SigningKey, Subscription
@@ -124,7 +125,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, NATIVE_FORMATS),
+            Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
             tools.clock,
             tools.entropy,
             DispatcherConfig(
@@ -137,6 +138,7 @@ class Engine:
             self.sandbox,
             None if sharing is None else sharing.shards,
         )
+        self.verifier = _verifier(config, self.configuration, self.router, self.dispatcher, tools)
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
         self.ingest = Ingest(
             store,
@@ -181,7 +183,7 @@ class Engine:
         )
         if isinstance(tools.clock, AlignedClock):
             ownership.aligned = tools.clock.align
-        sharing.one_does(self.expander.job)
+        sharing.one_does(self.expander.job, self.verifier.job)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=sharing.look_s)
         self.ingest.share(sharing.follower.catch_up)
@@ -190,6 +192,13 @@ class Engine:
         """Note how far the log of changes is, before anything is loaded that it tells of."""
         if self.sharing is not None:
             await self.sharing.follower.begin()
+
+    def subscription_changed(
+        self, subscription: Subscription, keys: tuple[SigningKey, ...] | None = None
+    ) -> None:
+        """Take a subscription's new settings; see `Dispatcher.subscription_changed`."""
+        self.dispatcher.subscription_changed(subscription, keys)
+        self.verifier.look(subscription)
 
     async def load(self) -> None:
         """Bring the routing in memory to what the database holds."""
@@ -207,7 +216,7 @@ class Engine:
         else:
             await self.dispatcher.start(keys, ())
             await self.sharing.start()
-        for job in self._jobs:
+        for job in (*self._jobs, self.verifier.job):
             job.start()
 
     async def stop(self) -> None:
@@ -215,6 +224,7 @@ class Engine:
         self.ingest.close(full=False)
         for job in self._jobs:
             await job.stop()
+        await self.verifier.stop()
         if self.sharing is not None:
             self.sharing.retire()
         await self.dispatcher.drain(self._drain_s)
@@ -241,13 +251,13 @@ class Surface:
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS))
+        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
         vault = Vault(key, entropy)
         changes = engine.configuration
         self.projects = Projects(changes, self.access, self.catalogue.set_strict, clock, ids)
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
-            changes, vault, dispatcher.subscription_changed, clock, entropy, ids
+            changes, vault, engine.subscription_changed, clock, entropy, ids
         )
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
@@ -344,6 +354,20 @@ class Surface:
             clock=self._tools.clock,
             errors=self.errors,
         )
+
+
+def _verifier(
+    config: Config, changes: Configuration, router: Router, dispatcher: Dispatcher, tools: Tools
+) -> Verifier:
+    return Verifier(
+        changes,
+        router,
+        dispatcher.roster.address,
+        dispatcher.subscription_changed,
+        tools.clock,
+        tools.entropy,
+        config.origin,
+    )
 
 
 def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:

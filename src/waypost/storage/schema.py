@@ -130,6 +130,9 @@ subscriptions = Table(
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
     Column("transform", Text),
+    Column("verification", Text),
+    Column("verification_state", Text),
+    Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     sqlite_with_rowid=False,
 )
 

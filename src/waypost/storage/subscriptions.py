@@ -21,12 +21,14 @@ from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Transform
+from waypost.model.verification import Verification, VerificationState
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
+_read_verification = msgspec.json.Decoder(Verification).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -62,6 +64,14 @@ def list_page(
 def load_all(connection: Connection) -> list[Subscription]:
     """Return every subscription of every project that is not deleted: for the router, at start."""
     return [_subscription(row) for row in connection.execute(_present())]
+
+
+def list_unverified(connection: Connection, limit: int) -> list[Subscription]:
+    """Return subscriptions of any project whose URL is still to be verified."""
+    pending = subscriptions.c.verification_state == VerificationState.PENDING.value
+    place = (subscriptions.c.project_id, subscriptions.c.id)
+    query = _present().where(pending).order_by(*place).limit(limit)
+    return [_subscription(row) for row in connection.execute(query)]
 
 
 def insert(connection: Connection, subscription: Subscription) -> None:
@@ -177,11 +187,14 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "transform": _json(subscription.transform),
         "failing_since_us": subscription.failing_since_us,
         "filter": subscription.filter,
+        "verification": _json(subscription.verification),
+        "verification_state": subscription.verification and subscription.verification.state.value,
     }
 
 
 def _subscription(row: Row[Any]) -> Subscription:
     types, schedule = row.event_types, row.retry_schedule
+    asked = row.verification
     return Subscription(
         project_id=row.project_id,
         id=row.id,
@@ -200,4 +213,5 @@ def _subscription(row: Row[Any]) -> Subscription:
         transform=None if row.transform is None else _read_transform(row.transform),
         failing_since_us=row.failing_since_us,
         filter=row.filter,
+        verification=None if asked is None else _read_verification(asked),
     )

@@ -217,6 +217,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "retry_schedule": [1, 2.5],
         "filter": {"body": {"n": {"$gt": 1}}, "headers": {"X-Tenant": "a"}},
         "transform": {"template": {"a": "{{ payload }}"}},
+        "verification": "challenge",
     }
     made = await at.made(**settings)
     assert {name: made[name] for name in settings} == settings
@@ -236,6 +237,8 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "retry_schedule": "standard",
         "filter": None,
         "transform": None,
+        "verification": "none",
+        "verification_status": None,
         "failing_since": None,
         "url": URL,
     }
@@ -243,11 +246,26 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
     assert set(bare) - set(expected) == {"token", "created"}
     path = f"{PATH}/{made['token']}"
     nulls = dict.fromkeys(
-        ("event_types", "headers", "owner", "retry_schedule", "filter", "transform")
+        ("event_types", "headers", "owner", "retry_schedule", "filter", "transform", "verification")
     )
     reset = (await at.http.patch(path, json={"url": URL, **nulls})).json()
     assert {name: reset[name] for name in nulls} == {name: expected[name] for name in nulls}
     assert reset["format"] == "thin"
+
+
+async def test_another_url_is_verified_anew_and_so_is_one_on_demand(at: Surface) -> None:
+    pending = {"state": "pending", "since": None, "reason": None, "allowed_per_minute": None}
+    made = await at.made(verification="challenge")
+    path = f"{PATH}/{made['token']}"
+    assert made["verification_status"] == pending
+    verified = await at.http.post(f"{path}/verify")
+    assert (verified.status_code, verified.json()["verification_status"]) == (200, pending)
+    plain = await at.made()
+    refused = await at.http.post(f"{PATH}/{plain['token']}/verify")
+    assert refused.status_code == 422
+    for body, field in (({"verification": "x"}, 400), ({"verification": "cloudevents"}, 422)):
+        answer = await at.http.patch(path, json={"url": URL, **body})
+        assert (answer.status_code, answer.json()["errors"][0]["path"]) == (field, "verification")
 
 
 async def test_pause_and_resume_answer_with_the_subscription(at: Surface) -> None:

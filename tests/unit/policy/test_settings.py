@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Language, Transform
+from waypost.model.verification import Verification, VerificationMode
 from waypost.policy import settings
 from waypost.policy.egress import EgressRules
 from waypost.policy.retry import LITHIC, STANDARD
@@ -85,6 +86,12 @@ def test_what_is_not_given_stays() -> None:
             {"transform": Transform(Language.JAVASCRIPT, "x")},
         ),
         ({"transform": {"template": [1]}}, {"transform": Transform(Language.TEMPLATE, "[1]")}),
+        ({"verification": None}, {"verification": None}),
+        ({"verification": "none"}, {"verification": None}),
+        (
+            {"verification": "challenge"},
+            {"verification": Verification(VerificationMode.CHALLENGE)},
+        ),
     ],
 )
 def test_what_is_given_is_merged_and_nothing_else(
@@ -99,6 +106,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
+        "verification",
     }
 
 
@@ -244,3 +252,11 @@ def test_any_text_is_refused_or_taken_but_never_breaks(text: str) -> None:
     ):
         with suppress(InvalidInput):
             check(wanted, RULES)
+
+
+def test_a_handshake_needs_a_name_to_introduce_oneself_by() -> None:
+    wanted = decoded(verification="cloudevents")
+    with pytest.raises(InvalidSetting) as refusal:
+        check(wanted, RULES)
+    assert [path for path, _ in refusal.value.details] == ["verification"]
+    check(wanted, msgspec.structs.replace(RULES, origin="hooks.example.com"))
