@@ -6,6 +6,7 @@ from waypost.engine.receiver import DELETED, Receiver, ending_of
 from waypost.engine.sender import Address
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.lane import Lane, Work
 from waypost.policy.retry import STANDARD
 
@@ -95,3 +96,20 @@ def test_what_leaves_starts_nothing_whatever_becomes_of_the_subscription() -> No
     assert (one.over, one.lane.paused) == (True, True)
     take(one, ONE)
     assert (one.over, one.lane.paused) == (True, True)
+
+
+def test_nothing_is_sent_before_it_is_verified() -> None:
+    asked = Verification(VerificationMode.CHALLENGE)
+    one = receiver(replace(ONE, verification=asked))
+    for state in VerificationState:
+        take(one, replace(ONE, verification=replace(asked, state=state)))
+        assert one.lane.paused is (state is not VerificationState.VERIFIED)
+        assert (one.ending, one.over) == (None, False)
+
+
+def test_what_a_receiver_allows_is_its_pace() -> None:
+    asked = Verification(VerificationMode.CLOUDEVENTS, state=VerificationState.VERIFIED)
+    one = receiver(replace(ONE, verification=replace(asked, per_minute=120)))
+    assert one.pace_us == 500_000
+    take(one, replace(ONE, verification=asked))
+    assert one.pace_us == 0

@@ -372,6 +372,16 @@ def test_retry_after_holds_the_lane_but_not_for_ever() -> None:
     assert one.wake_at(START) == START + MAX_HOLD_US
 
 
+def test_a_hold_never_shortens_another() -> None:
+    one = lane()
+    one.push(work(1), START)
+    one.hold(START + 2 * SECOND)
+    one.hold(START + SECOND)
+    assert one.pop(START + SECOND) is None
+    assert one.wake_at(START) == START + 2 * SECOND
+    assert one.pop(START + 2 * SECOND) is not None
+
+
 def test_a_retry_after_without_overload_holds_one_delivery_not_the_lane() -> None:
     one = lane()
     one.push(work(1), START)
