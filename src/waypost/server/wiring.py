@@ -21,6 +21,7 @@ from waypost.api.intake import Intake
 from waypost.api.jwks import JwksRoutes
 from waypost.api.keys import KeyRoutes
 from waypost.api.operation import Operation
+from waypost.api.probes import ProbeRoutes
 from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
@@ -59,6 +60,7 @@ from waypost.operations.following import (
     SubscriptionMemory,
 )
 from waypost.operations.keys import Keys
+from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
@@ -285,6 +287,7 @@ class Surface:
             ).operations(),
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
+            *ProbeRoutes(Probes(store, examples)).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
             *FilterRoutes(Filters(store)).operations(),
             *EventTypeRoutes(self.event_types).operations(),

@@ -164,3 +164,35 @@ def test_another_url_is_verified_anew_and_without_verification_all_goes_out(
 def test_who_can_not_be_reached_has_failed_and_the_reason_says_why(tenant: Tenant) -> None:
     token = tenant.subscribe("https://nobody.invalid/", verification="challenge")
     assert status(tenant, token, "failed")["reason"] == "the host name could not be resolved"
+
+
+def test_a_test_event_is_answered_with_its_attempt(
+    tenant: Tenant, stranger: Tenant, guarded: Guarded
+) -> None:
+    token = tenant.subscribe(guarded.url, event_types=["card.created"])
+    path = f"{SUBSCRIPTIONS}/{token}/test"
+    guarded.answer = lambda _: (418, {}, b"short and stout")
+    answer = tenant.ask(200, "POST", path)
+    attempt = answer["attempt"]
+    assert (attempt["status"], attempt["response_status_code"]) == ("FAILED", 418)
+    assert attempt["response"] == "short and stout"
+    assert attempt["url"] == guarded.url
+    assert (answer["delivery"]["state"], answer["delivery"]["event_type"]) == (
+        "pending",
+        "card.created",
+    )
+    guarded.answer = lambda _: (204, {}, b"")
+    again = tenant.ask(200, "POST", path, json={"event_type": "of.mine"})
+    assert (again["attempt"]["status"], again["delivery"]["state"]) == ("SUCCESS", "delivered")
+    assert guarded.came[-1].headers["webhook-id"] == again["event_token"]
+    event = tenant.ask(200, "GET", f"/v1/events/{again['event_token']}")
+    assert (event["event_type"], event["example"]) == ("of.mine", True)
+    stranger.ask(404, "POST", path)
+    assert tenant.refused(400, "POST", path, json={"event_type": "a b"}) == ["event_type"]
+    for verb, status_code in (("pause", 422), ("resume", 200)):
+        tenant.ask(200, "POST", f"{SUBSCRIPTIONS}/{token}/{verb}")
+        tenant.ask(status_code, "POST", path)
+    tenant.ask(
+        200, "PATCH", f"{SUBSCRIPTIONS}/{token}", json={"url": guarded.url, "disabled": True}
+    )
+    tenant.ask(422, "POST", path)
