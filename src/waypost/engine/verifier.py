@@ -72,6 +72,7 @@ class Verifier:
         self._entropy = entropy
         self._origin = origin
         self._asked: dict[Id, asyncio.Task[None]] = {}
+        self._ended: set[Id] = set()
         self.job = Job("verifier", self.run_once, every_s=EVERY_S)
 
     def look(self, subscription: Subscription) -> None:
@@ -82,7 +83,9 @@ class Verifier:
 
     async def run_once(self) -> bool:
         """Begin with what is pending, as far as there is room; False: the rest comes by itself."""
-        # Those that are being asked are pending as well.
+        # Those that are being asked are pending as well; so are, to a read that began before, those
+        # of which it is known by the end of it.
+        self._ended.clear()
         found = await self._changes.store.read(
             partial(subscriptions.list_unverified, limit=2 * AT_ONCE)
         )
@@ -90,7 +93,7 @@ class Verifier:
         for subscription in found:
             if len(self._asked) >= AT_ONCE:
                 break
-            if subscription.id not in self._asked:
+            if subscription.id not in self._asked and subscription.id not in self._ended:
                 self._asked[subscription.id] = loop.create_task(self._verify(subscription))
         return False
 
@@ -114,6 +117,7 @@ class Verifier:
             self.job.wake()  # there is room for another one
         finally:
             del self._asked[subscription.id]
+            self._ended.add(subscription.id)
 
     async def _ask(self, subscription: Subscription, known: Verification) -> Verification:
         address = self._address(subscription)

@@ -199,3 +199,25 @@ async def test_it_looks_when_one_is_pending(records: Records, tmp_path: Path) ->
         for subscription, wanted in ((replace(one, verification=None), False), (one, True)):
             at.verifier.look(subscription)
             assert at.verifier.job._wanted.is_set() is wanted
+
+
+async def test_a_look_that_began_before_the_answer_asks_nobody_twice(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = records.subscription(verification=CHALLENGE)
+    async with desk(records, tmp_path / "w.db") as at:
+        post = await at.post()
+        read = at.store.read
+
+        async def read_slowly(fn: Any) -> Any:
+            found = await read(fn)
+            post.answer(body=post.body)
+            await at.finish()
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(at.store, "read", read_slowly)
+            await at.verifier.run_once()
+        assert at.verifier._asked == {}
+        assert (await at.saved(one)).is_verified
+        assert len(at.network.posts) == 1
