@@ -5,6 +5,7 @@ subscription. So what has become of it is asked of the database, until there is 
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -16,7 +17,9 @@ from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
 from waypost.model.shown import AttemptStatus, ShownAttempt
+from waypost.model.subscription import Inheritable
 from waypost.operations.replays import Examples, require_enabled
+from waypost.policy.terms import terms_of
 from waypost.storage import attempts, deliveries
 from waypost.storage.connection import Connection
 from waypost.storage.deliveries import DeliveryFilter
@@ -56,9 +59,23 @@ class Probe(msgspec.Struct, frozen=True):
 class Probes:
     """Sends probes."""
 
-    def __init__(self, store: Store, examples: Examples, patience_s: float = PATIENCE_S) -> None:
-        """Take the store, what sends examples, and how long an answer is waited for beyond time."""
+    def __init__(
+        self,
+        store: Store,
+        examples: Examples,
+        defaults: Callable[[Id], Inheritable],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            store: what has become of a probe is read there.
+            examples: sends them.
+            defaults: tells what a project's subscriptions go by where they set nothing.
+            patience_s: how much longer than the subscription's deadline an answer is waited for.
+        """
         self._store = store
+        self._defaults = defaults
         self._examples = examples
         self._patience_s = patience_s
         self._waited_for = 0
@@ -75,7 +92,8 @@ class Probes:
 
         Raises:
             NotFound: the project has no such subscription.
-            Conflict: nothing is sent to it: it is disabled, paused, or not verified.
+            Conflict: nothing is sent to it: it is disabled, paused, suspended, or not
+                verified.
             InvalidInput: it is no event type, or not in the catalogue of a strict project.
             NotPermitted: the caller may not read events.
             Unavailable: too many are waited for.
@@ -99,9 +117,11 @@ class Probes:
         )
         if subscription.paused:
             raise Conflict("The event subscription is paused.")
+        if subscription.suspension is not None:
+            raise Conflict("The event subscription is suspended.")
         if not subscription.is_verified:
             raise Conflict("The URL of the event subscription is not verified.")
-        return subscription.timeout_s
+        return terms_of(subscription, self._defaults(project_id)).timeout_s
 
     async def _wait(self, principal: Principal, event_id: Id, timeout_s: float) -> Probe:
         loop = asyncio.get_running_loop()

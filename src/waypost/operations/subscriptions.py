@@ -21,19 +21,22 @@ from waypost.model.errors import Conflict, InvalidInput
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import SigningKey, Subscription
+from waypost.model.subscription import Inheritable, Subscription
+from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
-from waypost.storage import audit, projects, signing_keys, subscriptions
+from waypost.storage import audit, lane_states, projects, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
 _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
+_UNCHANGED: Final = Settings()
+_NO_ALERTS: Final = Settings(failure_handling=None)
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -42,16 +45,18 @@ class _Change(msgspec.Struct, frozen=True):
     version: int
     subscription: Subscription
     keys: Keys
+    alerts: Changed = NOTHING_CHANGED
 
 
 class Subscriptions:
     """What people ask of event subscriptions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it is wired to
         self,
         configuration: Configuration,
         router: Router,
         keys: SigningKeys,
+        alerts: Alerts,
         catalogue: Catalogue,
         programs: Transforms,
         rules: SubscriptionRules,
@@ -64,6 +69,7 @@ class Subscriptions:
             configuration: what changes go through.
             router: told of every change, on the loop.
             keys: their signing keys; it also tells the dispatcher of every change.
+            alerts: keeps their alert endpoints.
             catalogue: the event types that strict projects take.
             programs: tells whether a transform compiles.
             rules: what settings are held to.
@@ -74,6 +80,7 @@ class Subscriptions:
         self._store = configuration.store
         self._router = router
         self._keys = keys
+        self._alerts = alerts
         self._catalogue = catalogue
         self._programs = programs
         self._rules = rules
@@ -85,21 +92,25 @@ class Subscriptions:
 
         Raises:
             InvalidInput: a setting is not allowed, or there is no URL.
+            InvalidSetting: settings contradict each other.
             Unavailable: a transform can't be compiled now.
         """
         if wanted.url is UNSET:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
-        subscription = settings.merge(bare, wanted)
-        key = self._keys.make(subscription.signing)
+        merged = settings.merge(bare, wanted)
+        settings.check_together(merged)
+        key = self._keys.make(merged.signing)
+        asked = self._alerts.ask(wanted)
 
         def write(connection: Connection) -> _Change:
+            subscription, alerts = self._with_alerts(connection, bare, merged, asked)
             subscriptions.insert(connection, subscription)
             keys = self._keys.insert(connection, subscription, key)
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
-            return _Change(version, subscription, keys)
+            return _Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -112,6 +123,10 @@ class Subscriptions:
         return await self._store.read(
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
+
+    def defaults(self, project_id: Id) -> Inheritable:
+        """Return what a project's subscriptions go by where they set nothing."""
+        return self._router.defaults(project_id)
 
     async def list_page(self, principal: Principal, request: PageRequest) -> Page[Subscription]:
         """Return one page of the project's subscriptions."""
@@ -149,6 +164,14 @@ class Subscriptions:
         """
         return await self._change(principal, subscription_id, _RESUMED)
 
+    async def unsuspend(self, principal: Principal, subscription_id: Id) -> Subscription:
+        """Go on sending to a suspended subscription: one try at first, then more and more.
+
+        Raises:
+            NotFound: the project has none with this id.
+        """
+        return await self._alter(principal, subscription_id, _unsuspended)
+
     async def verify(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Verify the URL of a subscription anew; nothing is sent until it is.
 
@@ -156,13 +179,7 @@ class Subscriptions:
             NotFound: the project has none with this id.
             Conflict: it needs no verification.
         """
-
-        def renew(present: Subscription) -> Subscription:
-            if present.verification is None:
-                raise Conflict("The event subscription needs no verification.")
-            return replace(present, verification=verification.again(present.verification))
-
-        return await self._alter(principal, subscription_id, renew)
+        return await self._alter(principal, subscription_id, _unverified)
 
     async def delete(self, principal: Principal, subscription_id: Id) -> None:
         """Delete a subscription with its secrets; what it is owed is cancelled.
@@ -173,16 +190,22 @@ class Subscriptions:
         project_id = principal.project_id
         record_id, now_us = self._ids.next_at()
 
-        def write(connection: Connection) -> int:
+        asked = self._alerts.ask(_NO_ALERTS)
+
+        def write(connection: Connection) -> tuple[int, Changed]:
+            present = subscriptions.get(connection, project_id, subscription_id)
+            _, gone = self._with_alerts(connection, present, present, asked)
             subscriptions.delete(connection, project_id, subscription_id, now_us)
             signing_keys.delete_all(connection, project_id, subscription_id)
+            lane_states.save(connection, project_id, subscription_id, None)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "subscription.delete", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
-            return projects.bump_routing(connection, project_id)
+            return projects.bump_routing(connection, project_id), gone
 
-        def after(version: int) -> None:
-            self._router.remove(version, project_id, subscription_id)
+        def after(result: tuple[int, Changed]) -> None:
+            self._router.remove(result[0], project_id, subscription_id)
+            self._alerts.follow(result[1])
             self._keys.publish(subscription_id, ())
             self._deleted(project_id, subscription_id)
 
@@ -191,34 +214,44 @@ class Subscriptions:
     async def _change(
         self, principal: Principal, subscription_id: Id, wanted: Settings
     ) -> Subscription:
-        new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
         merged = partial(settings.merge, wanted=wanted)
-        return await self._alter(principal, subscription_id, merged, new_key)
+        return await self._alter(principal, subscription_id, merged, wanted)
 
     async def _alter(
         self,
         principal: Principal,
         subscription_id: Id,
         alter: Callable[[Subscription], Subscription],
-        new_key: SigningKey | None = None,
+        wanted: Settings = _UNCHANGED,
     ) -> Subscription:
+        asked = self._alerts.ask(wanted)
+        new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
         now_us = ids.moment(self._ids.next())
 
         def write(connection: Connection) -> _Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
-            changed = alter(present)
+            changed, alerts = self._with_alerts(connection, present, alter(present), asked)
+            settings.check_together(changed)
             subscriptions.update(connection, changed)
             if new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:
                 keys = self._keys.replace(connection, changed, new_key, now_us)
             record(connection, Kind.SUBSCRIPTION, *place)
-            return _Change(projects.bump_routing(connection, place[0]), changed, keys)
+            return _Change(projects.bump_routing(connection, place[0]), changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
+    def _with_alerts(
+        self, connection: Connection, present: Subscription, merged: Subscription, asked: Asked
+    ) -> tuple[Subscription, Changed]:
+        before, after = present.failure_handling, merged.failure_handling
+        handling, changed = self._alerts.keep(connection, merged.project_id, before, after, asked)
+        return replace(merged, failure_handling=handling), changed
+
     def _follow(self, change: _Change) -> None:
+        self._alerts.follow(change.alerts)
         self._router.apply(change.version, change.subscription)
         self._keys.tell(change.subscription, change.keys)
 
@@ -231,3 +264,15 @@ class Subscriptions:
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)
             await self._programs.require(principal.project_id, program)
+
+
+def _unsuspended(present: Subscription) -> Subscription:
+    if present.suspension is None:
+        return present
+    return replace(present, suspension=None, failing_since_us=None)
+
+
+def _unverified(present: Subscription) -> Subscription:
+    if present.verification is None:
+        raise Conflict("The event subscription needs no verification.")
+    return replace(present, verification=verification.again(present.verification))

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from waypost.model.exchange import Consent, Exchange, TransportFailure
+from waypost.model.flow import RateLimit
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.signing import sign
@@ -30,13 +31,13 @@ _RATE: Final = re.compile(r"[0-9]{1,9}")
 
 
 def renewed(
-    present: Subscription, changed: Subscription, wanted: VerificationMode | UnsetType | None
-) -> Subscription:
-    """Return a changed subscription, unverified where its URL or the way to verify it is new.
+    present: Subscription, url: str | UnsetType, wanted: VerificationMode | UnsetType | None
+) -> Verification | None:
+    """Return a subscription's verification, begun anew where its URL or the way of it is new.
 
     Args:
         present: the subscription as it was.
-        changed: with everything but this merged in.
+        url: what its URL is to be; UNSET: as before.
         wanted: how it is to be verified; UNSET: as before; None: not.
     """
     known = present.verification
@@ -44,17 +45,26 @@ def renewed(
     if wanted is not UNSET:
         mode = wanted or VerificationMode.NONE
     if mode is VerificationMode.NONE:
-        return changed if known is None else replace(changed, verification=None)
+        return None
     if known is None:
-        return replace(changed, verification=Verification(mode))
-    if known.mode is not mode or changed.url != present.url:
-        return replace(changed, verification=replace(again(known), mode=mode))
-    return changed
+        return Verification(mode)
+    if known.mode is not mode or (url is not UNSET and url != present.url):
+        return replace(again(known), mode=mode)
+    return known
 
 
 def again(known: Verification) -> Verification:
     """Return a verification that starts anew."""
     return Verification(known.mode, known.number + 1)
+
+
+def allowed(limit: RateLimit | None, known: Verification | None) -> RateLimit | None:
+    """Return the rate that keeps both to a limit and to what the receiver allows, evenly spaced."""
+    if known is None or known.per_minute is None:
+        return limit
+    if limit is not None and limit.count * 60 < known.per_minute * limit.per_s:
+        return replace(limit, burst=1)
+    return RateLimit(known.per_minute, 60, 1)
 
 
 def challenge(secret: str, keys: Sequence[SigningKey], now_s: int) -> tuple[bytes, bytes]:

@@ -11,6 +11,7 @@ from tests.support.database import Records
 from tests.support.engine import KEY, Works, works
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.errors import Conflict, NotFound, NotPermitted, Unavailable
+from waypost.model.failure import Suspension
 from waypost.model.project import Scope
 from waypost.model.shown import AttemptStatus
 from waypost.model.subscription import Subscription
@@ -45,7 +46,9 @@ async def made(at: Works, **settings: object) -> Subscription:
 
 async def sent(at: Works, one: Subscription, patience_s: float = 5.0) -> Probe:
     """Send a probe; the clock goes on meanwhile."""
-    asked = Probes(at.store, Examples(at.store, at.ingest, Catalogue()), patience_s)
+    asked = Probes(
+        at.store, Examples(at.store, at.ingest, Catalogue()), at.router.defaults, patience_s
+    )
     sending = asyncio.create_task(asked.send(at.principal, one.id, "a.b"))
     while not sending.done():
         if not (at.receivers.posts or at.runs.all):
@@ -97,6 +100,7 @@ async def test_who_does_not_answer_in_time_is_not_waited_for(at: Works) -> None:
     "settings, text",
     [
         ({"paused": True}, "paused"),
+        ({"suspension": Suspension(5, b"e" * 16, "500", "status 500")}, "suspended"),
         ({"verification": Verification(VerificationMode.CHALLENGE)}, "not verified"),
     ],
 )
@@ -111,7 +115,7 @@ async def test_where_nothing_would_be_sent_it_is_refused(
 
 async def test_who_may_not_ask_is_refused(at: Works, monkeypatch: pytest.MonkeyPatch) -> None:
     one = await made(at)
-    asked = Probes(at.store, Examples(at.store, at.ingest, Catalogue()))
+    asked = Probes(at.store, Examples(at.store, at.ingest, Catalogue()), at.router.defaults)
     for principal, expected in (
         (at.records.principal(Scope.SUBSCRIPTIONS_WRITE), NotPermitted),
         (at.records.principal(project_id=at.records.other), NotFound),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from waypost.model.delivery import Timings
 from waypost.model.exchange import Consent, FailureKind, Reply, TransportFailure
+from waypost.model.flow import RateLimit
 from waypost.model.subscription import Signing, SigningKey, Subscription
 from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy import verification
@@ -39,18 +40,33 @@ SECRET = "ab12"
 def test_it_begins_where_the_way_is_new(
     present: Subscription, wanted: Any, expected: Verification | None
 ) -> None:
-    changed = replace(present, paused=True)
-    renewed = verification.renewed(present, changed, wanted)
-    assert renewed == replace(changed, verification=expected)
+    assert verification.renewed(present, UNSET, wanted) == expected
+    assert verification.renewed(present, present.url, wanted) == expected
 
 
 def test_it_begins_anew_where_the_url_is_another() -> None:
-    changed = replace(ASKED, url="https://b.example/")
-    renewed = verification.renewed(ASKED, changed, UNSET)
-    assert renewed.verification == Verification(CHALLENGE, 5)
-    assert not renewed.is_verified
+    renewed = verification.renewed(ASKED, "https://b.example/", UNSET)
+    assert renewed == Verification(CHALLENGE, 5)
+    assert not replace(ASKED, verification=renewed).is_verified
     assert ASKED.is_verified
     assert BARE.is_verified
+
+
+@pytest.mark.parametrize(
+    "limit, per_minute, expected",
+    [
+        (None, None, None),
+        (RateLimit(7), None, RateLimit(7)),
+        (None, 90, RateLimit(90, 60, 1)),
+        (RateLimit(2, 1, 5), 90, RateLimit(90, 60, 1)),
+        (RateLimit(1, 1, 5), 90, RateLimit(1, 1, 1)),
+    ],
+)
+def test_the_slower_of_what_is_set_and_what_is_allowed_holds(
+    limit: RateLimit | None, per_minute: int | None, expected: RateLimit | None
+) -> None:
+    assert verification.allowed(limit, replace(DONE, per_minute=per_minute)) == expected
+    assert verification.allowed(limit, None) == limit
 
 
 def test_a_challenge_is_signed_as_a_delivery_is() -> None:
