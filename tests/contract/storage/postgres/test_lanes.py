@@ -28,10 +28,10 @@ def owe(
     project_id: Id,
     subscription_id: Id,
     kind: DeliveryClass = DeliveryClass.FRESH,
-    due_us: int | None = None,
+    due_us: int = 1,
 ) -> Id:
-    made, now_us = records.ids.next_at()
-    one = Owed(project_id, made, made, subscription_id, kind, due_us or now_us)
+    made = records.ids.next()
+    one = Owed(project_id, made, made, subscription_id, kind, due_us)
     queue.insert(records.connection, [one])
     return made
 
@@ -43,7 +43,8 @@ def test_nothing_is_owed_to_nobody(records: Records) -> None:
 def test_each_lane_tells_what_is_due_last_of_first_tries_and_of_replays(records: Records) -> None:
     one, two, three = (bytes([number]) * 16 for number in (1, 2, 3))
     owe(records, PROJECT, one)
-    fresh = owe(records, PROJECT, one)
+    fresh = owe(records, PROJECT, one, due_us=2)
+    owe(records, PROJECT, one, due_us=1 << 60)
     owe(records, PROJECT, one, DeliveryClass.REPLAY, due_us=5)
     replay = owe(records, PROJECT, one, DeliveryClass.REPLAY, due_us=7)
     owe(records, PROJECT, one, DeliveryClass.REPLAY, due_us=6)
