@@ -60,6 +60,21 @@ def test_the_curl_line_sends_another(tmp_path: Path) -> None:
         assert any("card.updated" in line for line in program.lines)
 
 
+def test_as_buildable_the_snippet_takes_a_message(tmp_path: Path) -> None:
+    with dev(tmp_path, "--as", "buildable", "--listen", "127.0.0.1:0") as program:
+        program.wait_for(delivered)
+        told = "\n".join(program.lines)
+        assert re.search(r"API key\s+sk_test_1_\S+", told)
+        snippet = told[told.index("  export ") : told.index("Events, live")]
+        done = subprocess.run(
+            ["bash", "-euc", snippet], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert '{"status":"success","key":"' in done.stdout
+        assert '"state":"processing"' in done.stdout
+        assert '"endedAt":null' in done.stdout
+        assert done.stdout.count('"state":"finished"') == 1
+
+
 def test_a_port_that_is_taken_is_replaced_by_a_free_one(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

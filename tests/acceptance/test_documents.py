@@ -121,7 +121,9 @@ def test_the_tutorial_ends_with_an_event_received(terminal: Terminal) -> None:
     assert '"attempts"' in out or '"data"' in out
 
 
-@pytest.mark.parametrize("page", ["how-to/rotate-a-secret.md", "how-to/back-up.md"])
+@pytest.mark.parametrize(
+    "page", ["how-to/rotate-a-secret.md", "how-to/back-up.md", "how-to/consume-events.md"]
+)
 def test_a_how_to_works_beside_a_running_server(terminal: Terminal, page: str) -> None:
     for block in blocks("tutorial/first-event.md", "sh")[1:5]:
         terminal.type(block)

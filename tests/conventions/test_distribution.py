@@ -53,6 +53,7 @@ BOUND = {
     "Sequence[LaneWanted]",
     "Sequence[Owed]",
     "Subscription",
+    "Transaction",
 }
 
 

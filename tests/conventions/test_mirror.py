@@ -19,6 +19,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
+    "model/transaction.py": (
+        "tests/unit/policy/test_transactions.py",
+        "fields and a table of steps",
+    ),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),

@@ -21,7 +21,14 @@ BODIES: dict[str, Any] = {
     "create_project": {"name": "n", "environment": "test"},
     "update_project": {},
     "create_api_key": {"name": "n", "environment": "test"},
+    "create_transaction": {"tx_key": "t"},
+    "heartbeat_transaction": {"claim": 1, "lease_s": 60},
+    "finish_transaction": {"claim": 1},
+    "fail_transaction": {"claim": 1},
 }
+
+# The queries that have to be there.
+QUERIES: dict[str, dict[str, str]] = {"list_unclaimed_events": {"tx_key": "t"}}
 
 
 class Route(NamedTuple):
@@ -42,6 +49,8 @@ class Route(NamedTuple):
         body = BODIES.get(self.name)
         if body is not None:
             options["json"] = body
+        if self.name in QUERIES:
+            options["params"] = QUERIES[self.name]
         return by.request(self.method, self.path.format(**tokens), **options)
 
 

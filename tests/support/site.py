@@ -97,6 +97,14 @@ class Tenant:
         body = {"event_type": event_type, "payload": payload or {"n": 1}, **more}
         return str(self.ask(202, "POST", "/v1/events", json=body)["token"])
 
+    def claim(self, event: str, tx_key: str, **settings: Any) -> dict[str, Any]:
+        """Claim an event; return the transaction."""
+        body = {"tx_key": tx_key, **settings}
+        claimed: dict[str, Any] = self.ask(
+            201, "POST", f"/v1/events/{event}/transactions", json=body
+        )
+        return claimed
+
     def deliveries(self, event: str) -> list[tuple[str, str | None]]:
         """Return state and reason of each delivery of an event, newest first."""
         page = self.ask(200, "GET", f"/v1/events/{event}/deliveries")

@@ -44,6 +44,7 @@ def build(
     access: Access,
     surfaces: Surfaces,
     counts: ErrorCounts,
+    others: Sequence[Route] = (),
 ) -> Starlette:
     """Make the application.
 
@@ -54,6 +55,7 @@ def build(
         access: says who may.
         surfaces: renders errors.
         counts: where errors are counted.
+        others: the routes of other surfaces.
     """
     documentation = Documentation(table)
     by_path: dict[str, dict[str, Endpoint]] = {path: {"GET": page} for path, page in pages.items()}
@@ -67,7 +69,7 @@ def build(
             methods_of = by_path.setdefault(operation.path, {})
             methods_of[operation.method] = _endpoint(operation, access, surfaces)
     app = Starlette(
-        routes=[_route(path, by_path[path]) for path in by_path],
+        routes=[*(_route(path, by_path[path]) for path in by_path), *others],
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(ErrorMiddleware, surfaces=surfaces, counts=counts),

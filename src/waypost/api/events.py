@@ -181,17 +181,18 @@ class EventRoutes:
             types=query.event_types,
             with_payload=query.with_content,
         )
-        return page_of(page, _shape)
+        return page_of(page, shape)
 
     async def get(self, call: Call[None, None]) -> EventDetails:
         """Get an event."""
         event_id = ids.read(ids.EVENT, call.path["event_token"])
         event, receipts = await self._events.get(call.principal, event_id)
-        shown = msgspec.structs.asdict(_shape(event))
+        shown = msgspec.structs.asdict(shape(event))
         return EventDetails(**shown, receipts=[_receipt(one) for one in receipts])
 
 
-def _shape(event: Event) -> EventOut:
+def shape(event: Event) -> EventOut:
+    """Return an event as it is on the wire."""
     known = event.attributes
     occurred = known.occurred_at_us
     shown = is_json(known.content_type)

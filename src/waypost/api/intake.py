@@ -16,7 +16,6 @@ from typing import Final
 import msgspec
 import structlog
 
-from waypost.api.aside import Aside
 from waypost.model import ids
 from waypost.model.errors import IdempotencyMismatch, InvalidInput, TooManyRequests, WaypostError
 from waypost.model.project import Principal, Scope
@@ -27,6 +26,7 @@ from waypost.policy.cloudevents import Mode
 from waypost.policy.events import Draft, needs_scan, parse_batch, parse_event
 from waypost.policy.media import charset, essence, is_json
 from waypost.policy.origin import Origin
+from waypost.web.aside import Aside
 from waypost.web.errors import Problem, Surfaces, UnsupportedMediaType
 from waypost.web.fast import FastRequest, FastRoute, FastRoutes, Header
 

@@ -10,7 +10,7 @@ from waypost.api.operation import Call, Operation
 from waypost.api.shapes import Listing, Moment, Named, PageOf, moment, page_of, page_request
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
-from waypost.model.project import ApiKey, Environment, Scope
+from waypost.model.project import Api, ApiKey, Environment, Scope
 from waypost.operations.keys import Keys, NewKey
 from waypost.policy import timestamp
 
@@ -24,6 +24,7 @@ class KeyIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `environment` chooses the account's oldest project of that environment, which is made where
     there is none; `project` names one instead. Without `scopes` it may do all but administration.
+    `api` is whose clients it is for: it is spelled as they expect, and good on every surface.
     """
 
     name: Named
@@ -31,6 +32,7 @@ class KeyIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     project: str | None = None
     scopes: Annotated[list[Scope], Meta(min_length=1)] | None = None
     expires_at: Moment | None = None
+    api: Api = Api.NATIVE
 
 
 class KeyOut(msgspec.Struct, frozen=True):
@@ -43,21 +45,31 @@ class KeyOut(msgspec.Struct, frozen=True):
     created: Moment
     expires_at: Moment | None
     revoked_at: Moment | None
+    api: Api
 
 
 class NewKeyOut(KeyOut, frozen=True):
-    """A new key with its secret, which is shown this once."""
+    """A new key with its secret, which is shown this once, and what a client of its API needs.
+
+    `project_id`, `tenant_locator` and `account` are the project as Convoy, Socotra and Stedi spell
+    it; `base_url` is where this server listens.
+    """
 
     key: str
     environment: Environment
+    project_id: str
+    tenant_locator: str
+    account: str
+    base_url: str
 
 
 class KeyRoutes:
     """Handlers over the operations on keys."""
 
-    def __init__(self, keys: Keys) -> None:
-        """Take the operations."""
+    def __init__(self, keys: Keys, base_url: str) -> None:
+        """Take the operations, and where clients find this server."""
         self._keys = keys
+        self._base_url = base_url
 
     def operations(self) -> list[Operation]:
         """Return the rows of the table that are about keys."""
@@ -117,10 +129,19 @@ class KeyRoutes:
                 project_id=None if body.project is None else ids.read(ids.PROJECT, body.project),
                 scopes=None if body.scopes is None else frozenset(body.scopes),
                 expires_at_us=_expiry(body.expires_at),
+                api=body.api,
             ),
         )
-        shown = msgspec.structs.asdict(_shape(made.key))
-        return NewKeyOut(**shown, key=made.text, environment=made.project.environment)
+        project_id = made.project.id
+        return NewKeyOut(
+            **msgspec.structs.asdict(_shape(made.key)),
+            key=made.text,
+            environment=made.project.environment,
+            project_id=ids.spell_ulid(project_id),
+            tenant_locator=ids.spell_uuid(project_id),
+            account=ids.spell_uuid(project_id),
+            base_url=self._base_url,
+        )
 
     async def revoke(self, call: Call[None, None]) -> None:
         """Revoke a key."""
@@ -146,4 +167,5 @@ def _shape(key: ApiKey) -> KeyOut:
         created=moment(ids.moment(key.id)),
         expires_at=None if expires is None else moment(expires),
         revoked_at=None if revoked is None else moment(revoked),
+        api=key.api,
     )

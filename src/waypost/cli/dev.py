@@ -10,9 +10,10 @@ from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+import typer
 import uvloop
 from rich.console import Console
 from rich.text import Text
@@ -21,10 +22,12 @@ from waypost import __version__, telemetry
 from waypost.cli.administration import Client
 from waypost.cli.options import with_settings
 from waypost.cli.receiver import Received, SampleReceiver
+from waypost.cli.samples import SAMPLES, Played, Sample
 from waypost.clock import SystemClock
 from waypost.config import Config, Settings
 from waypost.model import ids
 from waypost.model.errors import ConfigInvalid, WaypostError
+from waypost.model.project import Api
 from waypost.policy import timestamp
 from waypost.policy.egress import EgressRules
 from waypost.server.program import Server, StopRequest, serving
@@ -33,14 +36,19 @@ from waypost.web.listener import bind
 
 FOLDER: Final = Path(".waypost/dev")
 LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-FIRST_EVENT: Final = {"event_type": "card.created", "payload": {"card": "c_1", "limit": 5000}}
 POLL_S: Final = 0.2
 
 _FRESH: Final = ("", "-wal", "-shm", ".key", ".sock")
 
 
 @with_settings("listen", "log_level")
-def dev(*, settings: Settings) -> None:
+def dev(
+    *,
+    settings: Settings,
+    as_: Annotated[
+        Played, typer.Option("--as", help="Whose API to try: its key, sample events, a snippet.")
+    ] = Played.NATIVE,
+) -> None:
     """Start a server on a fresh database, a receiver that verifies signatures, and a first event.
 
     The terminal shows each event as it is accepted and as it is delivered. The database is in
@@ -61,7 +69,7 @@ def dev(*, settings: Settings) -> None:
     )
     _throw_away(file)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(wanted))
+        runner.run(_run(wanted, SAMPLES[as_]))
 
 
 def _level(name: str) -> int:
@@ -77,17 +85,18 @@ def _throw_away(database: Path) -> None:
     lock.release()
 
 
-async def _run(config: Config) -> None:
+async def _run(config: Config, sample: Sample) -> None:
     request = StopRequest()
     screen = Screen(Console(soft_wrap=True, highlight=False))
     receiver = SampleReceiver(SystemClock(), screen.received)
     await receiver.start()
     async with serving(config, _bind(config, screen)) as server:
         project = Client.local(server.local_path)
-        key = await asyncio.to_thread(_set_up, project, receiver)
-        screen.introduce(server, receiver, key, config)
-        send = partial(_client(server.url, key).send, "POST", "/v1/events", FIRST_EVENT)
-        await asyncio.to_thread(send)
+        key = await asyncio.to_thread(_set_up, project, receiver, sample.api)
+        screen.introduce(server, receiver, key, config, sample)
+        client = _client(server.url, key)
+        for event in sample.events:
+            await asyncio.to_thread(partial(client.send, "POST", "/v1/events", event))
         watching = asyncio.create_task(_watch(project, screen))
         await request.wait(server)
         watching.cancel()
@@ -104,9 +113,10 @@ def _bind(config: Config, screen: "Screen") -> socket.socket:
         return bind(listen.host, 0)
 
 
-def _set_up(client: Client, receiver: SampleReceiver) -> str:
+def _set_up(client: Client, receiver: SampleReceiver, api: Api) -> str:
     """Make a key and a subscription for the receiver; return the key."""
-    made = client.send("POST", "/v1/api_keys", {"name": "dev", "environment": "test"})
+    body = {"name": "dev", "environment": "test", "api": api}
+    made = client.send("POST", "/v1/api_keys", body)
     subscription = client.send(
         "POST",
         "/v1/event_subscriptions",
@@ -150,7 +160,9 @@ class Screen:
         """Show a remark."""
         self._console.print(Text(text, style="yellow"))
 
-    def introduce(self, server: Server, receiver: SampleReceiver, key: str, config: Config) -> None:
+    def introduce(
+        self, server: Server, receiver: SampleReceiver, key: str, config: Config, sample: Sample
+    ) -> None:
         """Show where everything is, and what to try."""
         self._console.print(Text(f"Waypost {__version__}", style="bold"))
         for name, value in (
@@ -160,15 +172,8 @@ class Screen:
             ("Database", f"{config.database}, fresh; the next run throws it away"),
         ):
             self._console.print(Text.assemble((f"  {name:10}", "dim"), value))
-        self._console.print("\nSend an event yourself:\n", style="bold")
-        self._console.print(
-            Text(
-                f"  curl {server.url}/v1/events -H 'Authorization: {key}' \\\n"
-                "    -H 'Content-Type: application/json' \\\n"
-                '    -d \'{"event_type": "card.updated", "payload": {"limit": 7000}}\'\n',
-                style="cyan",
-            )
-        )
+        self._console.print(f"\n{sample.heading}\n", style="bold")
+        self._console.print(Text(sample.snippet(server.url, key), style="cyan"))
         self._console.print("Events, live (Ctrl-C stops):\n", style="bold")
 
     def accepted(self, event: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from waypost.cli.options import with_settings
 from waypost.cli.tables import show_table
 from waypost.config import Settings
 from waypost.model.errors import NotFound
-from waypost.model.project import PROJECT_SCOPES, Environment, Scope
+from waypost.model.project import PROJECT_SCOPES, Api, Environment, Scope
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
@@ -35,6 +35,9 @@ def create(
         list[Scope] | None,
         typer.Option("--scope", help="What it may do; may be given more than once."),
     ] = None,
+    api: Annotated[
+        Api, typer.Option("--api", help="Whose clients it is for: it is spelled as theirs are.")
+    ] = Api.NATIVE,
     expires: Annotated[
         str | None, typer.Option("--expires", help="RFC 3339 time.", metavar="TIME")
     ] = None,
@@ -49,6 +52,8 @@ def create(
     `KEY=$(waypost keys create --name billing)`
 
     `waypost keys create --name shop --environment production --scope events.write`
+
+    `waypost keys create --name worker --api buildable`
     """
     if environment is None and project is None:
         environment = Environment.TEST
@@ -58,12 +63,16 @@ def create(
         "project": project,
         "scopes": sorted(scope or PROJECT_SCOPES),
         "expires_at": expires,
+        "api": api,
     }
     wanted = {field: value for field, value in body.items() if value is not None}
     made = administer(settings.config, lambda client: client.send("POST", KEYS, wanted))
     notes = Console(stderr=True, highlight=False, soft_wrap=True)
     notes.print(f"{made['token']} of {made['project']} ({made['environment']})")
     notes.print(f"may: {', '.join(made['scopes'])}; expires: {made['expires_at'] or 'never'}")
+    if api is not Api.NATIVE:
+        for field in ("base_url", "project_id", "tenant_locator", "account"):
+            notes.print(f"{field}: {made[field]}")
     typer.echo(made["key"])
 
 
@@ -78,7 +87,7 @@ def list_keys(*, settings: Settings) -> None:
 
     show_table(
         administer(settings.config, read),
-        ("token", "name", "project", "scopes", "created", "expires_at", "revoked_at"),
+        ("token", "name", "api", "project", "scopes", "created", "expires_at", "revoked_at"),
     )
 
 

@@ -121,6 +121,7 @@ class Ingest:
         waiting: events that wait for their commit.
         accepted: how many events were accepted.
         duplicates: how many repetitions of an idempotency key were answered.
+        arrived: told of the project and the types of what was accepted; None while nobody waits.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class Ingest:
         self.waiting = 0
         self.accepted = 0
         self.duplicates = 0
+        self.arrived: Callable[[Id, Sequence[str]], None] | None = None
 
     def share(self, catch_up: Callable[[], Awaitable[None]]) -> None:
         """Work on a database that others change as well.
@@ -355,6 +357,8 @@ class Ingest:
     def _hand_over(self, acceptance: Acceptance, drafts: Sequence[Draft]) -> None:
         if acceptance.fans_out:
             self._fanned_out()
+        if self.arrived is not None:
+            self.arrived(acceptance.project_id, [draft.type for draft in drafts])
         committed = self._lanes.committed
         for draft, entry in zip(drafts, acceptance.entries, strict=True):
             if entry.owed and entry.duplicate_of is None:

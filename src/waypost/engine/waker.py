@@ -48,6 +48,12 @@ class Topic(StrEnum):
     FAN_OUTS = "fan-outs"
     CONFIGURATION = "configuration"
 
+    WAITING = "waiting"
+    """Somebody waits for events, and is to be told when some were accepted."""
+
+    ARRIVED = "arrived"
+    """Events were accepted."""
+
 
 class Channel(Protocol):
     """Takes messages to the other processes, and brings theirs."""

@@ -10,7 +10,9 @@
     ├─ NotFound                no such thing in the caller's project
     ├─ Conflict                the thing's state forbids it
     │  ├─ IdempotencyMismatch  the idempotency key was used for another request
-    │  └─ LimitReached         no more of these may exist
+    │  ├─ LimitReached         no more of these may exist
+    │  ├─ AlreadyClaimed       somebody has the event, or had it, for this transaction key
+    │  └─ NotHeld              the claim has ended, or is another's by now
     ├─ PayloadTooLarge         over a size limit
     ├─ TooManyRequests         the caller's rate limit; retry later
     ├─ Unavailable             overload or the database is away; retry later
@@ -98,6 +100,18 @@ class LimitReached(Conflict):
     """No more of these may exist."""
 
     code = "limit_reached"
+
+
+class AlreadyClaimed(Conflict):
+    """The event has a transaction with this key already."""
+
+    code = "transaction_exists"
+
+
+class NotHeld(Conflict):
+    """The claim has ended, or is another's by now."""
+
+    code = "transaction_not_held"
 
 
 class PayloadTooLarge(WaypostError):

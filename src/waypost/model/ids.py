@@ -21,6 +21,7 @@ DELIVERY: Final = "dlv"
 REPLAY: Final = "rpl"
 PROJECT: Final = "prj"
 KEY: Final = "key"
+TRANSACTION: Final = "txn"
 
 KINDS: Final = {
     EVENT: "event",
@@ -30,9 +31,13 @@ KINDS: Final = {
     REPLAY: "replay",
     PROJECT: "project",
     KEY: "API key",
+    TRANSACTION: "transaction",
 }
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID_DIGITS: Final = 26
 _VERSION_7: Final = 0x7000
 _VERSION_OF_ALERTS: Final = 8
 _VARIANT: Final = 0x2 << 62
@@ -112,6 +117,28 @@ def alerts_of(project_id: Id) -> Id:
 def is_of_alerts(project_id: Id) -> bool:
     """Tell whether a project is such a hidden one."""
     return project_id[6] >> 4 == _VERSION_OF_ALERTS
+
+
+def spell_uuid(identifier: Id) -> str:
+    """Spell an id as a plain UUID."""
+    return spell("", identifier)[1:]
+
+
+def spell_ulid(identifier: Id) -> str:
+    """Spell an id as a ULID: 26 digits of Crockford's base 32, in the order of the ids."""
+    number = int.from_bytes(identifier, "big")
+    shifts = range(5 * (_ULID_DIGITS - 1), -1, -5)
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in shifts)
+
+
+def spell_hex(identifier: Id) -> str:
+    """Spell an id as 32 hexadecimal digits."""
+    return identifier.hex()
+
+
+def find_hex(text: str) -> Id | None:
+    """Read 32 hexadecimal digits in lower case; None where it is something else."""
+    return bytes.fromhex(text) if _HEX.fullmatch(text) else None
 
 
 def attempt_of(delivery_id: Id, number: int, due_us: int) -> Id:

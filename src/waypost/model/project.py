@@ -39,6 +39,7 @@ class Scope(StrEnum):
     EVENTS_READ = "events.read"
     SUBSCRIPTIONS_READ = "subscriptions.read"
     SUBSCRIPTIONS_WRITE = "subscriptions.write"
+    TRANSACTIONS_WRITE = "transactions.write"
     ADMIN = "admin"
 
 
@@ -48,13 +49,24 @@ PROJECT_SCOPES: Final = frozenset(
         Scope.EVENTS_READ,
         Scope.SUBSCRIPTIONS_READ,
         Scope.SUBSCRIPTIONS_WRITE,
+        Scope.TRANSACTIONS_WRITE,
     }
 )
 """What a key may do where its creation names no scopes: all but administration."""
 
 
+class Api(StrEnum):
+    """Whose clients a key was made for: it is spelled as theirs expect it."""
+
+    NATIVE = "native"
+    SOCOTRA = "socotra"
+    BUILDABLE = "buildable"
+    CONVOY = "convoy"
+    STEDI = "stedi"
+
+
 class ApiKey(msgspec.Struct, frozen=True):
-    """A caller's secret, without the secret."""
+    """A caller's secret, without the secret. Whatever its `api`, it is good on every surface."""
 
     id: Id
     project_id: Id
@@ -62,6 +74,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     scopes: frozenset[Scope]
     expires_at_us: int | None = None
     revoked_at_us: int | None = None
+    api: Api = Api.NATIVE
 
 
 class Principal(msgspec.Struct, frozen=True):

@@ -9,7 +9,15 @@ from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.errors import InvalidInput, LimitReached
 from waypost.model.page import Page, PageRequest
-from waypost.model.project import PROJECT_SCOPES, ApiKey, Environment, Principal, Project, Scope
+from waypost.model.project import (
+    PROJECT_SCOPES,
+    Api,
+    ApiKey,
+    Environment,
+    Principal,
+    Project,
+    Scope,
+)
 from waypost.operations.access import Access
 from waypost.policy import credentials
 from waypost.storage import audit, keys, projects
@@ -29,6 +37,7 @@ class NewKey(msgspec.Struct, frozen=True):
             where there is none.
         scopes: what it may do; None for everything in its project.
         expires_at_us: from when on it is good for nothing, UTC microseconds.
+        api: whose clients it is for.
     """
 
     name: str
@@ -36,6 +45,7 @@ class NewKey(msgspec.Struct, frozen=True):
     project_id: ids.Id | None = None
     scopes: frozenset[Scope] | None = None
     expires_at_us: int | None = None
+    api: Api = Api.NATIVE
 
 
 class MadeKey(msgspec.Struct, frozen=True):
@@ -85,8 +95,8 @@ class Keys:
             if keys.count_active(connection, project.id, now_us) >= MAX_ACTIVE:
                 raise LimitReached(f"A project may have at most {MAX_ACTIVE} active API keys.")
             scopes = PROJECT_SCOPES if new.scopes is None else new.scopes
-            key = ApiKey(key_id, project.id, new.name, scopes, new.expires_at_us)
-            text = credentials.spell(project.environment, secret)
+            key = ApiKey(key_id, project.id, new.name, scopes, new.expires_at_us, api=new.api)
+            text = credentials.spell(project.environment, secret, new.api)
             keys.insert(connection, key, credentials.digest(text.encode()))
             _audit(connection, principal, record_id, "api_key.create", key_id)
             record(connection, Kind.API_KEY, project.id, key_id)

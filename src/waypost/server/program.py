@@ -149,6 +149,7 @@ class Server:
     async def stop(self) -> None:
         """Answer what has come, settle what is in flight, and close the database."""
         self._state = "stopping"
+        self._engine.arrivals.close()
         await asyncio.gather(*(listener.stop(HTTP_DRAIN_S) for listener in self._listeners))
         await self._engine.stop()
         self._held.break_off()

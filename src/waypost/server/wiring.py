@@ -6,11 +6,11 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
 from waypost.api import app as api
-from waypost.api.aside import Aside
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
@@ -26,10 +26,13 @@ from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
+from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
+from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.egress.transport import Transport
+from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
@@ -50,6 +53,7 @@ from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.alerts import Alerts
+from waypost.operations.audience import Audience
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -68,6 +72,7 @@ from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
@@ -80,6 +85,7 @@ from waypost.storage.connection import Connection
 from waypost.storage.partitions import Width
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
+from waypost.web.aside import Aside
 from waypost.web.errors import ErrorCounts, Surfaces
 from waypost.web.fast import FastRoutes
 from waypost.web.front import HttpFront
@@ -155,6 +161,7 @@ class Engine:
             ),
             self._woken_by(Topic.FAN_OUTS, self.expander.job),
         )
+        self.arrivals = Arrivals(self.ingest, sharing)
         self.pruner = _pruner(config, store, tools, sharing)
         self.replayer = Replayer(store, self.dispatcher.owed, tools.ids)
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
@@ -273,6 +280,7 @@ class Surface:
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
+        self.transactions = self._transactions(store, engine, tools)
         transforms = Transforms(store, engine.sandbox, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
@@ -291,10 +299,32 @@ class Surface:
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *KeyRoutes(Keys(changes, self.access, clock, entropy, ids)).operations(),
+            *self._keys(changes, tools).operations(),
+            *TransactionRoutes(self.transactions).operations(),
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
+        self.others = self._dialects(events)
+
+    def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
+        keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
+        return KeyRoutes(keys, f"http://{self._config.listen}")
+
+    def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
+        return Transactions(
+            store,
+            engine.arrivals,
+            Audience(tools.clock),
+            tools.clock,
+            tools.ids,
+            _micros(self._config.retention),
+        )
+
+    def _dialects(self, events: Events) -> list[Route]:
+        """Enter the dialects' fast routes; return their other ones."""
+        Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
+        buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
+        return buildable.routes(self.access, self.surfaces)
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
@@ -351,9 +381,16 @@ class Surface:
             "/readyz": health.readyz,
             "/metrics": health.metrics,
         }
-        table = [] if role == "deliver" else self.table
-        fast = self.fast_for(role)
-        return api.build(table, fast, pages, self.access, self.surfaces, self.errors)
+        serves = role != "deliver"
+        return api.build(
+            self.table if serves else [],
+            self.fast_for(role),
+            pages,
+            self.access,
+            self.surfaces,
+            self.errors,
+            self.others if serves else [],
+        )
 
     def front(self, fast: FastRoutes) -> HttpFront:
         """Return what the connections of one listener share."""

@@ -1,5 +1,6 @@
 """Events, read; they are written by the hot path alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -41,6 +42,29 @@ def demand(connection: Connection, project_id: ids.Id, event_id: ids.Id) -> None
         raise NotFound(ids.KINDS[ids.EVENT])
 
 
+def list_some(connection: Connection, project_id: ids.Id, wanted: Sequence[ids.Id]) -> list[Event]:
+    """Return those of some events that are still there, with their payloads, oldest first.
+
+    Where the payloads weigh too much it ends early, with at least one.
+    """
+    if not wanted:
+        return []
+    query = (
+        select(events)
+        .where(events.c.project_id == project_id, events.c.id.in_(wanted))
+        .order_by(events.c.id)
+    )
+    found: list[Event] = []
+    weight = 0
+    with connection.execute(pages.streamed(connection, query)) as rows:
+        for row in rows:
+            if weight >= pages.PAGE_BYTES:
+                break
+            found.append(_event(row))
+            weight += len(found[-1].payload)
+    return found
+
+
 def list_page(
     connection: Connection,
     project_id: ids.Id,
@@ -70,12 +94,17 @@ def _weight(event: Event) -> int:
     return len(event.payload)
 
 
-def _event(row: Row[Any]) -> Event:
+def without_payload(row: Row[Any]) -> Event:
+    """Make an event of a row that holds all but the payload, which is then empty."""
+    return _event(row, b"")
+
+
+def _event(row: Row[Any], payload: bytes | None = None) -> Event:
     return Event(
         project_id=row.project_id,
         id=row.id,
         type=row.type,
-        payload=row.payload,
+        payload=row.payload if payload is None else payload,
         attributes=(
             NO_ATTRIBUTES if row.attributes is None else _decode_attributes(row.attributes)
         ),

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from waypost.model import ids
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
-from waypost.model.project import ApiKey, Scope
+from waypost.model.project import Api, ApiKey, Scope
 from waypost.storage import pages
 from waypost.storage.schema import api_keys
 
@@ -81,6 +81,7 @@ def insert(connection: Connection, key: ApiKey, digest: bytes) -> None:
             scopes=msgspec.json.encode(sorted(key.scopes)).decode(),
             expires_at_us=key.expires_at_us,
             revoked_at_us=key.revoked_at_us,
+            api=key.api.value,
         )
     )
 
@@ -120,4 +121,5 @@ def _key(row: Row[Any]) -> ApiKey:
         scopes=frozenset(msgspec.json.decode(row.scopes, type=list[Scope])),
         expires_at_us=row.expires_at_us,
         revoked_at_us=row.revoked_at_us,
+        api=Api(row.api),
     )

@@ -47,6 +47,7 @@ from waypost.storage.schema import (
     queue,
     receipts,
     replays,
+    transactions,
 )
 
 NEVER: Final = 0
@@ -163,7 +164,7 @@ KINDS: Final = (
     Kind(events, ("id",), _events_end, _event_may_go, by_event=True),
     *(
         Kind(table, ("event_id", "id"), _events_end, _of_event_that_went(table), by_event=True)
-        for table in (deliveries, attempts, receipts)
+        for table in (deliveries, attempts, receipts, transactions)
     ),
     Kind(replays, ("id",), _events_end, _replay_may_go),
     Kind(audit, ("id",), lambda cuts: ids.lowest(cuts.audit_us), _audit_may_go),

@@ -96,6 +96,7 @@ api_keys = Table(
     Column("scopes", Text, nullable=False),
     Column("expires_at_us", BigInteger),
     Column("revoked_at_us", BigInteger),
+    Column("api", Text, nullable=False, server_default="native"),
     UniqueConstraint("digest", name="uq_api_keys_digest"),
     Index("ix_api_keys_project", "project_id", "id"),
     sqlite_with_rowid=False,
@@ -191,6 +192,26 @@ receipts = Table(
     Column("same_body", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("event_id", IdType, primary_key=True),
+    Column("tx_key", Name, primary_key=True),
+    Column("id", IdType, nullable=False),
+    Column("state", Text, nullable=False),
+    # Counts the claims: what is said under an earlier one is told by it.
+    Column("claim", Integer, nullable=False),
+    Column("started_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("lease_until_us", BigInteger),
+    # UTF-8, which may hold what a text of PostgreSQL's can't.
+    Column("output", LargeBinary),
+    Column("history", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What consumers have claimed: at most one row for an event and a key, which makes the claim."""
 
 queue = Table(
     "queue",

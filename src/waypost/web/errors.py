@@ -38,6 +38,8 @@ STATUS: Final[Mapping[type[errors.WaypostError], int]] = {
     errors.NotFound: 404,
     errors.PayloadTooLarge: 413,
     UnsupportedMediaType: 415,
+    errors.AlreadyClaimed: 409,
+    errors.NotHeld: 409,
     errors.Conflict: 422,
     errors.InvalidSetting: 422,
     errors.TooManyRequests: 429,

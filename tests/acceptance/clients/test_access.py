@@ -48,6 +48,7 @@ def tokens(site: Site, tenant: Tenant) -> dict[str, str]:
         "replay_token": replay["token"],
         "project_token": tenant.project,
         "api_key_token": keys[0]["token"],
+        "transaction_token": tenant.claim(event, "first")["token"],
     }
 
 
@@ -127,6 +128,8 @@ def test_a_key_of_its_own_project_may_do_all_of_it(
             assert response.status_code == 404, "it has left the box, too"
         elif route.name == "verify_event_subscription":
             assert response.status_code == 422, "its URL needs no verification"
+        elif route.name == "fail_transaction":
+            assert response.status_code == 409, "it is finished"
         else:
             assert response.is_success, (route, response.text)
 
@@ -159,6 +162,7 @@ def test_without_a_good_key_no_route_does_anything(
 
 
 SCOPES = {"events.write", "events.read", "subscriptions.read", "subscriptions.write"}
+SCOPES |= {"transactions.write"}
 
 
 def test_a_key_without_the_scope_is_refused_and_told_which(

@@ -17,6 +17,7 @@ from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.replay import Replay, ReplayKind
 from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.transaction import CLAIMABLE, Standing, Transaction, TransactionState
 from waypost.storage import (
     alerts,
     attempts,
@@ -31,10 +32,12 @@ from waypost.storage import (
     retention,
     signing_keys,
     subscriptions,
+    transactions,
 )
 from waypost.storage.deliveries import DeliveryFilter
 from waypost.storage.queue import LaneWanted
 from waypost.storage.retention import KINDS, Cuts
+from waypost.storage.transactions import Wanted
 
 PAGE = PageRequest(size=5)
 TABLES = "|".join(table.name for table in grown())
@@ -84,10 +87,27 @@ def of_requests(records: Records, subscription: Subscription, event_id: Id) -> N
     events.get(connection, project_id, event_id)
     events.list_page(connection, project_id, PAGE)
     receipts.list_latest(connection, project_id, event_id)
+    _of_transactions(records, event_id)
     event_types.list_all(connection, project_id)
     keys.count_active(connection, project_id, 0)
     subscriptions.list_page(connection, project_id, PAGE)
     signing_keys.delete_all(connection, project_id, subscription.id)
+
+
+def _of_transactions(records: Records, event_id: Id) -> None:
+    connection, project_id = records.connection, records.project
+    made = Transaction(project_id, event_id, "k", records.ids.next(), TransactionState.PENDING)
+    transactions.record(connection, None, made)
+    transactions.record(connection, made, made)
+    transactions.get(connection, project_id, event_id, made.id)
+    transactions.find(connection, project_id, event_id, "k")
+    transactions.count(connection, project_id, event_id)
+    transactions.list_page(connection, project_id, event_id, PAGE)
+    transactions.list_of_events(connection, project_id, [event_id])
+    for standings in ({Standing.FINISHED}, {Standing.LAPSED}, CLAIMABLE):
+        wanted = Wanted("k", frozenset(standings), ("a",))
+        transactions.find_events(connection, project_id, wanted, 0, 5)
+    events.list_some(connection, project_id, [event_id])
 
 
 def of_replays(records: Records, subscription: Subscription, event_id: Id) -> None:

@@ -14,7 +14,8 @@ from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import Subscription
-from waypost.storage import deliveries, diverted, replays, retention, schema
+from waypost.model.transaction import Transaction, TransactionState
+from waypost.storage import deliveries, diverted, replays, retention, schema, transactions
 from waypost.storage.deliveries import DeliveryFilter
 from waypost.storage.retention import KINDS, Cuts
 
@@ -85,6 +86,12 @@ def receipt(records: Records, event_id: Id) -> None:
     )
 
 
+def transaction(records: Records, event_id: Id) -> None:
+    """Keep a transaction of an event."""
+    made = Transaction(records.project, event_id, "k", records.ids.next(), TransactionState.PENDING)
+    transactions.record(records.connection, None, made)
+
+
 def replay(
     records: Records,
     subscription: Subscription,
@@ -111,12 +118,16 @@ def test_an_event_goes_with_all_that_hangs_on_it(records: Records) -> None:
         records.ended(event_id, subscription, DeliveryState.DELIVERED)
         attempt(records, event_id, subscription)
         receipt(records, event_id)
+        transaction(records, event_id)
     records.event(project_id=records.other)
     records.clock.forward(1)
     cuts = cuts_of(records)
     young = records.event()
     records.ended(young, subscription, DeliveryState.DELIVERED)
-    assert forget(records, cuts) == {"events": 6, "deliveries": 5, "attempts": 5, "receipts": 5}
+    transaction(records, young)
+    hanging = ("deliveries", "attempts", "receipts", "transactions")
+    assert forget(records, cuts) == {"events": 6} | dict.fromkeys(hanging, 5)
+    assert left(records, "transactions") == 1
     assert left(records, "events") == left(records, "deliveries") == 1
     assert forget(records, cuts) == {}
 

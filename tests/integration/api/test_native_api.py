@@ -14,8 +14,10 @@ import pytest
 
 from tests.support.program import ADMIN_KEY, PATIENCE_S, call, server
 from tests.support.receiver import Receiver, receiver
+from tests.support.routes import BODIES
 
-SCOPES = ["events.write", "events.read", "subscriptions.read", "subscriptions.write", "admin"]
+SCOPES = ["events.write", "events.read", "subscriptions.read", "subscriptions.write"]
+SCOPES += ["transactions.write", "admin"]
 UNKNOWN = "01920000-0000-7000-8000-000000000001"
 
 
@@ -106,6 +108,7 @@ def spelled(world: World, path: str, tokens: dict[str, str]) -> str:
         "replay_token": "rpl",
         "project_token": "prj",
         "api_key_token": "key",
+        "transaction_token": "txn",
     }
     return re.sub(
         r"\{(\w+)\}", lambda name: tokens.get(name[1], f"{prefixes[name[1]]}_{UNKNOWN}"), path
@@ -144,7 +147,7 @@ def test_another_projects_things_are_not_there(world: World) -> None:
             continue
         target = spelled(world, path, tokens)
         required = operation.get("requestBody", {}).get("required")
-        body = {"url": world.receiver.url} if required else None
+        body = BODIES.get(operation["operationId"]) if required else None
         stranger = call(world.url, target, body, method=method, key=world.other)
         nobody = call(world.url, spelled(world, path, {}), body, method=method, key=world.mine)
         assert stranger[0] == nobody[0] == 404, (operation["operationId"], stranger, nobody)

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.engine import Post
-from tests.support.nodes import Node, node, nodes, until
+from tests.support.nodes import PATIENCE_S, Node, node, nodes, until
+from waypost.engine.arrivals import Arrivals
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.event import Attributes
@@ -212,6 +213,20 @@ async def test_what_is_accepted_before_a_claimed_shard_was_looked_at_hides_nothi
         may_look.set()
         await one.receivers.reach(3)
         assert len({post.webhook_id for post in one.receivers.posts}) == 2
+
+
+async def test_who_waits_here_is_woken_by_what_is_accepted_there(
+    records: Records, url: str
+) -> None:
+    async with nodes(records, url) as (first, second):
+        here = Arrivals(first.ingest, first.sharing)
+        there = Arrivals(second.ingest, second.sharing)
+        with here.waiting(records.project, ("card.created",)) as waiting:
+            await until(lambda: second.ingest.arrived is not None)
+            await second.accept()
+            async with asyncio.timeout(PATIENCE_S):
+                await waiting.wait(10 * PATIENCE_S)
+        assert not there.is_closed
 
 
 async def test_a_program_runs_where_the_owner_is_and_what_it_skips_has_no_try(

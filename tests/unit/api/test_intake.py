@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.manual import ManualClock, SeededEntropy
 from waypost.api import intake as subject
-from waypost.api.aside import Aside
 from waypost.api.intake import BATCH_PATH, EVENTS_PATH, Intake
 from waypost.engine.ingest import Done
 from waypost.engine.router import Router
@@ -23,6 +22,7 @@ from waypost.policy.credentials import digest
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
 from waypost.policy.rate import Allowance
+from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
 from waypost.web.fast import FastRequest, FastRoutes, Header, SharedHead
 

@@ -16,7 +16,7 @@ def test_a_key_is_alone_on_standard_output(waypost: Run) -> None:
     assert status == 0
     assert credentials.is_key(out.removesuffix("\n"))
     assert out.startswith("wp_test_")
-    assert "events.read, events.write, subscriptions.read, subscriptions.write" in err
+    assert "events.read, events.write, subscriptions.read, subscriptions.write, transactions" in err
     ((token, name, *_),) = listed(waypost)
     assert name == "billing"
     assert token in err
@@ -29,10 +29,17 @@ def test_a_key_may_be_narrow_and_short_lived(waypost: Run) -> None:
     )
     assert status == 0
     assert out.startswith("wp_live_")
-    ((_, _, _, scopes, _, expires, revoked),) = listed(waypost)
-    assert scopes == "events.write"
+    ((_, _, api, _, scopes, _, expires, revoked),) = listed(waypost)
+    assert (api, scopes) == ("native", "events.write")
     assert expires.startswith("2099-01-01")
     assert revoked == "-"
+
+
+def test_a_key_for_another_apis_client_has_its_form(waypost: Run) -> None:
+    status, out, err = waypost("keys", "create", "--name", "worker", "--api", "buildable")
+    assert (status, out[:10]) == (0, "sk_test_1_")
+    assert "base_url: http://" in err
+    assert [row[2] for row in listed(waypost)] == ["buildable"]
 
 
 def test_a_revoked_key_stays_in_the_list(waypost: Run) -> None:
@@ -41,7 +48,7 @@ def test_a_revoked_key_stays_in_the_list(waypost: Run) -> None:
     for token, *_ in listed(waypost):
         assert waypost("keys", "revoke", token) == (0, f"{token} is revoked.\n", "")
     assert len(listed(waypost)) == 2
-    assert all(row[6] != "-" for row in listed(waypost))
+    assert all(row[7] != "-" for row in listed(waypost))
 
 
 @pytest.mark.parametrize(

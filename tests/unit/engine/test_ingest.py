@@ -328,3 +328,21 @@ def test_an_owner_s_event_is_owed_to_that_owner() -> None:
     intake.submit(Draft("a", b"{}", Attributes(owner="o")), PLAIN)
     owed = [[int.from_bytes(row[3]) for row in entry.owed] for entry in intake.handed[0].entries]
     assert owed == [[1, 3], [3]]
+
+
+def test_who_waits_for_events_is_told_behind_the_answer() -> None:
+    intake = Intake()
+    told: list[tuple[Id, list[str]]] = []
+
+    def arrived(project_id: Id, types: Sequence[str]) -> None:
+        intake.order.append("arrived")
+        told.append((project_id, list(types)))
+
+    intake.ingest.arrived = arrived
+    intake.submit(PLAIN, Draft("a", b"[1]"))
+    intake.end(Outcome.COMMITTED)
+    assert told == [(PROJECT, ["card.created", "a"])]
+    assert intake.order == ["answered", "arrived"]
+    intake.submit(PLAIN)
+    intake.end(Outcome.FAILED, Unavailable())
+    assert len(told) == 1

@@ -110,3 +110,24 @@ def test_a_hidden_project_has_an_id_of_its_own(at_us: int, chance: int) -> None:
     assert (ids.is_of_alerts(project_id), ids.is_of_alerts(hidden_id)) == (False, True)
     assert ids.moment(hidden_id) == at_us
     assert ids.alerts_of(hidden_id) == hidden_id
+
+
+@given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16))
+def test_each_spelling_keeps_the_order_and_hex_is_read_back(first: bytes, second: bytes) -> None:
+    for spell in (ids.spell_uuid, ids.spell_ulid, ids.spell_hex):
+        assert (spell(first) < spell(second)) is (first < second)
+    assert ids.find_hex(ids.spell_hex(first)) == first
+    assert bytes.fromhex(ids.spell_uuid(first).replace("-", "")) == first
+
+
+def test_a_ulid_is_spelled_as_its_specification_does() -> None:
+    assert ids.spell_ulid(bytes(16)) == "0" * 26
+    assert ids.spell_ulid(b"\xff" * 16) == "7" + "Z" * 25
+    assert ids.spell_ulid(bytes.fromhex("01563e3ab5d3d6764c61efb99302bd5b")) == (
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "0" * 31 + "\n"])
+def test_what_is_no_hex_spelling_is_found_nowhere(text: str) -> None:
+    assert ids.find_hex(text) is None

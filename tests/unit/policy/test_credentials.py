@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.model.project import Environment
+from waypost.model.project import Api, Environment
 from waypost.policy.credentials import SECRET_BITS, digest, is_key, spell
 
 SECRETS = st.integers(0, 2**SECRET_BITS - 1)
@@ -19,6 +19,23 @@ SECRETS = st.integers(0, 2**SECRET_BITS - 1)
 def test_a_key_names_its_environment(environment: Environment, mark: str) -> None:
     key = spell(environment, 2**SECRET_BITS - 1)
     assert re.fullmatch(rf"wp_{mark}_[0-9A-Za-z]{{43}}_[0-9A-Za-z]{{6}}", key)
+
+
+@pytest.mark.parametrize(
+    "api, start",
+    [
+        (Api.NATIVE, "wp_live_"),
+        (Api.SOCOTRA, "wp_socotra_live_"),
+        (Api.BUILDABLE, "sk_live_1_"),
+        (Api.CONVOY, "CO.wp_live."),
+        (Api.STEDI, "wp_stedi_live_"),
+    ],
+)
+def test_a_key_for_the_clients_of_an_api_begins_as_its_keys_do(api: Api, start: str) -> None:
+    key = spell(Environment.PRODUCTION, 1, api)
+    assert key.startswith(start)
+    assert is_key(key)
+    assert not is_key(key[:-1])
 
 
 @given(SECRETS)

@@ -36,6 +36,8 @@ CASES: list[tuple[errors.WaypostError, int]] = [
     (errors.Conflict(), 422),
     (errors.IdempotencyMismatch(), 422),
     (errors.LimitReached(), 400),
+    (errors.AlreadyClaimed(), 409),
+    (errors.NotHeld(), 409),
     (errors.PayloadTooLarge(), 413),
     (errors.TooManyRequests(), 429),
     (errors.Unavailable(), 503),

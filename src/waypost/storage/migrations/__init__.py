@@ -17,6 +17,7 @@ KNOWN: Final = (
     "0004_transforms",
     "0005_failures",
     "0006_flow",
+    "0007_transactions",
     "0010_verification",
 )
 """Every revision, oldest first."""

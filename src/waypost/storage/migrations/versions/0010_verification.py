@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0010_verification"
-down_revision = "0006_flow"
+down_revision = "0007_transactions"
 
 
 def upgrade() -> None:

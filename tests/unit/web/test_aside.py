@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from waypost.api.aside import Aside
+from waypost.web.aside import Aside
 
 ONE, TWO = b"1" * 16, b"2" * 16
 

@@ -1,0 +1,78 @@
+"""What `waypost dev` shows of each API: some events, and what to type."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from waypost.model.project import Api
+
+
+class Played(StrEnum):
+    """Whose API is tried."""
+
+    NATIVE = "native"
+    BUILDABLE = "buildable"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One API to try.
+
+    Attributes:
+        api: the form of its key.
+        events: what is there already, as it is posted natively.
+        heading: what is said before the snippet.
+        lines: the snippet, with `@URL` and `@KEY` for the server and the key.
+    """
+
+    api: Api
+    events: Sequence[Mapping[str, Any]]
+    heading: str
+    lines: str
+
+    def snippet(self, url: str, key: str) -> str:
+        """Return what to type; it runs as it is."""
+        return self.lines.replace("@URL", url).replace("@KEY", key)
+
+
+_NATIVE: Final = """\
+  curl @URL/v1/events -H 'Authorization: @KEY' \\
+    -H 'Content-Type: application/json' \\
+    -d '{"event_type": "card.updated", "payload": {"limit": 7000}}'
+"""
+
+_BUILDABLE: Final = """\
+  export BLD_EVENTS_BASE_URL=@URL BUILDABLE_SECRET_KEY=@KEY  # what Buildable's own client reads
+
+  ask() { curl -s @URL/$1 -H 'X-Buildable-Secret: @KEY' \\
+    -H 'Content-Type: application/json' -d "$2"; }
+  ask emit '{"event": "order.created", "payload": {"order": 3}}'
+  MESSAGE=$(ask query '{"eventName": "order.created", "txKey": "billing"}' \\
+    | grep -o '"key":"[0-9a-f]*"' | head -1 | cut -d '"' -f 4)
+  ask init '{"txKey": "billing", "key": "'$MESSAGE'"}'
+  ask transact '{"txKey": "billing", "state": "finished", "key": "'$MESSAGE'"}'
+"""
+
+SAMPLES: Final[Mapping[Played, Sample]] = {
+    Played.NATIVE: Sample(
+        Api.NATIVE,
+        ({"event_type": "card.created", "payload": {"card": "c_1", "limit": 5000}},),
+        "Send an event yourself:",
+        _NATIVE,
+    ),
+    Played.BUILDABLE: Sample(
+        Api.BUILDABLE,
+        [
+            {
+                "event_type": "order.created",
+                "payload": {"order": number},
+                "platform": "custom",
+                "label": "dev",
+            }
+            for number in (1, 2)
+        ],
+        "Emit a message, find it, take it and finish it:",
+        _BUILDABLE,
+    ),
+}

@@ -1,0 +1,1 @@
+"""Dialects: other event APIs on the wire, each a translation of the operations that all share."""

@@ -1,0 +1,224 @@
+"""Transactions: the primary key of the table lets only one consumer claim an event for a key."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from waypost.model import ids
+from waypost.model.errors import NotFound
+from waypost.model.event import Event
+from waypost.model.ids import Id
+from waypost.model.page import Page, PageRequest
+from waypost.model.transaction import Change, Standing, Transaction, TransactionState
+from waypost.storage import events as stored_events
+from waypost.storage import pages
+from waypost.storage.schema import events, transactions
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(tuple[Change, ...]).decode
+
+_PLACE: Final = (
+    transactions.c.project_id == bindparam("at_project"),
+    transactions.c.event_id == bindparam("at_event"),
+)
+_FIND: Final = select(transactions).where(*_PLACE, transactions.c.tx_key == bindparam("at_key"))
+_GET: Final = select(transactions).where(*_PLACE, transactions.c.id == bindparam("at_id"))
+_COUNT: Final = select(func.count()).select_from(transactions).where(*_PLACE)
+_UPDATE: Final = update(transactions).where(*_PLACE, transactions.c.tx_key == bindparam("at_key"))
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which events are looked for.
+
+    Attributes:
+        tx_key: for which key.
+        standings: how they stand for it.
+        types: of which types; empty for all.
+        begin_us: accepted at this moment or later, UTC microseconds.
+        after: a position; only newer events.
+        admits: tells what a statement can't; None for all.
+    """
+
+    tx_key: str
+    standings: frozenset[Standing]
+    types: tuple[str, ...] = ()
+    begin_us: int = 0
+    after: Id | None = None
+    admits: Callable[[Event], bool] | None = None
+
+
+def find(connection: Connection, project_id: Id, event_id: Id, tx_key: str) -> Transaction | None:
+    """Return an event's transaction of a key, or None where it has none."""
+    place = {"at_project": project_id, "at_event": event_id, "at_key": tx_key}
+    row = connection.execute(_FIND, place).one_or_none()
+    return None if row is None else _transaction(row)
+
+
+def get(connection: Connection, project_id: Id, event_id: Id, transaction_id: Id) -> Transaction:
+    """Return a transaction of an event.
+
+    Raises:
+        NotFound: the event has none with this id (any more).
+    """
+    place = {"at_project": project_id, "at_event": event_id, "at_id": transaction_id}
+    row = connection.execute(_GET, place).one_or_none()
+    if row is None:
+        raise NotFound(ids.KINDS[ids.TRANSACTION])
+    return _transaction(row)
+
+
+def count(connection: Connection, project_id: Id, event_id: Id) -> int:
+    """Return how many transactions an event has."""
+    place = {"at_project": project_id, "at_event": event_id}
+    return int(connection.execute(_COUNT, place).scalar_one())
+
+
+def list_page(
+    connection: Connection, project_id: Id, event_id: Id, request: PageRequest
+) -> Page[Transaction]:
+    """Return one page of an event's transactions."""
+    query = select(transactions).where(
+        transactions.c.project_id == project_id, transactions.c.event_id == event_id
+    )
+    return pages.read(connection, query, (transactions.c.id,), request, _transaction)
+
+
+def list_of_events(
+    connection: Connection, project_id: Id, event_ids: Sequence[Id]
+) -> dict[Id, list[Transaction]]:
+    """Return all transactions of some events, by event, oldest first; none: it is absent."""
+    found: dict[Id, list[Transaction]] = {}
+    if event_ids:
+        rows = connection.execute(
+            select(transactions)
+            .where(transactions.c.project_id == project_id, transactions.c.event_id.in_(event_ids))
+            .order_by(transactions.c.id)
+        )
+        for row in rows:
+            found.setdefault(row.event_id, []).append(_transaction(row))
+    return found
+
+
+def record(connection: Connection, former: Transaction | None, new: Transaction) -> None:
+    """Write what has become of a transaction. In a write, which has read `former` itself."""
+    values = {
+        "state": new.state.value,
+        "claim": new.claim,
+        "started_us": new.started_us,
+        "ended_us": new.ended_us,
+        "lease_until_us": new.lease_until_us,
+        "output": None if new.output is None else new.output.encode(),
+        "history": _encode(new.history),
+    }
+    if former is None:
+        place = {
+            "project_id": new.project_id,
+            "event_id": new.event_id,
+            "tx_key": new.tx_key,
+            "id": new.id,
+        }
+        connection.execute(insert(transactions), {**place, **values})
+        return
+    place = {"at_project": new.project_id, "at_event": new.event_id, "at_key": new.tx_key}
+    connection.execute(_UPDATE, {**place, **values})
+
+
+def find_events(
+    connection: Connection, project_id: Id, wanted: Wanted, now_us: int, most: int
+) -> list[Id]:
+    """Return the events that stand as wanted, from oldest to newest.
+
+    Args:
+        connection: where from.
+        project_id: whose.
+        wanted: which.
+        now_us: the present, UTC microseconds: leases before it have run out.
+        most: how many at most.
+    """
+    first = ids.lowest(wanted.begin_us)
+    if wanted.after is not None:
+        first = max(first, ids.following(wanted.after))
+    columns = [events.c.id]
+    if wanted.admits is not None:
+        columns = [c for c in events.c if c is not events.c.payload]
+    query = (
+        select(*columns)
+        .where(
+            events.c.project_id == project_id,
+            events.c.id >= first,
+            _stands(project_id, wanted, now_us),
+        )
+        .order_by(events.c.id)
+    )
+    if wanted.types:
+        query = query.where(events.c.type.in_(wanted.types))
+    if wanted.admits is None:
+        return list(connection.execute(query.limit(most)).scalars())
+    found: list[Id] = []
+    with connection.execute(pages.streamed(connection, query)) as rows:
+        for row in rows:
+            if len(found) == most:
+                break
+            if wanted.admits(stored_events.without_payload(row)):
+                found.append(row.id)
+    return found
+
+
+def _stands(project_id: Id, wanted: Wanted, now_us: int) -> ColumnElement[bool]:
+    """Return the condition of an event that it stands in one of the ways that are wanted."""
+    states = [standing.value for standing in wanted.standings if standing in _BY_STATE]
+    processing = transactions.c.state == TransactionState.PROCESSING.value
+    lapsed = and_(processing, transactions.c.lease_until_us <= now_us)
+    matching: list[ColumnElement[bool]] = [transactions.c.state.in_(states)] if states else []
+    if Standing.LAPSED in wanted.standings:
+        matching.append(lapsed)
+    here = exists().where(
+        transactions.c.project_id == project_id,
+        transactions.c.event_id == events.c.id,
+        transactions.c.tx_key == wanted.tx_key,
+    )
+    if Standing.ABSENT not in wanted.standings:
+        return here.where(or_(*matching))
+    # Nothing there that is not wanted: one look-up for both. A lease may be NULL.
+    unwanted: list[ColumnElement[bool]] = []
+    if states:
+        unwanted.append(transactions.c.state.not_in(states))
+    if Standing.LAPSED in wanted.standings:
+        lease = transactions.c.lease_until_us
+        unwanted.append(or_(~processing, lease.is_(None), lease > now_us))
+    return ~here.where(*unwanted)
+
+
+_BY_STATE: Final = frozenset(
+    {Standing.PENDING, Standing.PROCESSING, Standing.FINISHED, Standing.FAILED}
+)
+
+
+def _transaction(row: Row[Any]) -> Transaction:
+    return Transaction(
+        project_id=row.project_id,
+        event_id=row.event_id,
+        tx_key=row.tx_key,
+        id=row.id,
+        state=TransactionState(row.state),
+        claim=row.claim,
+        started_us=row.started_us,
+        ended_us=row.ended_us,
+        lease_until_us=row.lease_until_us,
+        output=None if row.output is None else bytes(row.output).decode(),
+        history=_decode(row.history),
+    )
