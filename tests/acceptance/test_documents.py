@@ -144,6 +144,17 @@ def test_the_how_to_of_transforms_shows_what_is_answered(terminal: Terminal) -> 
         assert answer in out
 
 
+def test_the_how_to_of_checks_ends_with_an_attempt(terminal: Terminal) -> None:
+    page = "how-to/check-endpoints.md"
+    (receiver,) = blocks(page, "python")
+    (terminal.folder / "receiver.py").write_text(terminal.own(receiver))
+    for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):
+        terminal.type(block)
+    out = terminal.run()
+    assert '"status":"SUCCESS"' in out
+    assert '"verification_status":{"state":"pending"' in out
+
+
 def test_the_how_to_of_failing_receivers_ends_with_what_was_kept(terminal: Terminal) -> None:
     page = "how-to/when-receivers-fail.md"
     for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):

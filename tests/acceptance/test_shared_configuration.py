@@ -146,3 +146,39 @@ def test_a_revoked_key_is_refused_within_a_second(two: Two) -> None:
         began = time.monotonic()
         answered(made["key"], 401)
         assert time.monotonic() - began < 1.0
+
+
+def test_a_url_is_verified_once_whoever_sends_there_and_whoever_is_asked(two: Two) -> None:
+    with receiver() as received:
+        received.status = 500
+        settings = {"url": received.url, "verification": "challenge"}
+        tokens = [
+            ask(one, SUBSCRIPTIONS, settings)["token"] for one in two for _ in range(MANY // 2)
+        ]
+
+        def states(url: str) -> list[str]:
+            found = [ask(url, f"{SUBSCRIPTIONS}/{token}") for token in tokens]
+            return [one["verification_status"]["state"] for one in found]
+
+        for url in two:
+            eventually(lambda url=url: states(url) == ["failed"] * MANY)  # type: ignore[misc] # bound
+        event = post(two.second)
+        assert owed(two.first, event) == MANY
+        received.status, received.echoes = 200, True
+        for number, token in enumerate(tokens):
+            ask(two[number % 2], f"{SUBSCRIPTIONS}/{token}/verify", method="POST")
+        came = received.wait_for(3 * MANY)
+        challenges = [one for one in came if b"waypost.challenge" in one.body]
+        assert len(challenges) == 2 * MANY
+        assert states(two.first) == states(two.second) == ["verified"] * MANY
+        for token in tokens:
+            ask(two.first, f"{SUBSCRIPTIONS}/{token}", method="DELETE")
+
+
+def test_a_test_event_is_answered_by_whichever_process_is_asked(two: Two) -> None:
+    with receiver() as received, subscribed(two, received) as tokens:
+        for number, token in enumerate(tokens):
+            answer = ask(two[number % 2], f"{SUBSCRIPTIONS}/{token}/test", method="POST")
+            assert answer["attempt"]["status"] == "SUCCESS"
+            assert answer["delivery"]["state"] == "delivered"
+        assert len(received.requests) == MANY

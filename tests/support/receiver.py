@@ -21,12 +21,16 @@ class Request(NamedTuple):
 
 
 class Receiver:
-    """Remembers what came, and answers `status` and `body`; a closed `gate` holds answers back."""
+    """Remembers what came, and answers `status` and `body`; a closed `gate` holds answers back.
+
+    Where `echoes` is set it answers with what came.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.status = 204
         self.body = b""
+        self.echoes = False
         self.gate = threading.Event()
         self.gate.set()
         self.url = ""
@@ -85,9 +89,10 @@ def _handler(found: Receiver) -> type[BaseHTTPRequestHandler]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             status = found.take(Request(headers, body, came_s, self.path))
             self.send_response(status)
-            self.send_header("content-length", str(len(found.body)))
+            answer = body if found.echoes else found.body
+            self.send_header("content-length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(found.body)
+            self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -263,10 +263,11 @@ def _state(state: State | None) -> DeliveryState | None:
 
 def _page(page: Page[Delivery]) -> DeliveryPage:
     ends = (_spell(page.items[-1]), _spell(page.items[0])) if page.items else (None, None)
-    return DeliveryPage([_delivery(one) for one in page.items], page.has_more, *ends)
+    return DeliveryPage([delivery_out(one) for one in page.items], page.has_more, *ends)
 
 
-def _delivery(delivery: Delivery) -> DeliveryOut:
+def delivery_out(delivery: Delivery) -> DeliveryOut:
+    """Return a delivery in its shape on the wire."""
     return DeliveryOut(
         token=ids.spell(ids.DELIVERY, delivery.id),
         event_token=ids.spell(ids.EVENT, delivery.event_id),

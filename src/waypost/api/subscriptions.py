@@ -26,6 +26,7 @@ from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
 from waypost.model.transform import Language, Transform
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
@@ -47,6 +48,21 @@ class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
     """The body of a request that makes or changes a subscription."""
 
     url: str
+
+
+class VerificationOut(msgspec.Struct, frozen=True):
+    """How far the verification of a URL is: nothing is sent until its state is verified.
+
+    Attributes:
+        since: when it was verified or failed.
+        reason: why it failed.
+        allowed_per_minute: requests a minute that the receiver allows; null for no limit.
+    """
+
+    state: VerificationState
+    since: Moment | None
+    reason: str | None
+    allowed_per_minute: int | None
 
 
 class SubscriptionOut(msgspec.Struct, frozen=True):
@@ -83,6 +99,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     inherited: tuple[str, ...]
     filter: ContentFilter
     transform: TransformIn | None
+    verification: VerificationMode
+    verification_status: VerificationOut | None
     failing_since: Moment | None
 
 
@@ -206,12 +224,13 @@ class SubscriptionRoutes:
                 scope=Scope.SUBSCRIPTIONS_WRITE,
                 handler=handler,
                 result=SubscriptionOut,
-                errors=(404,),
+                errors=(404, 422) if verb == "verify" else (404,),
             )
             for verb, summary, handler in (
                 ("pause", "Stop sending; what is owed is kept", self._pause),
                 ("resume", "Go on sending after a pause", self._resume),
                 ("unsuspend", "Go on sending after a suspension", self._unsuspend),
+                ("verify", "Verify the URL anew; nothing is sent until it is", self._verify),
             )
         ]
 
@@ -291,6 +310,10 @@ class SubscriptionRoutes:
         defaults = self._subscriptions.defaults(subscription.project_id)
         return shape(subscription, call.principal, defaults)
 
+    async def _verify(self, call: Call[None, None]) -> SubscriptionOut:
+        asked = await self._subscriptions.verify(call.principal, subscription_id(call))
+        return self._shape(asked, call)
+
     async def _secret(self, call: Call[None, None]) -> SecretOut:
         return SecretOut(await self._keys.secret(call.principal, subscription_id(call)))
 
@@ -319,7 +342,7 @@ def shape(
         headers = dict.fromkeys(headers, MASKED)
         transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
-    content = subscription.filter
+    content, asked = subscription.filter, subscription.verification
     return SubscriptionOut(
         token=ids.spell(ids.SUBSCRIPTION, subscription.id),
         created=moment(ids.moment(subscription.id)),
@@ -347,8 +370,15 @@ def shape(
         inherited=tuple(_SPELLED.get(name, name) for name in inherited(subscription)),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
         transform=None if transform is None else transforms.shown(transform),
+        verification=VerificationMode.NONE if asked is None else asked.mode,
+        verification_status=None if asked is None else _status(asked),
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )
+
+
+def _status(known: Verification) -> VerificationOut:
+    since = None if known.at_us is None else moment(known.at_us)
+    return VerificationOut(known.state, since, known.reason, known.per_minute)
 
 
 def _masked(transform: Transform) -> Transform:

@@ -98,6 +98,12 @@ class Config:
         " TLS: a list such as `10.0.0.0/8, 127.0.0.1/32`. A host name in it opens no address, but"
         " URLs of its subdomains may then be http and name any port.",
     )
+    origin: str | None = _setting(
+        None,
+        values.host_name,
+        "The host name by which this server introduces itself to receivers that are asked for their"
+        " consent, such as `hooks.example.com`; the same for every process.",
+    )
     egress_ca: Path | None = _setting(
         None, values.file, "A file of PEM certificates to trust beside the system's own."
     )

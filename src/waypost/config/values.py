@@ -23,6 +23,7 @@ FOREVER: Final = "forever"
 _SIZES: Final = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB}
 _SPANS: Final = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": DAY}
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]*)", re.ASCII)
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.ASCII)
 _ADMIN_KEY: Final = re.compile(r"[!-~]{16,256}", re.ASCII)
 
 
@@ -87,6 +88,13 @@ def secret_key(text: str) -> bytes:
     if len(key) != SECRET_KEY_BYTES:
         raise ValueError(f"holds {len(key)} bytes instead of {SECRET_KEY_BYTES}")
     return key
+
+
+def host_name(text: str) -> str:
+    """Read the name of a host."""
+    if _HOST_NAME.fullmatch(text.lower()) is None:
+        raise ValueError("is no host name such as hooks.example.com")
+    return text.lower()
 
 
 def admin_key(text: str) -> str:

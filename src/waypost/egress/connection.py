@@ -16,9 +16,10 @@ from typing import Final, cast
 
 import httptools
 import msgspec
+from msgspec.structs import replace
 
 from waypost.model.delivery import Timings
-from waypost.model.exchange import Exchange, FailureKind
+from waypost.model.exchange import Consent, Exchange, FailureKind
 
 HEAD_MAX: Final = 32 * 1024
 INTERIM_MAX: Final = 8
@@ -30,7 +31,10 @@ _FINAL: Final = 200
 _STATUS_END: Final = 600
 _BODILESS: Final = (204, 304)
 _KEEP_ALIVE: Final = re.compile(rb"timeout\s*=\s*([0-9]{1,9})", re.IGNORECASE)
-_NOTED: Final = frozenset({b"content-length", b"transfer-encoding", b"retry-after", b"keep-alive"})
+_CONSENT: Final = {b"webhook-allowed-origin": "origin", b"webhook-allowed-rate": "rate"}
+_NOTED: Final = frozenset(
+    {b"content-length", b"transfer-encoding", b"retry-after", b"keep-alive", *_CONSENT}
+)
 
 _VERSION: Final = b"HTTP/1.1 "
 
@@ -130,6 +134,7 @@ class Connection(asyncio.Protocol):
         body: after an answer: the first bytes of its body.
         retry_after: its `Retry-After`; empty where several disagree, None where there is none.
         keep_alive_s: how long the receiver says it keeps an idle connection; None: it does not say.
+        consent: what the answer allows; None where it says nothing of that.
         first_byte_at: when the first byte of the answer came, monotonic seconds; 0.0 before, and
             for an answer that was known and came all at once.
         reused: it has carried an exchange before.
@@ -156,6 +161,7 @@ class Connection(asyncio.Protocol):
         "body",
         "born_at",
         "call",
+        "consent",
         "expires_at",
         "first_byte_at",
         "keep_alive_s",
@@ -191,6 +197,7 @@ class Connection(asyncio.Protocol):
         self._over = False
         self.retry_after: str | None = None
         self.keep_alive_s: int | None = None
+        self.consent: Consent | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -249,7 +256,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self.first_byte_at = self._now()
         self.status = 0
-        self.retry_after = self.keep_alive_s = None
+        self.retry_after = self.keep_alive_s = self.consent = None
         self.reusable = False
         self._pieces: list[bytes] = []
         self._room = self._body_max
@@ -332,9 +339,14 @@ class Connection(asyncio.Protocol):
         elif name == b"retry-after":
             text = value.decode("latin-1").strip()
             self.retry_after = text if self.retry_after in {None, text} else ""
-        else:
+        elif name == b"keep-alive":
             kept = _KEEP_ALIVE.search(value)
             self.keep_alive_s = int(kept[1]) if kept else None
+        else:
+            field, text = _CONSENT[name], value.decode("latin-1").strip()
+            found = self.consent or Consent()
+            known = getattr(found, field)
+            self.consent = replace(found, **{field: text if known in {None, text} else ""})
 
     def on_headers_complete(self) -> None:
         """Tell the final answer from an interim one."""
@@ -362,13 +374,16 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """End the exchange, or pass over an interim answer."""
         if self.status:
-            # Cut before its end, the answer leaves bytes in flight.
-            self.reusable = (not self._over or self.status in _BODILESS) and bool(
-                self._parser.should_keep_alive()
+            # Cut before its end, the answer leaves bytes in flight. And one that allows something
+            # ends its connection, so that none which comes behind it needs to take that back.
+            self.reusable = (
+                (not self._over or self.status in _BODILESS)
+                and self.consent is None
+                and bool(self._parser.should_keep_alive())
             )
             self._over = True
         else:
-            self.retry_after = self.keep_alive_s = None
+            self.retry_after = self.keep_alive_s = self.consent = None
             self._framed = False
 
 

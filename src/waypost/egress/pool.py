@@ -108,6 +108,7 @@ class Pool:
             timings,
             connection.retry_after or None,
             call.resent,
+            connection.consent,
         )
         # Answered before all was sent: the rest of the request is still to be written.
         if connection.reusable and not connection.is_sending:

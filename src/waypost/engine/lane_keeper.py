@@ -44,6 +44,8 @@ class LaneKeeper:
         waits = receiver.lane.waits(now_us)
         if waits is not None and receiver.is_suspended:
             waits = Waits(Wait.SUSPENDED)
+        elif waits is not None and not receiver.subscription.is_verified:
+            waits = Waits(Wait.UNVERIFIED)
         if waits is not None and waits.what is Wait.RATE_LIMIT:
             until_us = waits.until_us or now_us
             waits = Waits(Wait.RATE_LIMIT, until_us if until_us > now_us + _MOMENT_US else None)

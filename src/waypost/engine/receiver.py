@@ -11,6 +11,7 @@ from waypost.policy.ending import DELETED, Ending, Endings, endings_of
 from waypost.policy.failure import policy_of
 from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
+from waypost.policy.verification import allowed
 
 _DELIVERED: Final = OutcomeKind.DELIVERED
 
@@ -97,10 +98,12 @@ class Receiver:
         self.stopping = False
         self.lane.resize(terms.concurrency)
         self.within_us = (terms.deliver_before_s or 0) * 1_000_000
-        self.lane.gate.set(terms.rate_limit, terms.breaker, terms.sending_hours)
+        rate = allowed(terms.rate_limit, subscription.verification)
+        self.lane.gate.set(rate, terms.breaker, terms.sending_hours)
         if resumes:
             self.lane.ramp()
-        self.lane.paused = subscription.paused or subscription.suspension is not None or self.over
+        held = subscription.suspension is not None or not subscription.is_verified
+        self.lane.paused = subscription.paused or held or self.over
 
     def resume(self, state: LaneState) -> None:
         """Go on as it was known to fare: another process sent to it, or this one before."""

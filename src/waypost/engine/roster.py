@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
+from waypost.engine.sender import Address
 from waypost.engine.shards import Shards
 from waypost.engine.upkeep import Upkeep
 from waypost.model.ids import Id
@@ -75,6 +76,10 @@ class Roster:
             self._upkeep.clear(project_id, subscription_id, receiver.lane.known)
             return None
         return receiver
+
+    def address(self, subscription: Subscription) -> Address:
+        """Return where and how a subscription is sent to, whoever sends."""
+        return self._receivers.address(subscription)
 
     # What is owed that others have committed.
 

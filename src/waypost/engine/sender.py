@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from waypost import __version__
 from waypost.model import ids
 from waypost.model.delivery import Timings
@@ -16,11 +18,13 @@ from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, TransportFailure
 from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, Inheritable, SigningKey, Subscription
+from waypost.model.verification import VerificationMode
 from waypost.policy import urls
 from waypost.policy.format import Format, Outgoing
 from waypost.policy.lane import Work
 from waypost.policy.terms import terms_of
 from waypost.policy.urls import Destination
+from waypost.policy.verification import ORIGIN
 
 USER_AGENT: Final = f"Waypost/{__version__}".encode()
 
@@ -127,11 +131,13 @@ class Sender:
         loop: asyncio.AbstractEventLoop,
         transport: Poster,
         formats: Mapping[str, Format],
+        origin: str | None = None,
     ) -> None:
-        """Take the transport, and the formats by name, of every surface."""
+        """Take the transport, the formats by name, of every surface, and this server's name."""
         self._loop = loop
         self._transport = transport
         self._formats = formats
+        self._origin = origin
 
     def address(
         self,
@@ -140,6 +146,10 @@ class Sender:
         defaults: Inheritable = NOTHING_SET,
     ) -> Address:
         """Prepare a subscription's address. One that can't be sent to fails its tries."""
+        asked = subscription.verification
+        if asked is not None and asked.mode is VerificationMode.CLOUDEVENTS and self._origin:
+            named = {**subscription.headers, ORIGIN: self._origin}
+            subscription = replace(subscription, headers=named)
         address = Address(subscription, keys, self._formats.get(subscription.format), defaults)
         if address.destination is not None:
             address.post = self._transport.to(subscription.project_id, address.destination)

@@ -21,6 +21,18 @@ class FailureKind(StrEnum):
     ABORTED = "aborted"
 
 
+class Consent(msgspec.Struct, frozen=True):
+    """What an answer allows; empty where several headers of one name disagree.
+
+    Attributes:
+        origin: its `WebHook-Allowed-Origin`: who may send.
+        rate: its `WebHook-Allowed-Rate`: how much, as it was spelled.
+    """
+
+    origin: str | None = None
+    rate: str | None = None
+
+
 class Reply(msgspec.Struct, frozen=True):
     """A complete answer.
 
@@ -30,6 +42,7 @@ class Reply(msgspec.Struct, frozen=True):
         retry_after: the value of the one `Retry-After` header; None where there is none or where
             several disagree.
         resent: the request was written twice (a reused connection died before any answer).
+        consent: what it allows; None where it says nothing of that.
     """
 
     status: int
@@ -37,6 +50,7 @@ class Reply(msgspec.Struct, frozen=True):
     timings: Timings
     retry_after: str | None = None
     resent: bool = False
+    consent: Consent | None = None
 
 
 class TransportFailure(msgspec.Struct, frozen=True):

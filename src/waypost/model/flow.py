@@ -99,6 +99,7 @@ class Wait(StrEnum):
 
     PAUSED = "paused"
     SUSPENDED = "suspended"
+    UNVERIFIED = "unverified"
     BREAKER_OPEN = "breaker_open"
     RETRY_AFTER = "retry_after"
     OUTSIDE_HOURS = "outside_hours"

@@ -9,6 +9,7 @@ from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
 from waypost.model.transform import Transform
+from waypost.model.verification import Verification, VerificationState
 
 
 class DisabledBy(StrEnum):
@@ -63,6 +64,7 @@ class Subscription(Inheritable, frozen=True):
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
+        verification: of its URL; None where it needs none.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
     """
 
@@ -81,6 +83,13 @@ class Subscription(Inheritable, frozen=True):
     failing_since_us: int | None = None
     filter: str | None = None
     suspension: Suspension | None = None
+    verification: Verification | None = None
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether anything may be sent to its URL."""
+        known = self.verification
+        return known is None or known.state is VerificationState.VERIFIED
 
 
 class SigningKey(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from then on goes by the new settings.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from waypost.clock import IdSource
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
-from waypost.model.errors import InvalidInput
+from waypost.model.errors import Conflict, InvalidInput
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
@@ -25,7 +26,7 @@ from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.operations.transforms import Transforms
-from waypost.policy import settings, transforms
+from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.storage import audit, lane_states, projects, signing_keys, subscriptions
@@ -169,7 +170,16 @@ class Subscriptions:
         Raises:
             NotFound: the project has none with this id.
         """
-        return await self._change(principal, subscription_id, _UNCHANGED, unsuspend=True)
+        return await self._alter(principal, subscription_id, _unsuspended)
+
+    async def verify(self, principal: Principal, subscription_id: Id) -> Subscription:
+        """Verify the URL of a subscription anew; nothing is sent until it is.
+
+        Raises:
+            NotFound: the project has none with this id.
+            Conflict: it needs no verification.
+        """
+        return await self._alter(principal, subscription_id, _unverified)
 
     async def delete(self, principal: Principal, subscription_id: Id) -> None:
         """Delete a subscription with its secrets; what it is owed is cancelled.
@@ -202,12 +212,17 @@ class Subscriptions:
         await self._configuration.change(write, after)
 
     async def _change(
+        self, principal: Principal, subscription_id: Id, wanted: Settings
+    ) -> Subscription:
+        merged = partial(settings.merge, wanted=wanted)
+        return await self._alter(principal, subscription_id, merged, wanted)
+
+    async def _alter(
         self,
         principal: Principal,
         subscription_id: Id,
-        wanted: Settings,
-        *,
-        unsuspend: bool = False,
+        alter: Callable[[Subscription], Subscription],
+        wanted: Settings = _UNCHANGED,
     ) -> Subscription:
         asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
@@ -216,12 +231,8 @@ class Subscriptions:
         def write(connection: Connection) -> _Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
-            changed, alerts = self._with_alerts(
-                connection, present, settings.merge(present, wanted), asked
-            )
+            changed, alerts = self._with_alerts(connection, present, alter(present), asked)
             settings.check_together(changed)
-            if unsuspend and changed.suspension is not None:
-                changed = replace(changed, suspension=None, failing_since_us=None)
             subscriptions.update(connection, changed)
             if new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
@@ -253,3 +264,15 @@ class Subscriptions:
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)
             await self._programs.require(principal.project_id, program)
+
+
+def _unsuspended(present: Subscription) -> Subscription:
+    if present.suspension is None:
+        return present
+    return replace(present, suspension=None, failing_since_us=None)
+
+
+def _unverified(present: Subscription) -> Subscription:
+    if present.verification is None:
+        raise Conflict("The event subscription needs no verification.")
+    return replace(present, verification=verification.again(present.verification))

@@ -13,7 +13,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
-from waypost.model.subscription import DisabledBy, Inheritable, Signing
+from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
+from waypost.model.verification import VerificationMode
 from waypost.policy import (
     failure,
     failure_settings,
@@ -23,6 +24,7 @@ from waypost.policy import (
     retry,
     transforms,
     urls,
+    verification,
 )
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
@@ -37,6 +39,7 @@ TIMEOUT_MAX_S: Final = 120.0
 CONCURRENCY_MAX: Final = 1_000
 WORTH_MAX_S: Final = 366 * 24 * 3600
 DESCRIPTION_MAX: Final = 2_000
+_NAMELESS: Final = "needs a name of this server, which WAYPOST_ORIGIN would tell, and has none"
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Control characters; a description may still have lines and tabs."""
@@ -99,6 +102,10 @@ ContentFilter = Annotated[
         ),
         extra_json_schema={"type": ["object", "null"]},
     ),
+]
+Verify = Annotated[
+    VerificationMode,
+    Meta(description="How its URL is verified, before anything is sent there; null for none."),
 ]
 
 
@@ -174,13 +181,21 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     owner: Owner | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
     transform: TransformIn | UnsetType | None = UNSET
+    verification: Verify | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
-    """What settings are held to: where deliveries may go, and the names of the formats."""
+    """What settings are held to.
+
+    Attributes:
+        egress: where deliveries may go.
+        formats: the names of the formats.
+        origin: the name by which this server introduces itself; None where it has none.
+    """
 
     egress: EgressRules
     formats: frozenset[str]
+    origin: str | None = None
 
 
 Present = TypeVar("Present", bound=Inheritable)
@@ -191,9 +206,12 @@ def merge(present: Present, wanted: DefaultSettings) -> Present:
     given = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
+    given.pop("verification", None)
     changes: dict[str, Any] = {}
     for name, value in given.items():
         changes.update(_MERGES[name](value) if name in _MERGES else {name: value})
+    if isinstance(present, Subscription) and isinstance(wanted, Settings):
+        changes["verification"] = verification.renewed(present, wanted.url, wanted.verification)
     return msgspec.structs.replace(present, **changes)
 
 
@@ -245,8 +263,8 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
 
     Raises:
         InvalidInput: its details name every field that is wrong.
-        InvalidSetting: failure handling, hours or filter can't be obeyed, and nothing else is
-            wrong.
+        InvalidSetting: failure handling, hours, verification or filter can't be obeyed, and nothing
+            else is wrong.
     """
     details = [
         *_refusals(wanted.url, lambda url: urls.check(url, rules.egress)),
@@ -265,6 +283,8 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         raise InvalidSetting(details=contradictions)
     if wanted.sending_hours:
         hours.check(wanted.sending_hours)
+    if wanted.verification is VerificationMode.CLOUDEVENTS and rules.origin is None:
+        raise InvalidSetting(details=[("verification", _NAMELESS)])
     text = filter_text(wanted.filter)
     if text is not None:
         filters.compiled(text)

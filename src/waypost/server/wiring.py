@@ -21,6 +21,7 @@ from waypost.api.intake import Intake
 from waypost.api.jwks import JwksRoutes
 from waypost.api.keys import KeyRoutes
 from waypost.api.operation import Operation
+from waypost.api.probes import ProbeRoutes
 from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
@@ -45,6 +46,7 @@ from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
+from waypost.engine.verifier import Verifier
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.project import Project
@@ -64,6 +66,7 @@ from waypost.operations.following import (
     SubscriptionMemory,
 )
 from waypost.operations.keys import Keys
+from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
@@ -132,7 +135,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, NATIVE_FORMATS),
+            Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
             tools.clock,
             tools.entropy,
             DispatcherConfig(
@@ -145,6 +148,7 @@ class Engine:
             self.sandbox,
             None if sharing is None else sharing.shards,
         )
+        self.verifier = _verifier(config, self.configuration, self.router, self.dispatcher, tools)
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
         self.ingest = Ingest(
             store,
@@ -190,7 +194,7 @@ class Engine:
         )
         if isinstance(tools.clock, AlignedClock):
             ownership.aligned = tools.clock.align
-        sharing.one_does(self.expander.job)
+        sharing.one_does(self.expander.job, self.verifier.job)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=sharing.look_s)
         self.ingest.share(sharing.follower.catch_up)
@@ -199,6 +203,13 @@ class Engine:
         """Note how far the log of changes is, before anything is loaded that it tells of."""
         if self.sharing is not None:
             await self.sharing.follower.begin()
+
+    def subscription_changed(
+        self, subscription: Subscription, keys: tuple[SigningKey, ...] | None = None
+    ) -> None:
+        """Take a subscription's new settings; see `Dispatcher.subscription_changed`."""
+        self.dispatcher.subscription_changed(subscription, keys)
+        self.verifier.look(subscription)
 
     async def load(self) -> None:
         """Bring the routing in memory to what the database holds."""
@@ -216,7 +227,7 @@ class Engine:
         else:
             await self.dispatcher.start(keys, ())
             await self.sharing.start()
-        for job in self._jobs:
+        for job in (*self._jobs, self.verifier.job):
             job.start()
 
     async def stop(self) -> None:
@@ -224,6 +235,7 @@ class Engine:
         self.ingest.close(full=False)
         for job in self._jobs:
             await job.stop()
+        await self.verifier.stop()
         if self.sharing is not None:
             self.sharing.retire()
         await self.dispatcher.drain(self._drain_s)
@@ -250,12 +262,12 @@ class Surface:
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS))
+        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
         vault = Vault(key, entropy)
         changes = engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
-            changes, vault, dispatcher.subscription_changed, clock, entropy, ids
+            changes, vault, engine.subscription_changed, clock, entropy, ids
         )
         self._roster = dispatcher.roster
         alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
@@ -280,6 +292,7 @@ class Surface:
             ).operations(),
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
+            *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
             *FilterRoutes(Filters(store)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
@@ -398,6 +411,20 @@ class Surface:
             clock=self._tools.clock,
             errors=self.errors,
         )
+
+
+def _verifier(
+    config: Config, changes: Configuration, router: Router, dispatcher: Dispatcher, tools: Tools
+) -> Verifier:
+    return Verifier(
+        changes,
+        router,
+        dispatcher.roster.address,
+        dispatcher.subscription_changed,
+        tools.clock,
+        tools.entropy,
+        config.origin,
+    )
 
 
 def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:

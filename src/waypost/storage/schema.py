@@ -139,6 +139,9 @@ subscriptions = Table(
     Column("suspension", Text),
     # JSON of what is set of its flow control.
     Column("flow", Text),
+    Column("verification", Text),
+    Column("verification_state", Text),
+    Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     sqlite_with_rowid=False,
 )
 

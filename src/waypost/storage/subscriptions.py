@@ -23,6 +23,7 @@ from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Transform
+from waypost.model.verification import Verification, VerificationState
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
@@ -33,6 +34,7 @@ _NO_FLOW = FlowControl()
 _read_handling = msgspec.json.Decoder(FailureHandling).decode
 _read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
+_read_verification = msgspec.json.Decoder(Verification).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -68,6 +70,14 @@ def list_page(
 def load_all(connection: Connection) -> list[Subscription]:
     """Return every subscription of every project that is not deleted: for the router, at start."""
     return [_subscription(row) for row in connection.execute(_present())]
+
+
+def list_unverified(connection: Connection, limit: int) -> list[Subscription]:
+    """Return subscriptions of any project whose URL is still to be verified."""
+    pending = subscriptions.c.verification_state == VerificationState.PENDING.value
+    place = (subscriptions.c.project_id, subscriptions.c.id)
+    query = _present().where(pending).order_by(*place).limit(limit)
+    return [_subscription(row) for row in connection.execute(query)]
 
 
 def insert(connection: Connection, subscription: Subscription) -> None:
@@ -201,11 +211,14 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "flow": _flow(subscription),
         "failure_handling": _json(subscription.failure_handling),
         "suspension": _json(subscription.suspension),
+        "verification": _json(subscription.verification),
+        "verification_state": subscription.verification and subscription.verification.state.value,
     }
 
 
 def _subscription(row: Row[Any]) -> Subscription:
     types, schedule, handling = row.event_types, row.retry_schedule, row.failure_handling
+    asked = row.verification
     return Subscription(
         project_id=row.project_id,
         id=row.id,
@@ -227,6 +240,7 @@ def _subscription(row: Row[Any]) -> Subscription:
         **_read_flow(row.flow),
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
+        verification=None if asked is None else _read_verification(asked),
     )
 
 

@@ -11,7 +11,8 @@ from tests.support.site import Site, Tenant, running
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Have a server; whatever the tests did to it, nothing may have been an error of its own."""
-    with running(tmp_path_factory.mktemp("site")) as (program, shared):
+    folder = tmp_path_factory.mktemp("site")
+    with running(folder, WAYPOST_ORIGIN="hooks.example.com") as (program, shared):
         yield shared
         counts = shared.admin.get("/metrics").text
         assert 'waypost_requests_refused_total{status="500"' not in counts, counts

@@ -9,6 +9,7 @@ import lithic
 import msgspec
 import pytest
 
+from tests.support.bare import BARE
 from tests.support.database import URL
 from tests.support.manual import ManualClock
 from tests.support.subscribing import Office, office
@@ -205,23 +206,6 @@ async def test_the_range_may_stand_in_the_body(at: Surface) -> None:
     assert await at.refused(400, "POST", f"{PATH}/{token}/recover", json={"begin": 5}) == ["begin"]
 
 
-FLOW: dict[str, Any] = {
-    "rate_limit": None,
-    "breaker": {
-        "enabled": True,
-        "failure_ratio": 0.8,
-        "min_requests": 20,
-        "window_s": 30,
-        "open_s": 10,
-        "probes": 3,
-        "disable_after": None,
-    },
-    "sending_hours": None,
-    "priority": "normal",
-    "deliver_before_s": None,
-}
-
-
 async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
     settings: dict[str, Any] = {
         "description": "for people",
@@ -236,50 +220,36 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "retry_schedule": [1, 2.5],
         "filter": {"body": {"n": {"$gt": 1}}, "headers": {"X-Tenant": "a"}},
         "transform": {"template": {"a": "{{ payload }}"}},
+        "verification": "challenge",
     }
     made = await at.made(**settings)
     assert {name: made[name] for name in settings} == settings
     bare = await at.made()
-    expected: dict[str, Any] = {
-        "description": "",
-        "event_types": None,
-        "disabled": False,
-        "disabled_reason": None,
-        "paused": False,
-        "headers": {},
-        "timeout_s": 20.0,
-        "concurrency": 64,
-        "format": "payload",
-        "signing": "v1",
-        "owner": None,
-        "retry_schedule": "standard",
-        **FLOW,
-        "inherited": [*FLOW, "timeout_s", "concurrency", "retry_schedule", "failure_handling"],
-        "suspended": False,
-        "suspension": None,
-        "failure_handling": {
-            "triggers": None,
-            "otherwise": "trigger",
-            "retry": None,
-            "retry_window_s": None,
-            "on_giving_up": ["divert"],
-            "suspended": {"pending": "keep", "incoming": "keep"},
-            "alert_endpoints": [],
-        },
-        "filter": None,
-        "transform": None,
-        "failing_since": None,
-        "url": URL,
-    }
+    expected = {**BARE, "url": URL}
     assert {name: bare[name] for name in expected} == expected
     assert set(bare) - set(expected) == {"token", "created"}
     path = f"{PATH}/{made['token']}"
     nulls = dict.fromkeys(
-        ("event_types", "headers", "owner", "retry_schedule", "filter", "transform")
+        ("event_types", "headers", "owner", "retry_schedule", "filter", "transform", "verification")
     )
     reset = (await at.http.patch(path, json={"url": URL, **nulls})).json()
     assert {name: reset[name] for name in nulls} == {name: expected[name] for name in nulls}
     assert reset["format"] == "thin"
+
+
+async def test_another_url_is_verified_anew_and_so_is_one_on_demand(at: Surface) -> None:
+    pending = {"state": "pending", "since": None, "reason": None, "allowed_per_minute": None}
+    made = await at.made(verification="challenge")
+    path = f"{PATH}/{made['token']}"
+    assert made["verification_status"] == pending
+    verified = await at.http.post(f"{path}/verify")
+    assert (verified.status_code, verified.json()["verification_status"]) == (200, pending)
+    plain = await at.made()
+    refused = await at.http.post(f"{PATH}/{plain['token']}/verify")
+    assert refused.status_code == 422
+    for body, field in (({"verification": "x"}, 400), ({"verification": "cloudevents"}, 422)):
+        answer = await at.http.patch(path, json={"url": URL, **body})
+        assert (answer.status_code, answer.json()["errors"][0]["path"]) == (field, "verification")
 
 
 async def test_pause_and_resume_answer_with_the_subscription(at: Surface) -> None:

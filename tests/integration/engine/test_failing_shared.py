@@ -10,7 +10,7 @@ from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.nodes import Node, nodes, until
 from waypost.model import ids
-from waypost.model.subscription import Inheritable
+from waypost.model.subscription import Inheritable, Subscription
 from waypost.policy.failure_settings import FailureHandlingIn
 from waypost.policy.settings import DefaultSettings
 
@@ -57,7 +57,7 @@ async def test_each_process_suspends_alerts_and_goes_on_as_the_other_has_it(
             on_giving_up=["divert", "suspend", "alert"],
             alert_endpoints=[{"url": "https://alerts.example/", "secret": SECRET}],
         )
-        made = []
+        made: list[Subscription] = []
         while len({first.sharing.shards.owns(one.id) for one in made}) < 2:
             made.append(await first.subscribe(f"h{len(made)}", failure_handling=wanted))
         count = len(made)

@@ -18,7 +18,7 @@ from waypost.egress.connection import (
     KnownAnswers,
 )
 from waypost.model.delivery import Timings
-from waypost.model.exchange import FailureKind
+from waypost.model.exchange import Consent, FailureKind
 
 
 class Wire(asyncio.Transport):
@@ -335,6 +335,26 @@ def test_a_known_answer_brings_its_headers_and_no_others() -> None:
             notes.exchange(raw)
             connection = notes.connection
             assert (connection.retry_after, connection.keep_alive_s) == expected
+
+
+@pytest.mark.parametrize(
+    "lines, expected",
+    [
+        (b"", None),
+        (b"WebHook-Allowed-Origin: a.example \r\n", Consent("a.example")),
+        (b"webhook-allowed-rate: 9\r\nwebhook-allowed-origin: *\r\n", Consent("*", "9")),
+        (b"webhook-allowed-origin: a\r\nwebhook-allowed-origin: b\r\n", Consent("")),
+        (b"webhook-allowed-origin: a\r\nwebhook-allowed-origin: a\r\n", Consent("a")),
+    ],
+)
+def test_an_answer_that_allows_something_ends_its_connection(
+    lines: bytes, expected: Consent | None
+) -> None:
+    notes = Notes()
+    interim = b"HTTP/1.1 103 Early\r\nwebhook-allowed-origin: x\r\n\r\n"
+    raw = interim + b"HTTP/1.1 200 OK\r\n" + lines + b"content-length: 0\r\n\r\n"
+    assert notes.exchange(raw) == [(200, b"", expected is None)]
+    assert notes.connection.consent == expected
 
 
 def test_the_end_of_a_connection_is_no_answer_to_the_next_request() -> None:

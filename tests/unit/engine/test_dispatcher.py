@@ -22,6 +22,7 @@ from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.storage.changes import Settlement
 
@@ -278,3 +279,25 @@ async def test_why_it_was_given_up_is_recorded(status: int, reason: Reason) -> N
     await asyncio.gather(*depot.dispatcher._tasks)
     assert len(disabled) == (status == 410)
     assert depot.dispatcher.given_up == 1
+
+
+async def test_no_more_is_sent_than_a_receiver_allows() -> None:
+    allowed = Verification(
+        VerificationMode.CLOUDEVENTS, state=VerificationState.VERIFIED, per_minute=60
+    )
+    one = subscription(verification=allowed)
+    depot = Depot(one)
+    sent = []
+    for _ in range(3):
+        depot.owe(one)
+    for _ in range(3):
+        sent.append(len(depot.network.posts))
+        for post in depot.open:
+            post.answer()
+        depot.commit()
+        depot.clock.forward(0.9)
+        depot.dispatcher.go_on()
+        sent.append(len(depot.network.posts))
+        depot.clock.forward(0.1)
+        depot.dispatcher.go_on()
+    assert sent == [0, 0, 1, 1, 2, 2]

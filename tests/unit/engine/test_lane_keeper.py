@@ -10,6 +10,7 @@ from tests.support.engine import Works, works
 from waypost.engine.receiver import Receiver
 from waypost.model.errors import Unavailable
 from waypost.model.flow import RateLimit, Wait, Waits
+from waypost.model.verification import Verification, VerificationMode
 
 
 @pytest.fixture
@@ -38,6 +39,13 @@ async def test_a_moment_is_not_told_and_a_while_is(records: Records, path: Path)
         assert waits is not None
         assert waits.until_us is not None
         assert waits.until_us > records.clock.now_us() + 50_000_000
+
+
+async def test_what_waits_for_its_verification_says_so(records: Records, path: Path) -> None:
+    records.subscription(verification=Verification(VerificationMode.CHALLENGE))
+    async with works(records, path) as engine:
+        await engine.accept()
+        assert receiver(engine).waits == Waits(Wait.UNVERIFIED)
 
 
 async def test_what_could_not_be_written_is_written_later(

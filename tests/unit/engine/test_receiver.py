@@ -15,6 +15,7 @@ from waypost.model.failure import (
     WhileSuspended,
 )
 from waypost.model.subscription import DEFAULT_CONCURRENCY, DisabledBy, Subscription
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.ending import DELETED
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
@@ -91,6 +92,24 @@ def test_what_leaves_starts_nothing_whatever_becomes_of_the_subscription() -> No
     assert (one.over, one.lane.paused) == (True, True)
     take(one, ONE)
     assert (one.over, one.lane.paused) == (True, True)
+
+
+def test_nothing_is_sent_before_it_is_verified() -> None:
+    asked = Verification(VerificationMode.CHALLENGE)
+    one = receiver(replace(ONE, verification=asked))
+    for state in VerificationState:
+        take(one, replace(ONE, verification=replace(asked, state=state)))
+        assert one.lane.paused is (state is not VerificationState.VERIFIED)
+        assert (one.ending, one.over) == (None, False)
+
+
+def test_it_is_sent_to_no_faster_than_it_allows() -> None:
+    asked = Verification(VerificationMode.CLOUDEVENTS, state=VerificationState.VERIFIED)
+    one = receiver(replace(ONE, verification=replace(asked, per_minute=120)))
+    assert not one.lane.gate.clear
+    assert one.lane.gate.free_at(1_000_000) == 1_000_000 + 500_000
+    take(one, replace(ONE, verification=asked))
+    assert one.lane.gate.clear
 
 
 WHY = Suspension(5, b"e" * 16, "500", "status 500")

@@ -12,6 +12,7 @@ from waypost.model import ids
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, TransportFailure
 from waypost.model.subscription import Subscription
+from waypost.model.verification import Verification, VerificationMode
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.lane import Work
 from waypost.policy.signing import sign
@@ -107,3 +108,15 @@ async def test_headers_of_the_event_take_the_place_of_the_subscription_s() -> No
     )
     assert with_them == ["x-kept: b", "x-own: c", "x-new: d"]
     assert without == ["X-Own: a", "x-kept: b"]
+
+
+@pytest.mark.parametrize("mode, named", [("cloudevents", True), ("challenge", False)])
+async def test_whoever_was_asked_by_name_is_told_it_with_every_delivery(
+    mode: str, named: bool
+) -> None:
+    post = Post()
+    sender = Sender(asyncio.get_running_loop(), post.network, NATIVE_FORMATS, "us.example")
+    asked = replace(ONE, verification=Verification(VerificationMode(mode)))
+    sender.send(sender.address(asked, (KEY,)), post.work, EVENT, NOW_US, post.ended.set_result)
+    (sent,) = post.network.posts
+    assert (b"\r\nWebHook-Request-Origin: us.example\r\n" in sent.head) is named

@@ -13,6 +13,7 @@ from waypost.model.failure import FailureHandling, Otherwise, Retry, Strategy
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
 from waypost.model.transform import Language, Transform
+from waypost.model.verification import Verification, VerificationMode
 from waypost.policy import settings
 from waypost.policy.egress import EgressRules
 from waypost.policy.failure_settings import FailureHandlingIn
@@ -125,6 +126,12 @@ def test_what_is_not_given_stays() -> None:
             {"transform": Transform(Language.JAVASCRIPT, "x")},
         ),
         ({"transform": {"template": [1]}}, {"transform": Transform(Language.TEMPLATE, "[1]")}),
+        ({"verification": None}, {"verification": None}),
+        ({"verification": "none"}, {"verification": None}),
+        (
+            {"verification": "challenge"},
+            {"verification": Verification(VerificationMode.CHALLENGE)},
+        ),
     ],
 )
 def test_what_is_given_is_merged_and_nothing_else(
@@ -209,6 +216,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
+        "verification",
         *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
         "failure_handling",
     }
@@ -394,3 +402,11 @@ def test_any_text_is_refused_or_taken_but_never_breaks(text: str) -> None:
     ):
         with suppress(InvalidInput):
             check(wanted, RULES)
+
+
+def test_a_handshake_needs_a_name_to_introduce_oneself_by() -> None:
+    wanted = decoded(verification="cloudevents")
+    with pytest.raises(InvalidSetting) as refusal:
+        check(wanted, RULES)
+    assert [path for path, _ in refusal.value.details] == ["verification"]
+    check(wanted, msgspec.structs.replace(RULES, origin="hooks.example.com"))

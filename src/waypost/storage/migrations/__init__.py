@@ -18,6 +18,7 @@ KNOWN: Final = (
     "0005_failures",
     "0006_flow",
     "0007_transactions",
+    "0010_verification",
 )
 """Every revision, oldest first."""
 
