@@ -37,6 +37,7 @@ class Api:
             "concurrency": role.concurrency,
             "timeout_s": role.timeout_s,
             "retry_schedule": role.retry_schedule,
+            "breaker": {"enabled": role.breaker},
         }
         connection = self.connect()
         status, made = await connection.call("POST", "/v1/event_subscriptions", wanted)

@@ -22,6 +22,7 @@ class Role(msgspec.Struct, frozen=True):
         types: the event types that it asks for, as the API takes them; None for all.
         may_fail: deliveries may end in the dead-letter box; otherwise each must be delivered.
         hangs: its attempts may take more than a second, so that they count beside the ceiling.
+        breaker: it has one; who fails by a script has none, for that would only take longer.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Role(msgspec.Struct, frozen=True):
     retry_schedule: tuple[float, ...] = (0.2, 0.4, 0.4, 0.4)
     may_fail: bool = False
     hangs: bool = False
+    breaker: bool = True
 
     def wants(self, event_type: str) -> bool:
         """Tell whether it asks for an event of this type."""
@@ -51,10 +53,11 @@ FLAKY = Role(
     retry_schedule=(0.1, 0.2, 0.2, 0.2),
     may_fail=True,
     hangs=True,
+    breaker=False,
 )
-GONE = Role("gone", types=("leave.*",), concurrency=1, may_fail=True)
-MENDING = Role("mending", concurrency=4, retry_schedule=())
-LATE = Role("late", concurrency=4, retry_schedule=())
+GONE = Role("gone", types=("leave.*",), concurrency=1, may_fail=True, breaker=False)
+MENDING = Role("mending", concurrency=4, retry_schedule=(), breaker=False)
+LATE = Role("late", concurrency=4, retry_schedule=(), breaker=False)
 
 CAST = (STEADY, TWIN, SLOW, FLAKY, GONE)
 
