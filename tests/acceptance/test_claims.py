@@ -93,7 +93,7 @@ def emit(url: str, secret: str, messages: int) -> set[str]:
 
 def run(tmp_path: Path, messages: int, kills: int) -> None:
     with ExitStack() as stack:
-        database = stack.enter_context(postgres.fresh(lambda _: None))
+        database = stack.enter_context(postgres.fresh(lambda _: None, "empty_of_tests"))
         fleet = Fleet(stack, tmp_path, database)
         body = {"name": "k", "environment": "test", "api": "buildable"}
         _, made = call(fleet.url(0), "/v1/api_keys", body, key=ADMIN_KEY)
