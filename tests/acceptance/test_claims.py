@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import psycopg
-import pytest
 
 from tests.support import postgres
 from tests.support.buildable import Client
@@ -143,8 +142,3 @@ def test_a_server_that_stops_answers_those_who_wait(tmp_path: Path) -> None:
         eventually(lambda: "waypost_connections 2" in call(url, "/metrics")[1])
         assert program.stop() == 0
         assert waiting.result(60) == (200, {"data": [], "has_more": False})
-
-
-@pytest.mark.long
-def test_each_of_many_is_had_once(tmp_path: Path) -> None:
-    run(tmp_path, messages=10_000, kills=10)
