@@ -8,16 +8,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from waypost.clock import Clock
+from waypost.engine.job import log_failed
 from waypost.engine.receiver import Receiver
-from waypost.model.errors import StorageFull, Unavailable
 from waypost.policy.lane import Work
 from waypost.storage import queue
 from waypost.storage.store import Store
-
-_log = structlog.get_logger(__name__)
 
 _RETRY_S: Final = 1.0
 
@@ -69,8 +65,7 @@ class Expiry:
                 )
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, they stay owed
-            expected = isinstance(error, Unavailable | StorageFull)
-            _log.info("expiry_failed", exc_info=None if expected else error)
+            log_failed("expiry_failed", error)
             await asyncio.sleep(_RETRY_S)
             told = self._kept
         else:

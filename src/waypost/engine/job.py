@@ -14,6 +14,23 @@ _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
 
 
+def log_failed(what: str, error: Exception, **about: str) -> None:
+    """Log what has failed and is tried again.
+
+    That the database is away or full for a while is expected; whatever else it is, is an error of
+    our own and is told with its cause.
+
+    Args:
+        what: the name of the line.
+        error: why.
+        about: what it was about.
+    """
+    if isinstance(error, Unavailable | StorageFull):
+        _log.info(what, error=str(error), **about)
+    else:
+        _log.error(what, exc_info=error, **about)
+
+
 class Job:
     """Calls a step until there is nothing left to do, then waits to be woken."""
 

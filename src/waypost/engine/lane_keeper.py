@@ -6,18 +6,14 @@ written behind the lanes' back, at most once a second and together.
 
 from typing import Final
 
-import structlog
-
 from waypost.clock import Clock
+from waypost.engine.job import log_failed
 from waypost.engine.receiver import Receiver
-from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.flow import Wait, Waits
 from waypost.model.ids import Id
 from waypost.storage import lane_states
 from waypost.storage.connection import Connection
 from waypost.storage.store import Store
-
-_log = structlog.get_logger(__name__)
 
 _MOMENT_US: Final = 1_000_000
 """What waits less than this for a token waits for a moment: until when is not written."""
@@ -85,7 +81,6 @@ class LaneKeeper:
         try:
             await self._store.write(save)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next save tries again
-            expected = isinstance(error, Unavailable | StorageFull)
-            _log.info("lane_states_unsaved", exc_info=None if expected else error)
+            log_failed("lane_states_unsaved", error)
             if self._forgotten == forgotten:
                 self._unsaved = {**unsaved, **self._unsaved}

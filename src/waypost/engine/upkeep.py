@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from waypost.clock import Clock
 from waypost.engine.configuration import Configuration
+from waypost.engine.job import log_failed
 from waypost.engine.lane_keeper import LaneKeeper
 from waypost.engine.receiver import Receiver
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
-from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.failure import Suspension
 from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, DisabledBy, Subscription
@@ -104,7 +104,7 @@ class Upkeep:
         try:
             await self._store.write(save)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next save tries again
-            _failed("upkeep_save_failed", error)
+            log_failed("upkeep_save_failed", error)
             if self._forgotten == forgotten:
                 self._unsaved = {**unsaved, **self._unsaved}
             return
@@ -155,7 +155,7 @@ class Upkeep:
         try:
             return await self._configuration.change(write, after) is not None
         except Exception as error:  # noqa: BLE001 - its next failure stops it again
-            _failed("upkeep_stop_failed", error)
+            log_failed("upkeep_stop_failed", error)
             return False
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
@@ -217,7 +217,7 @@ class Upkeep:
         try:
             return await self._store.write(write)
         except Exception as error:  # noqa: BLE001 - nothing may stay owed for ever
-            _failed("upkeep_clear_failed", error)
+            log_failed("upkeep_clear_failed", error)
             await asyncio.sleep(_RETRY_S)
             return 1
 
@@ -240,11 +240,3 @@ def _endings(connection: Connection, project_id: Id, subscription_id: Id) -> End
     defaults = NOTHING_SET if project is None else project.defaults
     handling = terms_of(NOTHING_SET if present is None else present, defaults).failure_handling
     return endings_of(present, handling)
-
-
-def _failed(what: str, error: Exception) -> None:
-    """Log what is tried again; that the database is away or full for a while is expected."""
-    if isinstance(error, Unavailable | StorageFull):
-        _log.info(what, error=str(error))
-    else:
-        _log.error(what, exc_info=error)

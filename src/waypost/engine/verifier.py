@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from waypost.clock import Clock, Entropy
 from waypost.engine.configuration import Configuration
-from waypost.engine.job import Job
+from waypost.engine.job import Job, log_failed
 from waypost.engine.router import Router
 from waypost.engine.sender import Address
 from waypost.model.delivery import Timings
-from waypost.model.errors import StorageFull, Unavailable
+from waypost.model.errors import Unavailable
 from waypost.model.exchange import Exchange, FailureKind, TransportFailure
 from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
@@ -111,8 +111,7 @@ class Verifier:
             if known is not None:
                 await self._conclude(subscription, await self._ask(subscription, known))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look asks again
-            if not isinstance(error, Unavailable | StorageFull):
-                _log.exception("verification_broke", subscription=subscription.id.hex())
+            log_failed("verification_failed", error, subscription=subscription.id.hex())
         else:
             self.job.wake()  # there is room for another one
         finally:

@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from waypost.engine import job
-from waypost.engine.job import Job
+from waypost.engine.job import Job, log_failed
+from waypost.model.errors import StorageFull, Unavailable
 
 
 class Steps:
@@ -124,3 +125,18 @@ async def test_it_works_only_where_it_may_and_looks_then() -> None:
     await steps.rest()
     assert steps.left == 0
     await one.stop()
+
+
+@pytest.mark.parametrize("error", [Unavailable(), StorageFull()])
+def test_that_the_database_is_away_or_full_is_no_error_of_ours(error: Exception) -> None:
+    with capture_logs() as lines:
+        log_failed("save_failed", error, of="x")
+    expected = {"event": "save_failed", "error": str(error), "of": "x", "log_level": "info"}
+    assert lines == [expected]
+
+
+def test_an_error_of_ours_is_told_with_its_cause() -> None:
+    error = ValueError("wrong")
+    with capture_logs() as lines:
+        log_failed("save_failed", error)
+    assert lines == [{"event": "save_failed", "exc_info": error, "log_level": "error"}]
