@@ -58,7 +58,7 @@ class Office:
             changes, self.router, self.keys, self.catalogue, RULES, self.deleted, ids
         )
         self.event_types = EventTypes(changes, self.catalogue)
-        self.replays = Replays(store, self.take, self.wake, ids)
+        self.replays = Replays(store, self.take, self.wake, ids, self.router)
         ingest = Ingest(store, self.router, self, clock, ids, IngestConfig(), self.wake)
         self.examples = Examples(store, ingest, self.catalogue)
 

@@ -29,7 +29,7 @@ from waypost.engine.configuration import Configuration
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
-from waypost.engine.refiller import Refiller
+from waypost.engine.refiller import Refiller, work_of
 from waypost.engine.roster import Roster
 from waypost.engine.router import Router
 from waypost.engine.sender import Address, Sender
@@ -198,8 +198,7 @@ class Dispatcher:
             receiver = self.roster.open(one.project_id, one.subscription_id)
             if receiver is None:
                 continue
-            work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
-            receiver.lane.push(work, self._clock.now_us())
+            receiver.lane.push(work_of(one), self._clock.now_us())
             self._pump(receiver)
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:

@@ -94,6 +94,11 @@ def find(kind: str, token: str) -> Id | None:
     return bytes.fromhex(token[len(prefix) :].replace("-", ""))
 
 
+def preceding(identifier: Id) -> Id:
+    """Return the id that comes right before one, in the order of ids; the first has none."""
+    return (int.from_bytes(identifier, "big") - 1).to_bytes(ID_BYTES, "big")
+
+
 def attempt_of(delivery_id: Id, number: int, due_us: int) -> Id:
     """Return the id of try `number` (from 1) of a delivery that is due at `due_us`.
 

@@ -146,7 +146,7 @@ class Engine:
             self._woken_by(Topic.FAN_OUTS, self.expander.job),
         )
         self.pruner = _pruner(config, store, tools, sharing)
-        self.replayer = Replayer(store, self.dispatcher.owed, tools.ids)
+        self.replayer = Replayer(store, self.dispatcher.owed, tools.ids, self.router)
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
         if sharing is None:
             self.reconciler = Reconciler(store, self.dispatcher)
@@ -248,7 +248,7 @@ class Surface:
             self._follow(engine.sharing, engine)
         events = Events(store, engine.ingest, router, self.catalogue, limits)
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
-        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
+        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
@@ -267,7 +267,7 @@ class Surface:
                 deliveries,
             ).operations(),
             *ReplayRoutes(replays, examples).operations(),
-            *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
+            *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
             *FilterRoutes(Filters(store)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),

@@ -1,5 +1,6 @@
 """Events, read; they are written by the hot path alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -39,6 +40,18 @@ def demand(connection: Connection, project_id: ids.Id, event_id: ids.Id) -> None
     found = exists().where(events.c.project_id == project_id, events.c.id == event_id)
     if not connection.execute(select(found)).scalar_one():
         raise NotFound(ids.KINDS[ids.EVENT])
+
+
+def types_of(
+    connection: Connection, project_id: ids.Id, event_ids: Sequence[ids.Id]
+) -> dict[ids.Id, str]:
+    """Return the types of these events, of those that are there."""
+    rows = connection.execute(
+        select(events.c.id, events.c.type).where(
+            events.c.project_id == project_id, events.c.id.in_(event_ids)
+        )
+    )
+    return {row.id: row.type for row in rows}
 
 
 def list_page(

@@ -147,7 +147,8 @@ def _diverted_may_go(cuts: Cuts) -> ColumnElement[bool]:
 
 
 def _replay_may_go(_cuts: Cuts) -> ColumnElement[bool]:
-    return replays.c.state != ReplayState.RUNNING.value
+    finished = (ReplayState.DONE.value, ReplayState.CANCELLED.value)
+    return replays.c.state.in_(finished)
 
 
 def _audit_may_go(_cuts: Cuts) -> ColumnElement[bool]:
@@ -328,7 +329,9 @@ def _not_looked_at(kind: Kind, cuts: Cuts) -> list[ColumnElement[bool]]:
 def _of_project(connection: Connection, kind: Kind, project_id: Id, cuts: Cuts) -> Cuts:
     """Return what has had its time in a project: no event that a running replay may come upon.
 
-    A job that owes again what failed goes by deliveries, of events however old.
+    A job that owes again what failed goes by deliveries, of events however old. One that goes
+    through the dead-letter box needs no hold: what is diverted holds its event. A paused one holds
+    nothing: nobody knows for how long it is.
     """
     if not kind.by_event:
         return cuts
@@ -337,7 +340,11 @@ def _of_project(connection: Connection, kind: Kind, project_id: Id, cuts: Cuts) 
             replays.c.state == ReplayState.RUNNING.value, replays.c.project_id == project_id
         )
     )
-    begins = [row.begin_us if row.kind == ReplayKind.MISSING else NEVER for row in running]
+    begins = [
+        NEVER if row.kind == ReplayKind.RECOVER else row.begin_us
+        for row in running
+        if row.kind != ReplayKind.DIVERTED
+    ]
     return msgspec.structs.replace(cuts, events_us=min([cuts.events_us, *begins]))
 
 

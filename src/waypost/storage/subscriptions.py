@@ -1,5 +1,6 @@
 """Subscriptions. A deleted one keeps its row: what it was owed goes on naming it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -50,6 +51,19 @@ def find(
     return None if row is None else _subscription(row)
 
 
+def demand_ever(connection: Connection, project_id: ids.Id, subscription_id: ids.Id) -> None:
+    """Make sure that a subscription exists, or has existed.
+
+    Raises:
+        NotFound: the project never had one with this id.
+    """
+    found = connection.execute(
+        select(subscriptions.c.id).where(*_is(project_id, subscription_id))
+    ).one_or_none()
+    if found is None:
+        raise NotFound(ids.KINDS[ids.SUBSCRIPTION])
+
+
 def list_page(
     connection: Connection, project_id: ids.Id, request: PageRequest
 ) -> Page[Subscription]:
@@ -60,6 +74,18 @@ def list_page(
 def load_all(connection: Connection) -> list[Subscription]:
     """Return every subscription of every project that is not deleted: for the router, at start."""
     return [_subscription(row) for row in connection.execute(_present())]
+
+
+def enabled_of(
+    connection: Connection, project_id: ids.Id, subscription_ids: Collection[ids.Id]
+) -> set[ids.Id]:
+    """Return which of these subscriptions are enabled."""
+    rows = connection.execute(
+        _of(project_id)
+        .with_only_columns(subscriptions.c.id)
+        .where(subscriptions.c.id.in_(subscription_ids), subscriptions.c.disabled_by.is_(None))
+    )
+    return set(rows.scalars())
 
 
 def insert(connection: Connection, subscription: Subscription) -> None:
