@@ -109,7 +109,8 @@ class Planner:
                     continue
                 pairs.append((event.id, to))
                 if len(pairs) == most:
-                    return Step(replay, pairs, event.id, to, looked=part.place(event.id))
+                    # It is looked at once more, and counted then.
+                    return Step(replay, pairs, event.id, to, looked=part.place(event.id) - 1)
         position = replay.position if part.position is None else part.position
         return Step(replay, pairs, position, looked=part.looked, ended=part.ended)
 

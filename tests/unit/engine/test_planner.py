@@ -289,8 +289,22 @@ async def test_the_box_is_gone_through_within_a_range(bench: Bench, place: Place
         records.clock.forward(10)
         events.append(records.event())
         records.ended(events[-1], one, FAILED)
-    middle = [records.clock.now_us() - 25, records.clock.now_us() - 5]
+    now_us = records.clock.now_us()
+    middle = [now_us - 25_000_000, now_us - 5_000_000]
     for order in Order:
         job = bench.job(ReplayKind.DIVERTED, None, *middle, order=order)
         found = await plan(bench, place, job)
         assert sorted(event_id for event_id, _ in found) == events[1:3]
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+async def test_every_event_is_counted_once(bench: Bench, place: Place, most: int) -> None:
+    for _ in range(2):
+        bench.subscription()
+    for _ in range(5):
+        bench.records.event()
+    job = bench.job(route=Route.AFRESH)
+    async with database.opened(place) as store:
+        bench.store = store
+        steps = await bench.steps(job, most)
+    assert sum(step.looked for step in steps) == 5

@@ -1,7 +1,7 @@
 """Jobs are done step by step, and a step happens whole or not at all."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,66 +11,13 @@ from sqlalchemy import Connection, select
 
 from tests.support import database
 from tests.support.database import Place, Records
-from waypost.engine.replayer import Replayer, _owe
-from waypost.engine.router import Router
+from tests.support.replaying import MOMENT, Desk
+from waypost.engine.replayer import _owe
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.event import Attributes
-from waypost.model.ids import Id
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.storage import diverted, missed, queue, replays, schema, subscriptions
-from waypost.storage.store import Store
-
-MOMENT = 2_000_000_000_000_000
-
-
-class Desk:
-    """A replayer on a store, and what it has told of."""
-
-    def __init__(self, records: Records, store: Store) -> None:
-        self.records = records
-        self.store = store
-        self.told: list[Owed] = []
-        self.done = asyncio.Event()
-        self.router = Router()
-        self.router.load({records.project: 1}, ())
-        self.replayer = self.another()
-
-    def another(self) -> Replayer:
-        return Replayer(self.store, self.take, self.records.ids, self.router)
-
-    def take(self, owed: Sequence[Owed]) -> None:
-        self.told += owed
-        self.done.set()
-
-    async def start(self, kind: ReplayKind, subscription: Subscription) -> Replay:
-        self.records.clock.forward(1)
-        replay_id, now_us = self.records.ids.next_at()
-        place = (subscription.project_id, replay_id)
-        replay = Replay(*place, kind, subscription.id, 0, now_us)
-        await self.store.write(lambda c: replays.insert(c, replay))
-        return replay
-
-    async def look(self, replay: Replay) -> Replay:
-        return await self.store.read(lambda c: replays.get(c, replay.project_id, replay.id))
-
-    async def queued(self) -> list[tuple[Id, Id, int]]:
-        def read(connection: Connection) -> list[tuple[Id, Id, int]]:
-            table = schema.queue
-            rows = connection.execute(
-                select(table.c.event_id, table.c.subscription_id, table.c["class"]).order_by(
-                    table.c.id
-                )
-            )
-            return [(row[0], row[1], row[2]) for row in rows]
-
-        return await self.store.read(read)
-
-    async def finish(self) -> int:
-        steps = 0
-        while await self.replayer.run_once():
-            steps += 1
-        return steps
+from waypost.storage import diverted, missed, queue, schema, subscriptions
 
 
 @pytest.fixture

@@ -92,3 +92,14 @@ async def test_a_format_that_fails_sends_nothing() -> None:
         post.send(replace(ONE, format="broken"))
     assert post.network.posts == []
     assert not post.ended.done()
+
+
+@pytest.mark.parametrize("name", sorted(NATIVE_FORMATS))
+async def test_a_replayed_delivery_names_the_replay(name: str) -> None:
+    post = Post()
+    post.work.replay_id = ids.make(7, 7)
+    post.send(replace(ONE, format=name))
+    (sent,) = post.network.posts
+    line = f"\r\nwebhook-replay-id: {ids.spell(ids.REPLAY, ids.make(7, 7))}\r\n"
+    assert sent.head.count(line.encode()) == 1
+    assert sent.head.endswith(b"\r\n\r\n")
