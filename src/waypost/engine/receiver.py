@@ -10,6 +10,7 @@ from waypost.model.shards import shard_of
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
 from waypost.policy.retry import RetryPolicy
+from waypost.policy.waits import LaneStanding
 
 _STANDARD: Final = RetryPolicy()
 
@@ -124,6 +125,17 @@ class Receiver:
             return False
         self.stopping = self.lane.paused = True
         return True
+
+    def standing(self) -> LaneStanding:
+        """Return how its lane stands, for people."""
+        lane = self.lane
+        return LaneStanding(
+            in_flight=lane.in_flight,
+            limit=lane.limit,
+            concurrency=lane.concurrency,
+            held_until_us=lane.held_until_us,
+            suspect=self.suspect,
+        )
 
     def is_idle(self) -> bool:
         """Tell whether nothing would be lost by forgetting it, but for `failing_since_us`."""

@@ -15,7 +15,7 @@ from waypost.engine.shards import Shards
 from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.storage import configuration, projects, queue, subscriptions
+from waypost.storage import configuration, former_routes, projects, queue, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
 
@@ -103,6 +103,7 @@ class Upkeep:
             receiver's answers speak, has been changed meanwhile, maybe by another process.
         """
         place = (subscription.project_id, subscription.id)
+        now_us = self._clock.now_us()
 
         def write(connection: Connection) -> tuple[int, Subscription] | None:
             present = subscriptions.find(connection, *place)
@@ -110,7 +111,10 @@ class Upkeep:
                 return None
             found = subscriptions.set_disabled(connection, *place, by) or present
             configuration.record(connection, Kind.SUBSCRIPTION, *place)
-            return projects.bump_routing(connection, place[0]), found
+            version = projects.bump_routing(connection, place[0])
+            if found.disabled_by is not present.disabled_by:
+                former_routes.end(connection, present, version, now_us)
+            return version, found
 
         def after(result: tuple[int, Subscription] | None) -> None:
             if result is not None:

@@ -25,7 +25,7 @@ from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.policy import settings
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
-from waypost.storage import audit, projects, signing_keys, subscriptions
+from waypost.storage import audit, former_routes, projects, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
@@ -92,6 +92,7 @@ class Subscriptions:
             keys = self._keys.insert(connection, subscription, key)
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
+            former_routes.begin(connection, subscription.project_id, subscription.id, version)
             return _Change(version, subscription, keys)
 
         return (await self._configuration.change(write, self._follow)).subscription
@@ -151,12 +152,15 @@ class Subscriptions:
         record_id, now_us = self._ids.next_at()
 
         def write(connection: Connection) -> int:
+            former = subscriptions.get(connection, project_id, subscription_id)
             subscriptions.delete(connection, project_id, subscription_id, now_us)
             signing_keys.delete_all(connection, project_id, subscription_id)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "subscription.delete", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
-            return projects.bump_routing(connection, project_id)
+            version = projects.bump_routing(connection, project_id)
+            former_routes.end(connection, former, version, now_us)
+            return version
 
         def after(version: int) -> None:
             self._router.remove(version, project_id, subscription_id)
@@ -181,7 +185,10 @@ class Subscriptions:
             else:
                 keys = self._keys.replace(connection, changed, new_key, now_us)
             record(connection, Kind.SUBSCRIPTION, *place)
-            return _Change(projects.bump_routing(connection, place[0]), changed, keys)
+            version = projects.bump_routing(connection, place[0])
+            if former_routes.taken(changed) != former_routes.taken(present):
+                former_routes.end(connection, present, version, now_us)
+            return _Change(version, changed, keys)
 
         return (await self._configuration.change(write, self._follow)).subscription
 

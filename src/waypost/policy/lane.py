@@ -160,6 +160,11 @@ class Lane:
         self._failures = 0
         self._held_until_us = 0
 
+    @property
+    def held_until_us(self) -> int:
+        """Nothing starts before, since the receiver asked for it."""
+        return self._held_until_us
+
     # Work enters.
 
     def push(self, work: Work, now_us: int) -> bool:

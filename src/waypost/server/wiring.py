@@ -15,6 +15,7 @@ from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
 from waypost.api.events import EventRoutes
+from waypost.api.explaining import ExplainingRoutes
 from waypost.api.filters import FilterRoutes
 from waypost.api.health import Health
 from waypost.api.intake import Intake
@@ -49,6 +50,7 @@ from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.events import Events
+from waypost.operations.explaining import Explaining, Sends
 from waypost.operations.filters import Filters
 from waypost.operations.following import (
     CatalogueMemory,
@@ -104,6 +106,7 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         self._store = store
+        self._started = False
         sharing = None
         if links is not None:
             sharing = Sharing(store, links, tools.clock, notify=config.notify)
@@ -170,7 +173,7 @@ class Engine:
             OwnershipConfig(
                 lease_s=config.lease,
                 role=config.role,
-                name=f"{socket.gethostname()}:{os.getpid()}",
+                name=_process_name(),
                 listen=str(config.listen),
                 version=__version__,
             ),
@@ -205,6 +208,17 @@ class Engine:
             await self.sharing.start()
         for job in self._jobs:
             job.start()
+        self._started = True
+
+    def sends(self) -> Sends:
+        """Return what is known here of what is sent, for explanations."""
+        roster = self.dispatcher.roster
+        return Sends(
+            _process_name(),
+            self.dispatcher.sending,
+            lambda subscription_id: self._started and roster.owns(subscription_id),
+            roster.standing,
+        )
 
     async def stop(self) -> None:
         """Take no more events, settle what is in flight, and send nothing more."""
@@ -269,6 +283,7 @@ class Surface:
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
             *FilterRoutes(Filters(store)).operations(),
+            *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
@@ -336,6 +351,10 @@ class Surface:
             clock=self._tools.clock,
             errors=self.errors,
         )
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None) -> Pruner:

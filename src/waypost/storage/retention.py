@@ -43,6 +43,7 @@ from waypost.storage.schema import (
     diverted_events,
     events,
     fan_outs,
+    former_routes,
     projects,
     queue,
     receipts,
@@ -167,6 +168,8 @@ KINDS: Final = (
         for table in (deliveries, attempts, receipts)
     ),
     Kind(replays, ("id",), _events_end, _replay_may_go),
+    # Settings that ended before the oldest event was accepted.
+    Kind(former_routes, ("id",), _events_end, lambda _: true()),
     Kind(audit, ("id",), lambda cuts: ids.lowest(cuts.audit_us), _audit_may_go),
 )
 """In the order in which they are worked on: a diverted event holds its event, which holds all."""

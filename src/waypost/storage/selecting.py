@@ -197,16 +197,21 @@ def read_pending(connection: Connection, project_id: Id, event_ids: Sequence[Id]
         {"project_id": project_id, "event_ids": list(event_ids)},
     )
     pending = {(row.event_id, row.subscription_id) for row in rows}
+    return pending | read_spreading(connection, project_id, event_ids)
+
+
+def read_spreading(connection: Connection, project_id: Id, event_ids: Sequence[Id]) -> set[Pair]:
+    """Return to whom the fan-outs of these events bring them, or have brought them."""
     spreading = connection.execute(
         select(fan_outs.c.event_id, fan_outs.c.subscriptions).where(
             fan_outs.c.project_id == project_id, fan_outs.c.event_id.in_(event_ids)
         )
     )
-    for row in spreading:
-        packed = row.subscriptions
-        for at in range(0, len(packed), ids.ID_BYTES):
-            pending.add((row.event_id, packed[at : at + ids.ID_BYTES]))
-    return pending
+    return {
+        (row.event_id, row.subscriptions[at : at + ids.ID_BYTES])
+        for row in spreading
+        for at in range(0, len(row.subscriptions), ids.ID_BYTES)
+    }
 
 
 def _past_state(row: Any) -> PastState:

@@ -48,7 +48,7 @@ def find(
     row = connection.execute(
         _of(project_id).where(subscriptions.c.id == subscription_id)
     ).one_or_none()
-    return None if row is None else _subscription(row)
+    return None if row is None else of_row(row)
 
 
 def demand_ever(connection: Connection, project_id: ids.Id, subscription_id: ids.Id) -> None:
@@ -68,12 +68,12 @@ def list_page(
     connection: Connection, project_id: ids.Id, request: PageRequest
 ) -> Page[Subscription]:
     """Return one page of a project's subscriptions."""
-    return pages.read(connection, _of(project_id), (subscriptions.c.id,), request, _subscription)
+    return pages.read(connection, _of(project_id), (subscriptions.c.id,), request, of_row)
 
 
 def load_all(connection: Connection) -> list[Subscription]:
     """Return every subscription of every project that is not deleted: for the router, at start."""
-    return [_subscription(row) for row in connection.execute(_present())]
+    return [of_row(row) for row in connection.execute(_present())]
 
 
 def enabled_of(
@@ -203,7 +203,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def _subscription(row: Row[Any]) -> Subscription:
+def of_row(row: Row[Any]) -> Subscription:
+    """Return the subscription that a row of the table holds."""
     types, schedule = row.event_types, row.retry_schedule
     return Subscription(
         project_id=row.project_id,
