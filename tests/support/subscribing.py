@@ -59,9 +59,7 @@ class Office:
         )
         self.event_types = EventTypes(changes, self.catalogue)
         self.replays = Replays(store, self.take, self.wake, ids, self.router)
-        self.ingest = ingest = Ingest(
-            store, self.router, self, clock, ids, IngestConfig(), self.wake
-        )
+        self.ingest = Ingest(store, self.router, self, clock, ids, IngestConfig(), self.wake)
         self.examples = Examples(store, self.ingest, self.catalogue)
 
     def changed(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> None:

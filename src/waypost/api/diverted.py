@@ -147,6 +147,23 @@ class DivertedRoutes:
                 handler=self.resend,
             ),
             Operation(
+                method="DELETE",
+                path=ONE_PATH,
+                name="delete_diverted_event",
+                summary="Delete a diverted event",
+                description="Its delivery stays failed. Who deleted it is kept.",
+                tag=TAG,
+                scope=Scope.SUBSCRIPTIONS_WRITE,
+                status=204,
+                errors=(404,),
+                handler=self.delete,
+            ),
+            *self._of_many(),
+        ]
+
+    def _of_many(self) -> list[Operation]:
+        return [
+            Operation(
                 method="POST",
                 path=f"{PATH}/resend",
                 name="resend_diverted_events",
@@ -174,18 +191,6 @@ class DivertedRoutes:
                 body=DeleteManyIn,
                 result=DeletedOut,
                 handler=self.delete_many,
-            ),
-            Operation(
-                method="DELETE",
-                path=ONE_PATH,
-                name="delete_diverted_event",
-                summary="Delete a diverted event",
-                description="Its delivery stays failed. Who deleted it is kept.",
-                tag=TAG,
-                scope=Scope.SUBSCRIPTIONS_WRITE,
-                status=204,
-                errors=(404,),
-                handler=self.delete,
             ),
         ]
 

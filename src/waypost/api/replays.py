@@ -204,32 +204,8 @@ class ReplayRoutes:
                 status=202,
                 errors=(404, 422),
             ),
-            Operation(
-                method="POST",
-                path="/v1/replays",
-                name="create_replay",
-                summary="Send a selection of events again",
-                description=(
-                    "A job in the background: it goes behind live traffic, survives restarts, and"
-                    " can be paused. Each request that it brings about has the webhook-id of the"
-                    " event and a webhook-replay-id. With dry_run, nothing is sent."
-                ),
-                tag=TAG,
-                scope=Scope.SUBSCRIPTIONS_WRITE,
-                handler=self._create,
-                body=ReplayIn,
-                result=ReplayAnswer,
-                status=202,
-                errors=(404, 422),
-            ),
-            *(
-                self._step(verb, summary)
-                for verb, summary in (
-                    ("pause", "Pause a replay"),
-                    ("resume", "Resume a replay"),
-                    ("cancel", "Cancel a replay"),
-                )
-            ),
+            self._start_operation(),
+            *self._steps(),
             Operation(
                 method="GET",
                 path="/v1/replays",
@@ -252,6 +228,33 @@ class ReplayRoutes:
                 result=ReplayOut,
                 errors=(404,),
             ),
+        ]
+
+    def _start_operation(self) -> Operation:
+        return Operation(
+            method="POST",
+            path="/v1/replays",
+            name="create_replay",
+            summary="Send a selection of events again",
+            description=(
+                "A job in the background: it goes behind live traffic, survives restarts, and"
+                " can be paused. Each request that it brings about has the webhook-id of the"
+                " event and a webhook-replay-id. With dry_run, nothing is sent."
+            ),
+            tag=TAG,
+            scope=Scope.SUBSCRIPTIONS_WRITE,
+            handler=self._create,
+            body=ReplayIn,
+            result=ReplayAnswer,
+            status=202,
+            errors=(404, 422),
+        )
+
+    def _steps(self) -> list[Operation]:
+        return [
+            self._step("pause", "Pause a replay"),
+            self._step("resume", "Resume a replay"),
+            self._step("cancel", "Cancel a replay"),
         ]
 
     def _step(self, verb: str, summary: str) -> Operation:
