@@ -170,8 +170,8 @@ async def test_what_is_deleted_is_of_the_range(diverted: Diverted, scene: Scene)
     assert await diverted.delete_many(scene.caller, which, now_us + 10_000, None) == (0, False)
     assert await diverted.delete_many(scene.caller, which, None, 5) == (0, False)
     for bad in ((7, 7), (9, 7)):
-        with pytest.raises(InvalidInput, match="filter.end"):
+        with pytest.raises(InvalidInput, match=r"filter\.end"):
             await diverted.delete_many(scene.caller, which, *bad)
-    with pytest.raises(InvalidInput, match="filter.event_types"):
+    with pytest.raises(InvalidInput, match=r"filter\.event_types"):
         await diverted.delete_many(scene.caller, DivertedFilter(types=("a b",)), None, None)
     assert await diverted.delete_many(scene.caller, which, 0, 2**56) == (2, False)
