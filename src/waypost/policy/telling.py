@@ -18,6 +18,7 @@ _REASONS: Final = {
     Reason.SUBSCRIPTION_DISABLED: "the event subscription was disabled",
     Reason.SUBSCRIPTION_DELETED: "the event subscription was deleted",
     Reason.EXPIRED: "it was still owed when retention took its event",
+    Reason.SKIPPED: "its transform said that nothing was to be sent",
     Reason.INTERNAL: "an error of the server's own kept it from being sent; see its log",
 }
 
@@ -27,7 +28,7 @@ def tell_attempt(attempt: ShownAttempt) -> str:
     code = attempt.status_code
     if not code:
         text = attempt.response.decode(errors="replace").strip()
-        return f"no answer: {_cut(text)}" if text else "no answer"
+        return f"it failed before an answer: {_cut(text)}" if text else "there was no answer"
     name = f"{code} {HTTPStatus(code).phrase}" if code in set(HTTPStatus) else str(code)
     took = "" if attempt.timings is None else f", after {_span(attempt.timings.total_us)}"
     if attempt.status is AttemptStatus.SUCCESS:

@@ -129,6 +129,7 @@ subscriptions = Table(
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
+    Column("transform", Text),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
     sqlite_with_rowid=False,

@@ -21,11 +21,13 @@ from waypost.model import ids
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.transform import Transform
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
+_read_transform = msgspec.json.Decoder(Transform).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -198,6 +200,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "signing": subscription.signing.value,
         "owner": subscription.owner,
         "retry_schedule": _json(subscription.retry_schedule_s),
+        "transform": _json(subscription.transform),
         "failing_since_us": subscription.failing_since_us,
         "filter": subscription.filter,
     }
@@ -221,6 +224,7 @@ def of_row(row: Row[Any]) -> Subscription:
         signing=Signing(row.signing),
         owner=row.owner,
         retry_schedule_s=None if schedule is None else _read_seconds(schedule),
+        transform=None if row.transform is None else _read_transform(row.transform),
         failing_since_us=row.failing_since_us,
         filter=row.filter,
     )

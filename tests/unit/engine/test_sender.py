@@ -103,3 +103,18 @@ async def test_a_replayed_delivery_names_the_replay(name: str) -> None:
     line = f"\r\nwebhook-replay-id: {ids.spell(ids.REPLAY, ids.make(7, 7))}\r\n"
     assert sent.head.count(line.encode()) == 1
     assert sent.head.endswith(b"\r\n\r\n")
+
+
+async def test_headers_of_the_event_take_the_place_of_the_subscription_s() -> None:
+    post = Post()
+    one = replace(ONE, headers={"X-Own": "a", "x-kept": "b"})
+    address = post.sender.address(one, (KEY,))
+    headers = {"x-own": "c", "x-new": "d"}
+    post.sender.send(address, post.work, EVENT, NOW_US, post.ended.set_result, headers)
+    post.sender.send(address, post.work, EVENT, NOW_US, print, {})
+    with_them, without = (
+        [line for line in sent.head.decode().splitlines() if line.lower().startswith("x-")]
+        for sent in post.network.posts
+    )
+    assert with_them == ["x-kept: b", "x-own: c", "x-new: d"]
+    assert without == ["X-Own: a", "x-kept: b"]

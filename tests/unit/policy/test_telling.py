@@ -35,10 +35,10 @@ def attempt(code: int, response: bytes = b"", total_us: int = 2_000) -> ShownAtt
         (attempt(503, b"busy", 1_500_000), "refused it: 503 Service Unavailable, after 1.5 s"),
         (attempt(599), "the receiver refused it: 599, after"),
         (attempt(302), "redirected it: 302 Found; redirects are not followed"),
-        (attempt(0, b"connection refused"), "no answer: connection refused"),
-        (attempt(0), "no answer"),
-        (attempt(0, b"x" * 999), f"no answer: {'x' * 200}…"),
-        (attempt(0, b"\xff"), "no answer: \ufffd"),
+        (attempt(0, b"connection refused"), "it failed before an answer: connection refused"),
+        (attempt(0), "there was no answer"),
+        (attempt(0, b"x" * 999), f"it failed before an answer: {'x' * 200}…"),
+        (attempt(0, b"\xff"), "it failed before an answer: \ufffd"),
     ],
 )
 def test_an_attempt_is_told(of: ShownAttempt, said: str) -> None:
