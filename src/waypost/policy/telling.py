@@ -1,7 +1,6 @@
 """Telling: what became of a delivery and of its attempts, in plain words."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Final
 
 from waypost.model.delivery import Delivery, DeliveryState, Reason
@@ -10,6 +9,34 @@ from waypost.policy.judging import Failed
 from waypost.policy.waits import Wait
 
 _SAID_MAX: Final = 200
+
+_PHRASES: Final = {
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    204: "No Content",
+    301: "Moved Permanently",
+    302: "Found",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+"""What statuses that receivers answer with are called: RFC 9110, section 15; RFC 6585."""
 
 _REASONS: Final = {
     Reason.EXHAUSTED: "its retries were used up",
@@ -29,7 +56,7 @@ def tell_attempt(attempt: ShownAttempt) -> str:
     if not code:
         text = attempt.response.decode(errors="replace").strip()
         return f"it failed before an answer: {_cut(text)}" if text else "there was no answer"
-    name = f"{code} {HTTPStatus(code).phrase}" if code in set(HTTPStatus) else str(code)
+    name = f"{code} {_PHRASES[code]}" if code in _PHRASES else str(code)
     took = "" if attempt.timings is None else f", after {_span(attempt.timings.total_us)}"
     if attempt.status is AttemptStatus.SUCCESS:
         return f"the receiver took it: {name}{took}"
