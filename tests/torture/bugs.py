@@ -118,14 +118,16 @@ def look_for_keys_outside_the_transaction() -> None:
     accept = Ingest.accept
     tasks: set[asyncio.Task[None]] = set()
 
-    def patched(self: Ingest, principal: Any, drafts: Sequence[Any], done: Any) -> None:
+    def patched(
+        self: Ingest, principal: Any, drafts: Sequence[Any], done: Any, origin: Any = None
+    ) -> None:
         async def look_first() -> None:
             keys = [draft.attributes.idempotency_key for draft in drafts]
             found = await self._store.read(
                 lambda connection: [_find_key(connection, principal.project_id, k) for k in keys]
             )
             if None in found:
-                accept(self, principal, drafts, done)
+                accept(self, principal, drafts, done, origin)
                 return
             both = zip(found, drafts, strict=True)
             done(
