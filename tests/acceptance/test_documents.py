@@ -10,15 +10,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.conventions import tree
 from tests.support import postgres
 from tests.support.program import PATIENCE_S, environment
+from waypost.model import ids
+from waypost.policy.egress import EgressRules
+from waypost.policy.failure_settings import FailureHandlingIn, faults
+from waypost.policy.format import NATIVE_FORMATS
+from waypost.policy.notice import GivenUp, render
+from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.telemetry import MEASURES
 
 DOCS = tree.ROOT / "docs"
-BLOCK = re.compile(r"^( *)```(sh|python|sql|json)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^( *)```(sh|python|sql|json|text)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _PAGE_S = 3 * PATIENCE_S
 """A page starts a program for each of its lines."""
 
@@ -138,6 +145,29 @@ def test_the_how_to_of_transforms_shows_what_is_answered(terminal: Terminal) -> 
     assert len(answers) == 3
     for answer in answers:
         assert answer in out
+
+
+def test_the_how_to_of_failing_receivers_ends_with_what_was_kept(terminal: Terminal) -> None:
+    page = "how-to/when-receivers-fail.md"
+    for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):
+        terminal.type(block)
+    out = terminal.run()
+    (told,) = blocks(page, "text")[:1]
+    _, found, after = out.rpartition(f"{told}\n")
+    assert found
+    assert '"suspended":false' in after
+
+
+def test_the_page_of_failure_handling_shows_what_is_taken() -> None:
+    example, notice = blocks("reference/failure-handling.md", "json")
+    handling = msgspec.json.decode(example, type=FailureHandlingIn)
+    assert list(faults(handling, EgressRules(), frozenset(NATIVE_FORMATS))) == []
+    given_up = GivenUp(
+        *(ids.FIRST, ids.FIRST, Outcome(OutcomeKind.FAILED, 503, b""), None, 0, 1),
+        diverted=True,
+        suspended=False,
+    )
+    assert list(msgspec.json.decode(notice)) == list(msgspec.json.decode(render(given_up)))
 
 
 def test_the_page_of_filters_tells_what_is_answered(terminal: Terminal) -> None:

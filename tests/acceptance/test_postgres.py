@@ -107,6 +107,36 @@ def test_two_processes_share_the_work_and_one_that_is_killed_is_replaced(
         assert all(is_gone(pid) for pid in started(program).values())
 
 
+def test_two_processes_keep_to_one_rate_and_so_does_the_next_owner(
+    tmp_path: Path, url: str
+) -> None:
+    with receiver() as received, serving(tmp_path, url, "--processes", "2") as (program, at):
+        limit = {"count": 20, "per_s": 1, "burst": 4}
+        for event_type in ("a", "b", "c", "d"):
+            status, made = call(
+                at,
+                "/v1/event_subscriptions",
+                {"url": f"{received.url}?{event_type}", "rate_limit": limit},
+            )
+            assert status == 201, made
+        post(at, 40)
+        received.wait_for(40)
+        # Whoever owns them from now on begins with an empty bucket.
+        os.kill(started(program)[1], signal.SIGKILL)
+        received.wait_for(160)
+        by_target: dict[str, list[float]] = {}
+        for request in received.requests:
+            by_target.setdefault(request.target, []).append(request.at_s)
+        assert len(by_target) == 4
+        for times in by_target.values():
+            times.sort()
+            for first, begin_s in enumerate(times):
+                for last in range(first, len(times)):
+                    allowed = 4 + 20 * (times[last] - begin_s + 0.3)
+                    assert last - first + 1 <= allowed
+        assert program.stop() == 0
+
+
 def test_a_stop_of_a_group_loses_nothing_and_doubles_nothing(tmp_path: Path, url: str) -> None:
     with receiver() as received:
         received.gate.clear()

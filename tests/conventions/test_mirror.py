@@ -16,6 +16,7 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
+    "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),

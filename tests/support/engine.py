@@ -19,6 +19,7 @@ from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Accepted, Ingest, IngestConfig
 from waypost.engine.preparer import Runner
+from waypost.engine.reconciler import look
 from waypost.engine.router import Router
 from waypost.engine.sender import Done, Sender
 from waypost.engine.slots import DispatcherConfig
@@ -31,7 +32,7 @@ from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscrip
 from waypost.policy.events import Draft
 from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
 from waypost.policy.urls import Destination
-from waypost.storage import projects, queue, schema, subscriptions
+from waypost.storage import projects, schema, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.sqlite.store import SqliteStore
 
@@ -50,6 +51,7 @@ class Post:
         self.body = body
         self.done = done
         self.open = True
+        self.timeout_s = 0.0
 
     @property
     def webhook_id(self) -> str:
@@ -111,6 +113,7 @@ class Receivers:
         done: Done,
     ) -> Post:
         post = Post(project_id, destination.host, head, body, done)
+        post.timeout_s = timeout_s
         self.posts.append(post)
         self._changed.set()
         if self.script is not None:
@@ -185,7 +188,7 @@ class Works:
         found = await self.store.read(subscriptions.load_all)
         self.router.load(self.store.committer.versions, found)
         keys = {one.id: (KEY,) for one in found}
-        await self.dispatcher.start(keys, await self.store.read(queue.list_lanes))
+        await self.dispatcher.start(keys, await look(self.store, self.router))
 
     # What producers and people do.
 
@@ -275,6 +278,8 @@ class Works:
             while True:
                 await self.store.write(lambda _: None)
                 tasks = dispatcher._tasks | dispatcher._refiller._tasks | dispatcher._upkeep._tasks
+                if dispatcher._expiry._task is not None:
+                    tasks = tasks | {dispatcher._expiry._task}
                 if tasks:
                     await asyncio.wait(tasks)
                 elif (

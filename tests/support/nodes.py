@@ -23,9 +23,10 @@ from waypost.engine.slots import DispatcherConfig
 from waypost.engine.waker import Topic
 from waypost.model.errors import WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Attributes
-from waypost.model.project import Principal
+from waypost.model.project import Principal, Project
 from waypost.model.subscription import Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.alerts import Alerts
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.following import (
     CatalogueMemory,
@@ -140,22 +141,25 @@ class Node:
             entropy,
             self.ids,
         )
+        deleted = self.dispatcher.subscription_deleted
+        alerts = Alerts(self.router, self.signing_keys, deleted, self.ids)
         self.subscriptions = Subscriptions(
             changes,
             self.router,
             self.signing_keys,
+            alerts,
             self.catalogue,
             Transforms(self.store, self.runs, self.ids),
             RULES,
-            self.dispatcher.subscription_deleted,
+            deleted,
             self.ids,
         )
         self.projects = Projects(
-            changes, self.access, self.catalogue.set_strict, self.clock, self.ids
+            changes, self.access, alerts, RULES, self._project_changed, self.clock, self.ids
         )
         self.keys = Keys(changes, self.access, self.clock, entropy, self.ids)
         self.event_types = EventTypes(changes, self.catalogue)
-        follow(Kind.PROJECT, ProjectMemory(self.access, self.catalogue.set_strict))
+        follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(
@@ -167,6 +171,10 @@ class Node:
         self.sharing.confirm(
             self.dispatcher, lambda until: setattr(self.access, "confirmed_until", until)
         )
+
+    def _project_changed(self, project: Project) -> None:
+        self.catalogue.set_strict(project.id, project.strict_types)
+        self.dispatcher.roster.defaults_changed(project.id, project.defaults)
 
     async def start(self) -> None:
         """Load, and join the others."""

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,10 +12,12 @@ PATIENCE_S = 60.0
 
 
 class Request(NamedTuple):
-    """What came: headers in lower case."""
+    """What came: headers in lower case, when (by the monotonic clock, seconds), and where to."""
 
     headers: dict[str, str]
     body: bytes
+    at_s: float = 0.0
+    target: str = ""
 
 
 class Receiver:
@@ -77,9 +80,10 @@ def _handler(found: Receiver) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            came_s = time.monotonic()
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status = found.take(Request(headers, body))
+            status = found.take(Request(headers, body, came_s, self.path))
             self.send_response(status)
             self.send_header("content-length", str(len(found.body)))
             self.end_headers()

@@ -15,6 +15,7 @@ from waypost.model.delivery import Owed
 from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.model.subscription import SigningKey, Subscription
+from waypost.operations.alerts import Alerts
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.signing_keys import SigningKeys
@@ -56,10 +57,19 @@ class Office:
         vault = Vault(SECRET_KEY, SystemEntropy())
         changes = Configuration(store)
         self.keys = SigningKeys(changes, vault, self.changed, clock, SystemEntropy(), ids)
+        self.alerts = Alerts(self.router, self.keys, self.deleted, ids)
         self.runs = Runs(untouched)
         self.programs = Transforms(store, self.runs, ids)
         self.subscriptions = Subscriptions(
-            changes, self.router, self.keys, self.catalogue, self.programs, RULES, self.deleted, ids
+            changes,
+            self.router,
+            self.keys,
+            self.alerts,
+            self.catalogue,
+            self.programs,
+            RULES,
+            self.deleted,
+            ids,
         )
         self.event_types = EventTypes(changes, self.catalogue)
         self.replays = Replays(store, self.take, self.wake, ids, self.router)

@@ -15,6 +15,7 @@ from waypost.model.project import Scope
 from waypost.operations.events import Events
 from waypost.policy.events import BatchIn, EventIn
 from waypost.policy.media import is_json
+from waypost.policy.timing import due_at
 
 TAG = "Events"
 EVENT_PATH = "/v1/events/{event_token}"
@@ -79,6 +80,8 @@ class EventOut(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] = {}
     query: dict[str, str | list[str]] = {}
     path: str | None = None
+    deliver_at: Moment | None = None
+    deliver_before: Moment | None = None
 
 
 class ReceiptOut(msgspec.Struct, frozen=True):
@@ -192,9 +195,11 @@ def _shape(event: Event) -> EventOut:
     known = event.attributes
     occurred = known.occurred_at_us
     shown = is_json(known.content_type)
+    accepted_us, before_us = ids.moment(event.id), known.deliver_before_us
+    due_us = due_at(known, accepted_us)
     return EventOut(
         token=ids.spell(ids.EVENT, event.id),
-        created=moment(ids.moment(event.id)),
+        created=moment(accepted_us),
         event_type=event.type,
         payload=msgspec.Raw(event.payload if shown else _in_base64(event.payload)),
         payload_encoding=None if shown else "base64",
@@ -216,6 +221,8 @@ def _shape(event: Event) -> EventOut:
         headers=known.headers,
         query=known.query,
         path=known.path,
+        deliver_at=None if due_us == accepted_us else moment(due_us),
+        deliver_before=None if before_us is None else moment(before_us),
     )
 
 

@@ -23,7 +23,7 @@ from waypost.operations.explaining import (
     ToldDelivery,
 )
 from waypost.policy.judging import Condition
-from waypost.policy.waits import Wait
+from waypost.policy.waits import LaneStanding, Wait
 
 TAG: Final = "Explaining"
 PATH: Final = "/v1/events/{event_token}/explain"
@@ -133,12 +133,18 @@ class BacklogOut(msgspec.Struct, frozen=True):
 
 
 class LaneOut(msgspec.Struct, frozen=True):
-    """How the lane stands, where the process that was asked has it."""
+    """How the lane stands, where the process that was asked has it.
+
+    Attributes:
+        waits_for: what holds up all of it: an open breaker, a pause that the receiver asked for,
+            sending hours, or a rate limit.
+    """
 
     in_flight: int
     limit: int
     concurrency: int
-    held_until: Moment | None
+    waits_for: str | None
+    waits_until: Moment | None
 
 
 class ErrorOut(msgspec.Struct, frozen=True):
@@ -161,6 +167,7 @@ class HealthOut(msgspec.Struct, frozen=True):
 
     event_subscription_token: str
     paused: bool
+    suspended: bool
     disabled_by: str | None
     attempts: int
     since: Moment | None
@@ -248,6 +255,7 @@ def shape_health(health: Health) -> HealthOut:
     return HealthOut(
         event_subscription_token=ids.spell(ids.SUBSCRIPTION, of.id),
         paused=of.paused,
+        suspended=of.suspension is not None,
         disabled_by=of.disabled_by,
         attempts=found.attempts,
         since=_moment(health.since_us),
@@ -261,11 +269,18 @@ def shape_health(health: Health) -> HealthOut:
         failing_since=_moment(of.failing_since_us),
         last_error=None if health.last_error is None else _shape_error(health.last_error),
         owner=health.owner,
-        lane=None
-        if lane is None
-        else LaneOut(
-            lane.in_flight, lane.limit, lane.concurrency, _moment(lane.held_until_us or None)
-        ),
+        lane=None if lane is None else _shape_lane(lane),
+    )
+
+
+def _shape_lane(lane: LaneStanding) -> LaneOut:
+    held = lane.held
+    return LaneOut(
+        lane.in_flight,
+        lane.limit,
+        lane.concurrency,
+        None if held is None else held.what.value,
+        None if held is None else _moment(held.until_us),
     )
 
 

@@ -4,15 +4,37 @@ from typing import Final
 
 import msgspec
 
+from waypost.api.failure_handling import FailureHandlingOut, handling_out
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import Listing, Moment, Named, PageOf, moment, page_of, page_request
 from waypost.model import ids
+from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.project import Environment, Project, Scope
+from waypost.model.subscription import Inheritable
 from waypost.operations.projects import Projects
+from waypost.policy.settings import DefaultSettings, schedule_name
 
 TAG: Final = "Projects"
 PATH: Final = "/v1/projects"
 ONE_PATH: Final = f"{PATH}/{{project_token}}"
+
+
+class DefaultsOut(msgspec.Struct, frozen=True):
+    """What a project's subscriptions go by where they set nothing; null: what is built in."""
+
+    timeout_s: float | None
+    concurrency: int | None
+    retry_schedule: str | tuple[float, ...] | None
+    rate_limit: RateLimit | None
+    breaker: Breaker | None
+    sending_hours: SendingHours | None
+    priority: Priority | None
+    deliver_before_s: int | None
+    failure_handling: FailureHandlingOut | None
+
+
+class DefaultsIn(DefaultSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of subscriptions: what is absent stays, null is what is built in."""
 
 
 class ProjectOut(msgspec.Struct, frozen=True):
@@ -23,15 +45,21 @@ class ProjectOut(msgspec.Struct, frozen=True):
     name: str
     environment: Environment
     strict_types: bool
+    defaults: DefaultsOut
     created: Moment
 
 
 class ProjectIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new project; `strict_types`: events of types outside its catalogue are refused."""
+    """A new project.
+
+    `strict_types`: events of types outside its catalogue are refused. `defaults`: what its
+    subscriptions go by where they set nothing themselves.
+    """
 
     name: Named
     environment: Environment
     strict_types: bool = False
+    defaults: DefaultsIn = DefaultsIn()
 
 
 class ProjectChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +67,7 @@ class ProjectChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Named | None = None
     strict_types: bool | None = None
+    defaults: DefaultsIn = DefaultsIn()
 
 
 class ProjectRoutes:
@@ -131,7 +160,11 @@ class ProjectRoutes:
         """Make a project."""
         body = call.body
         made = await self._projects.create(
-            call.principal, body.name, body.environment, strict_types=body.strict_types
+            call.principal,
+            body.name,
+            body.environment,
+            strict_types=body.strict_types,
+            defaults=body.defaults,
         )
         return _shape(made)
 
@@ -142,7 +175,10 @@ class ProjectRoutes:
     async def update(self, call: Call[None, ProjectChange]) -> ProjectOut:
         """Change a project."""
         changed = await self._projects.update(
-            _id(call.path), name=call.body.name, strict_types=call.body.strict_types
+            _id(call.path),
+            name=call.body.name,
+            strict_types=call.body.strict_types,
+            defaults=call.body.defaults,
         )
         return _shape(changed)
 
@@ -162,5 +198,21 @@ def _shape(project: Project) -> ProjectOut:
         name=project.name,
         environment=project.environment,
         strict_types=project.strict_types,
+        defaults=_defaults(project.defaults),
         created=moment(ids.moment(project.id)),
+    )
+
+
+def _defaults(defaults: Inheritable) -> DefaultsOut:
+    schedule_s, handling = defaults.retry_schedule_s, defaults.failure_handling
+    return DefaultsOut(
+        timeout_s=defaults.timeout_s,
+        concurrency=defaults.concurrency,
+        retry_schedule=schedule_name(schedule_s) or schedule_s,
+        rate_limit=defaults.rate_limit,
+        breaker=defaults.breaker,
+        sending_hours=defaults.sending_hours,
+        priority=defaults.priority,
+        deliver_before_s=defaults.deliver_before_s,
+        failure_handling=None if handling is None else handling_out(handling, masked=False),
     )

@@ -5,6 +5,13 @@ from typing import Any, Final
 import msgspec
 
 from waypost.api.deliveries import AttemptOut, AttemptsQuery, attempt_out
+from waypost.api.failure_handling import (
+    MASKED,
+    FailureHandlingOut,
+    SuspensionOut,
+    handling_out,
+    suspension_out,
+)
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import (
     Listing,
@@ -15,22 +22,25 @@ from waypost.api.shapes import (
     page_request,
 )
 from waypost.model import ids
+from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.project import Principal, Scope
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.policy import transforms
 from waypost.policy.settings import ContentFilter, Settings, schedule_name
+from waypost.policy.terms import inherited, terms_of
 from waypost.policy.transforms import TransformIn
 
 TAG: Final = "Event subscriptions"
 PATH: Final = "/v1/event_subscriptions"
 ONE: Final = f"{PATH}/{{event_subscription_token}}"
 
-_MASKED: Final = "***"
 _NO_FILTER: Final = msgspec.Raw(b"null")
+_SPELLED: Final = {"retry_schedule_s": "retry_schedule"}
+"""Names on the wire where they differ from those of the fields."""
 
 
 class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,7 +53,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     """A subscription on the wire.
 
     The values of `headers`, and `transform`, are masked for a key that may not change
-    subscriptions.
+    subscriptions. Of settings for which the project may have defaults, what holds is shown;
+    `inherited` names those not set here.
     """
 
     token: str
@@ -53,6 +64,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     disabled: bool
     disabled_reason: str | None
     paused: bool
+    suspended: bool
+    suspension: SuspensionOut | None
     event_types: tuple[str, ...] | None
     owner: str | None
     headers: dict[str, str]
@@ -61,6 +74,13 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     timeout_s: float
     concurrency: int
     retry_schedule: str | tuple[float, ...]
+    failure_handling: FailureHandlingOut
+    rate_limit: RateLimit | None
+    breaker: Breaker
+    sending_hours: SendingHours | None
+    priority: Priority
+    deliver_before_s: int | None
+    inherited: tuple[str, ...]
     filter: ContentFilter
     transform: TransformIn | None
     failing_since: Moment | None
@@ -191,6 +211,7 @@ class SubscriptionRoutes:
             for verb, summary, handler in (
                 ("pause", "Stop sending; what is owed is kept", self._pause),
                 ("resume", "Go on sending after a pause", self._resume),
+                ("unsuspend", "Go on sending after a suspension", self._unsuspend),
             )
         ]
 
@@ -237,30 +258,38 @@ class SubscriptionRoutes:
     async def _list(self, call: Call[Listing, None]) -> PageOf[SubscriptionOut]:
         request = page_request(call.query, ids.SUBSCRIPTION)
         page = await self._subscriptions.list_page(call.principal, request)
-        return page_of(page, lambda subscription: shape(subscription, call.principal))
+        return page_of(page, lambda one: self._shape(one, call))
 
     async def _create(self, call: Call[None, SubscriptionIn]) -> SubscriptionOut:
         made = await self._subscriptions.create(call.principal, call.body)
-        return shape(made, call.principal)
+        return self._shape(made, call)
 
     async def _get(self, call: Call[None, None]) -> SubscriptionOut:
         found = await self._subscriptions.get(call.principal, subscription_id(call))
-        return shape(found, call.principal)
+        return self._shape(found, call)
 
     async def _update(self, call: Call[None, SubscriptionIn]) -> SubscriptionOut:
         changed = await self._subscriptions.update(call.principal, subscription_id(call), call.body)
-        return shape(changed, call.principal)
+        return self._shape(changed, call)
 
     async def _delete(self, call: Call[None, None]) -> None:
         await self._subscriptions.delete(call.principal, subscription_id(call))
 
     async def _pause(self, call: Call[None, None]) -> SubscriptionOut:
         paused = await self._subscriptions.pause(call.principal, subscription_id(call))
-        return shape(paused, call.principal)
+        return self._shape(paused, call)
 
     async def _resume(self, call: Call[None, None]) -> SubscriptionOut:
         resumed = await self._subscriptions.resume(call.principal, subscription_id(call))
-        return shape(resumed, call.principal)
+        return self._shape(resumed, call)
+
+    async def _unsuspend(self, call: Call[None, None]) -> SubscriptionOut:
+        goes_on = await self._subscriptions.unsuspend(call.principal, subscription_id(call))
+        return self._shape(goes_on, call)
+
+    def _shape(self, subscription: Subscription, call: Call[Any, Any]) -> SubscriptionOut:
+        defaults = self._subscriptions.defaults(subscription.project_id)
+        return shape(subscription, call.principal, defaults)
 
     async def _secret(self, call: Call[None, None]) -> SecretOut:
         return SecretOut(await self._keys.secret(call.principal, subscription_id(call)))
@@ -278,15 +307,19 @@ def subscription_id(call: Call[Any, Any]) -> ids.Id:
     return ids.read(ids.SUBSCRIPTION, call.path["event_subscription_token"])
 
 
-def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
-    """Return a subscription as `principal` may see it."""
-    headers, transform = subscription.headers, subscription.transform
-    if Scope.SUBSCRIPTIONS_WRITE not in principal.scopes:
-        headers = dict.fromkeys(headers, _MASKED)
+def shape(
+    subscription: Subscription, principal: Principal, defaults: Inheritable = NOTHING_SET
+) -> SubscriptionOut:
+    """Return a subscription as `principal` may see it; `defaults` are its project's."""
+    terms = terms_of(subscription, defaults)
+    headers, suspension = subscription.headers, subscription.suspension
+    transform = subscription.transform
+    masked = Scope.SUBSCRIPTIONS_WRITE not in principal.scopes
+    if masked:
+        headers = dict.fromkeys(headers, MASKED)
         transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
     content = subscription.filter
-    schedule_s = subscription.retry_schedule_s
     return SubscriptionOut(
         token=ids.spell(ids.SUBSCRIPTION, subscription.id),
         created=moment(ids.moment(subscription.id)),
@@ -295,14 +328,23 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
         disabled=subscription.disabled_by is not None,
         disabled_reason=subscription.disabled_by and subscription.disabled_by.value,
         paused=subscription.paused,
+        suspended=subscription.suspension is not None,
+        suspension=None if suspension is None else suspension_out(suspension),
         event_types=subscription.event_types,
         owner=subscription.owner,
         headers=headers,
         format=subscription.format,
         signing=subscription.signing.value,
-        timeout_s=subscription.timeout_s,
-        concurrency=subscription.concurrency,
-        retry_schedule=schedule_name(schedule_s) or schedule_s or (),
+        timeout_s=terms.timeout_s,
+        concurrency=terms.concurrency,
+        retry_schedule=schedule_name(terms.retry_schedule_s) or terms.retry_schedule_s,
+        rate_limit=terms.rate_limit,
+        breaker=terms.breaker,
+        sending_hours=terms.sending_hours,
+        priority=terms.priority,
+        deliver_before_s=terms.deliver_before_s,
+        failure_handling=handling_out(terms.failure_handling, masked=masked),
+        inherited=tuple(_SPELLED.get(name, name) for name in inherited(subscription)),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
         transform=None if transform is None else transforms.shown(transform),
         failing_since=None if failing_since_us is None else moment(failing_since_us),
@@ -310,5 +352,5 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
 
 
 def _masked(transform: Transform) -> Transform:
-    masked = {Language.JAVASCRIPT: _MASKED, Language.TEMPLATE: f'"{_MASKED}"'}
+    masked = {Language.JAVASCRIPT: MASKED, Language.TEMPLATE: f'"{MASKED}"'}
     return Transform(transform.language, masked[transform.language])

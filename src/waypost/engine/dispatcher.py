@@ -15,17 +15,19 @@ slow slot: receivers that hang do not hold the slots of those that answer.
 
 import asyncio
 import sys
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 import structlog
 from msgspec.structs import replace
 
-from waypost.clock import Clock, Entropy
+from waypost.clock import Clock, Entropy, IdSource
 from waypost.engine import recorder
+from waypost.engine.aftermath import Aftermath, Hands
 from waypost.engine.alarms import Alarms
 from waypost.engine.configuration import Configuration
+from waypost.engine.expiry import Expiry
 from waypost.engine.preparer import INTERNAL, Preparer, Runner
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
@@ -38,15 +40,25 @@ from waypost.engine.shards import Shards, all_shards
 from waypost.engine.slots import DispatcherConfig, Flight, Slots
 from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryState, Owed, Reason, Timings
-from waypost.model.event import Event
+from waypost.model.event import NO_ATTRIBUTES, Event
 from waypost.model.exchange import Exchange, FailureKind, Reply
-from waypost.model.ids import Id
+from waypost.model.ids import Id, moment
 from waypost.model.shards import Shard
-from waypost.model.subscription import DisabledBy, SigningKey, Subscription
+from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import GaveUp, Skipped, Transition, internal_failure, settle
+from waypost.policy.settle import (
+    DELIVERED,
+    GaveUp,
+    RetryAt,
+    Skipped,
+    Transition,
+    internal_failure,
+    settle,
+    within,
+)
+from waypost.policy.timing import expires_at, is_put_off
 from waypost.storage.changes import Settlement
 
 _log = structlog.get_logger(__name__)
@@ -104,7 +116,10 @@ class Dispatcher:
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._preparer = Preparer(self._refiller, runner)
         self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
+        hands = Hands(self.owed, self._pump, self._spawn)
+        self._aftermath = Aftermath(hands, store, self._upkeep, IdSource(clock, entropy))
         self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
+        self._expiry = Expiry(loop, store, clock, self._expired, self._put_back)
         self._sweeper: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -144,33 +159,7 @@ class Dispatcher:
 
     def resume(self, lanes: Sequence[tuple[Id, Id]]) -> None:
         """Look anew at lanes that are owed something, those aside that know of work already."""
-        self._look(lane for lane in lanes if not self._receivers.know_work(lane[1]))
-
-    def woken(self, lanes: Iterable[tuple[Id, Id]]) -> None:
-        """Look anew at lanes to which other processes have committed something."""
-        self._look(lanes)
-
-    def _look(self, lanes: Iterable[tuple[Id, Id]]) -> None:
-        for project_id, subscription_id in lanes:
-            if not self._shards.owns(subscription_id):
-                continue
-            receiver = self.roster.open(project_id, subscription_id, empty=False)
-            if receiver is not None:
-                receiver.lane.look_again()
-                self._pump(receiver)
-
-    def missed(self, newest: Iterable[tuple[Id, Id, Id | None]]) -> None:
-        """Look anew at the lanes that do not know what was owed to them last.
-
-        Args:
-            newest: (project, subscription, delivery) of the newest deliveries of each lane; None
-                where it is owed nothing but retries.
-        """
-        self._look(
-            (project_id, subscription_id)
-            for project_id, subscription_id, delivery_id in newest
-            if not self._receivers.know(subscription_id, delivery_id)
-        )
+        self.roster.look(lane for lane in lanes if not self._receivers.know_work(lane[1]))
 
     def committed(self, subscription_id: Id, delivery_id: Id, due_us: int, event: Event) -> None:
         """Take a delivery that was just committed with its event."""
@@ -179,6 +168,10 @@ class Dispatcher:
             receiver = self.roster.open(event.project_id, subscription_id)
             if receiver is None:
                 return
+        if event.attributes is not NO_ATTRIBUTES and is_put_off(event.attributes):
+            receiver.lane.know_later(due_us)
+            self._pump(receiver)
+            return
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
@@ -197,14 +190,19 @@ class Dispatcher:
             receiver = self.roster.open(one.project_id, one.subscription_id)
             if receiver is None:
                 continue
-            receiver.lane.push(work_of(one), self._clock.now_us())
+            now_us = self._clock.now_us()
+            if one.due_us > now_us + _KEEP_EVENT_US:
+                receiver.lane.know_later(one.due_us)
+            else:
+                receiver.lane.push(work_of(one), now_us)
             self._pump(receiver)
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:
+        soon_us = self._clock.now_us() + _KEEP_EVENT_US
         for work in entered:
             if work.event is not None:
                 size = len(work.event.payload)
-                if self.held_bytes + size > self._config.payload_bytes:
+                if work.due_us > soon_us or self.held_bytes + size > self._config.payload_bytes:
                     work.event = None
                 else:
                     self.held_bytes += size
@@ -233,6 +231,8 @@ class Dispatcher:
         wake_us = lane.wake_at(now_us)
         if wake_us is not None:
             self._alarms.set(receiver, wake_us)
+        if not lane.gate.clear or lane.paused or receiver.waits is not None:
+            self._upkeep.lanes.look(receiver, now_us)
 
     def _serve(self, kind: Slots) -> None:
         """Give free slots of a kind to those who wait for one: in turn, one each."""
@@ -281,6 +281,11 @@ class Dispatcher:
     def _send(
         self, receiver: Receiver, work: Work, event: Event, now_us: int, headers: Headers = None
     ) -> None:
+        if receiver.within_us or event.attributes is not NO_ATTRIBUTES:
+            work.expires_us = expires_at(work.id, event.attributes, receiver.within_us)
+            if 0 < work.expires_us <= now_us:
+                self._expiry.add(receiver, work)
+                return
         try:
             done = partial(self._answered, receiver, work, receiver.address)
             self._sender.send(receiver.address, work, event, now_us, done, headers)
@@ -307,52 +312,43 @@ class Dispatcher:
         if outcome.gone and to is not receiver.address:
             # It speaks of an address that has been changed since.
             outcome = replace(outcome, gone=False)
-        transition = self._decide(receiver, work, outcome, now_us)
-        self._observe(receiver, outcome, now_us)
+        delivered = outcome.kind is _DELIVERED
+        transition = DELIVERED if delivered else self._decide(receiver, work, outcome, now_us)
+        if receiver.observe(outcome, work.started_us, now_us):
+            self._upkeep.unsaved(receiver)
+            if receiver.is_spent():
+                self._aftermath.spent(receiver)
         of, timings, resent = receiver.subscription, exchange.timings, exchange.resent
         tried = Try(of.project_id, of.id, work, outcome, timings, resent, now_us)
         self._settle(receiver, tried, transition)
 
     def _decide(self, receiver: Receiver, work: Work, outcome: Outcome, now_us: int) -> Transition:
-        return settle(
+        transition = settle(
             work.attempts,
             outcome,
             receiver.policy,
             now_us,
-            jitter=0.0 if outcome.kind is _DELIVERED else self._entropy.fraction(),
+            jitter=self._entropy.fraction(),
             failing_since_us=receiver.failing_since_us,
             disable_after_us=self._config.disable_after_us,
+            made_us=moment(work.id),
         )
-
-    def _observe(self, receiver: Receiver, outcome: Outcome, now_us: int) -> None:
-        """Let the lane and the subscription's record know how the receiver fares."""
-        if outcome.kind is _DELIVERED:
-            receiver.suspect = False
-            receiver.lane.succeeded()
-            if receiver.failing_since_us is not None:
-                receiver.failing_since_us = None
-                self._upkeep.unsaved(receiver)
-            return
-        receiver.suspect = outcome.timeout
-        receiver.lane.failed(
-            now_us,
-            slow_down=outcome.slow_down or outcome.timeout,
-            retry_after_s=outcome.retry_after_s,
-        )
-        if receiver.failing_since_us is None:
-            receiver.failing_since_us = now_us
-            self._upkeep.unsaved(receiver)
+        if work.expires_us and isinstance(transition, RetryAt):
+            return within(transition, work.expires_us)
+        return transition
 
     def _unsent(self, receiver: Receiver, work: Work, why: Outcome | Skipped = INTERNAL) -> None:
         """Nothing was sent, and not by the receiver's doing: three times, then diverted."""
         receiver.lane.landed()
+        receiver.lane.gate.unstarted()
         now_us = self._clock.now_us()
         if isinstance(why, Outcome):
             work.faults += 1
             receiver.suspect |= why.timeout
             # Faults are counted in memory, tries in the queue: none goes on beyond its schedule.
             count = max(work.faults, work.attempts + 1 - len(receiver.policy.schedule_s))
-            transition: Transition = internal_failure(count, now_us, self._entropy.fraction())
+            chance, alert = self._entropy.fraction(), receiver.policy.alert
+            transition: Transition = internal_failure(count, now_us, chance, alert=alert)
         else:
             transition, why = why, INTERNAL
         of = receiver.subscription
@@ -362,18 +358,16 @@ class Dispatcher:
     # 5. Settle.
 
     def _settle(self, receiver: Receiver, tried: Try, transition: Transition) -> None:
-        settlement = recorder.settlement(tried, transition, receiver.ending, self._settled)
-        if isinstance(transition, GaveUp) and transition.disable and receiver.stop():
-            self._spawn(self._disable(receiver, transition.disable))
+        endings = receiver.endings
+        ending = None if endings is None else endings.of(tried.work.id)
+        settlement = recorder.settlement(tried, transition, ending, self._settled)
         settlement.context = (receiver, tried.work)
         settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
-        self._store.settle(settlement)
+        if type(transition) is not GaveUp:
+            self._store.settle(settlement)
+        else:
+            self._aftermath.give_up(receiver, tried, transition, settlement, ended=bool(ending))
         if receiver.lane.has_ready(tried.ended_us):
-            self._pump(receiver)
-
-    async def _disable(self, receiver: Receiver, by: DisabledBy) -> None:
-        if not await self._upkeep.disable(receiver.subscription, by) and receiver.stopping:
-            receiver.take(receiver.subscription, receiver.address)
             self._pump(receiver)
 
     # 6. After the commit.
@@ -386,7 +380,7 @@ class Dispatcher:
             if settlement.late:
                 lane.look_again()  # it may have been put off by somebody else
             self._unload(work)
-            self._count(settlement)
+            self._count(receiver, settlement)
         else:
             self.retried += 1
             now_us = self._clock.now_us()
@@ -404,8 +398,8 @@ class Dispatcher:
         if freed.waiting:
             self._serve(freed)
 
-    def _count(self, settlement: Settlement) -> None:
-        if settlement.late or settlement.delivery is None:
+    def _count(self, receiver: Receiver, settlement: Settlement) -> None:
+        if settlement.late or settlement.delivery is None or receiver.of_alerts:
             return
         if settlement.delivery[4] == _STATE_DELIVERED:
             self.delivered += 1
@@ -416,6 +410,15 @@ class Dispatcher:
         if work.event is not None:
             self.held_bytes -= len(work.event.payload)
             work.event = None
+
+    def _expired(self, receiver: Receiver, work: Work) -> None:
+        receiver.lane.landed()
+        receiver.lane.gate.unstarted()
+        receiver.lane.leave(work.id)
+        self._unload(work)
+        self.given_up += 1
+        self._leave(receiver, work)
+        self._pump(receiver)
 
     # What people and receivers change.
 
@@ -490,5 +493,6 @@ class Dispatcher:
                 # The disk is full, say. They stay owed, and are tried again after the next start.
                 _log.error("drain_unsettled", deliveries=self.in_flight_count)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._expiry.stop()
         await self._refiller.stop()
         await self._upkeep.stop()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from waypost.clock import IdSource
 from waypost.engine.job import Job
 from waypost.model.delivery import DeliveryClass, Owed
+from waypost.model.ids import moved
 from waypost.storage import fan_outs, queue
 from waypost.storage.connection import Connection
 from waypost.storage.fan_outs import FanOut
@@ -45,6 +46,8 @@ class Expander:
 
     def _delivery(self, part: FanOut, subscription_id: bytes) -> Owed:
         delivery_id, due_us = self._ids.next_at()
+        if part.due_us > due_us:
+            delivery_id, due_us = moved(delivery_id, part.due_us), part.due_us
         return Owed(
             part.project_id,
             delivery_id,

@@ -26,9 +26,10 @@ from waypost.clock import Clock, IdSource
 from waypost.engine.router import Router
 from waypost.model.errors import IdempotencyMismatch, StorageFull, Unavailable, WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Event
-from waypost.model.ids import Id
+from waypost.model.ids import Id, moved
 from waypost.model.project import Principal
 from waypost.model.subscription import Subscription
+from waypost.policy import timing
 from waypost.policy.events import Draft
 from waypost.policy.filter_syntax import NOTHING
 from waypost.policy.origin import Origin, with_origin
@@ -161,6 +162,10 @@ class Ingest:
         """
         self._catch_up = catch_up
 
+    def now_us(self) -> int:
+        """Return the present by which events are accepted, UTC microseconds."""
+        return self._clock.now_us()
+
     def close(self, *, full: bool) -> None:
         """Refuse events from now on: the disk is nearly full, or the server is going down."""
         if not full:
@@ -234,6 +239,7 @@ class Ingest:
     def _entry(self, project_id: Id, routes: Routes, draft: Draft, rows: int, now_us: int) -> Entry:
         """Route one event; `rows` deliveries are owed by the request before it."""
         attributes = draft.attributes
+        late_us = 0
         if attributes is NO_ATTRIBUTES:
             blob = key = None
             matches = routes.match(draft.type, None, draft.payload)
@@ -241,12 +247,16 @@ class Ingest:
             blob = _encode(attributes)
             key = attributes.idempotency_key
             matches = _match(routes, draft)
+            if timing.is_put_off(attributes):
+                late_us = timing.due_at(attributes, now_us)
         id_at = self._ids.at
         event_id = id_at(now_us)[0]
         many = len(matches) > GREAT_FAN_OUT or rows + len(matches) > MAX_OWED_ROWS
         owed = []
         for subscription in () if many else matches:
             delivery_id, due_us = id_at(now_us)
+            if late_us > due_us:
+                delivery_id, due_us = moved(delivery_id, late_us), late_us
             owed.append((project_id, delivery_id, event_id, subscription.id, 0, due_us, 0))
         entry = Entry(
             event_id,

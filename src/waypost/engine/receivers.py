@@ -10,7 +10,7 @@ from waypost.engine.sender import Address, Sender
 from waypost.engine.shards import Shards
 from waypost.model.ids import Id
 from waypost.model.shards import shard_of
-from waypost.model.subscription import SigningKey, Subscription
+from waypost.model.subscription import Inheritable, SigningKey, Subscription
 from waypost.policy.lane import Lane
 
 _LOOKED_AT: Final = 500
@@ -79,15 +79,26 @@ class Receivers:
             if present is not None and present.disabled_by is None:
                 shard = shard_of(subscription_id)
                 empty = empty and shard not in self._shards.unseen
-                lane = Lane(present.concurrency, self._window, empty=empty)
+                address = self.address(present)
+                lane = Lane(address.terms.concurrency, self._window, empty=empty)
                 epoch = self._shards.epochs[shard]
-                receiver = Receiver(present, self.address(present), lane, epoch)
+                receiver = Receiver(present, address, lane, epoch)
+                state = self._router.lane_states.pop(subscription_id, None)
+                if state is not None:
+                    receiver.resume(state)
                 self._by_id[subscription_id] = receiver
         return receiver
 
+    def set_defaults(self, project_id: Id, defaults: Inheritable) -> list[Receiver]:
+        """Take a project's defaults; return the receivers that are to go by others from now on."""
+        if not self._router.set_defaults(project_id, defaults):
+            return []
+        return [one for one in self if one.subscription.project_id == project_id]
+
     def address(self, subscription: Subscription) -> Address:
         """Prepare where and how a subscription's deliveries are sent now."""
-        return self._sender.address(subscription, self.keys.get(subscription.id, ()))
+        defaults = self._router.defaults(subscription.project_id)
+        return self._sender.address(subscription, self.keys.get(subscription.id, ()), defaults)
 
     def drop(self, subscription_id: Id) -> None:
         """Forget a receiver; there may be none."""

@@ -15,8 +15,9 @@ from typing import Final
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.job import Job
 from waypost.engine.router import Router
+from waypost.model.flow import LaneState
 from waypost.model.ids import Id
-from waypost.storage import queue, subscriptions
+from waypost.storage import lane_states, queue, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.store import Store
 
@@ -32,11 +33,17 @@ async def look(store: Store, router: Router) -> Sequence[tuple[Id, Id]]:
     How their subscriptions fare was known to their former owner alone, and is read too.
     """
 
-    def read(connection: Connection) -> tuple[Sequence[tuple[Id, Id]], dict[Id, int]]:
-        return queue.list_lanes(connection), subscriptions.failing_since(connection)
+    def read(
+        connection: Connection,
+    ) -> tuple[Sequence[tuple[Id, Id]], dict[Id, int], dict[Id, LaneState]]:
+        return (
+            queue.list_lanes(connection),
+            subscriptions.failing_since(connection),
+            lane_states.load_all(connection),
+        )
 
-    lanes, failing_since_us = await store.read_owed(read)
-    router.fare(failing_since_us)
+    lanes, failing_since_us, states = await store.read_owed(read)
+    router.fare(failing_since_us, states)
     return lanes
 
 
@@ -65,8 +72,8 @@ class Reconciler:
             self._dispatcher.resume(await self._store.read_owed(queue.list_lanes))
         elif self._trusted < _TRUSTING:
             self._trusted += 1
-            self._dispatcher.missed(await self._store.read_owed(self._newest))
+            self._dispatcher.roster.missed(await self._store.read_owed(self._newest))
         else:
-            self._dispatcher.woken(await self._store.read_owed(queue.list_lanes))
+            self._dispatcher.roster.look(await self._store.read_owed(queue.list_lanes))
             self._trusted = 0
         return False

@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from waypost.engine.receiver import Ending
 from waypost.model.delivery import AttemptState, DeliveryState, Reason, Timings
 from waypost.model.ids import Id
+from waypost.policy.ending import Ending
 from waypost.policy.lane import Work
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import Delivered, RetryAt, Skipped, Transition

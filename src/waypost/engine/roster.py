@@ -5,7 +5,7 @@ when the subscription is disabled or deleted, which ends what is owed to it; or 
 to another process, to which all of it stays owed.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
@@ -13,7 +13,7 @@ from waypost.engine.shards import Shards
 from waypost.engine.upkeep import Upkeep
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
-from waypost.model.subscription import SigningKey, Subscription
+from waypost.model.subscription import Inheritable, SigningKey, Subscription
 from waypost.policy.lane import Work
 from waypost.policy.waits import LaneStanding
 
@@ -55,10 +55,10 @@ class Roster:
         """Whether something is in flight, or being settled, of a shard that was given up."""
         return bool(self._leaving)
 
-    def standing(self, subscription_id: Id) -> LaneStanding | None:
+    def standing(self, subscription_id: Id, now_us: int) -> LaneStanding | None:
         """Return how a lane stands; None where none of the subscription is in memory here."""
         receiver = self._receivers.get(subscription_id)
-        return None if receiver is None or receiver.leaving else receiver.standing()
+        return None if receiver is None or receiver.leaving else receiver.standing(now_us)
 
     def owns(self, subscription_id: Id) -> bool:
         """Tell whether this process sends for a subscription."""
@@ -76,12 +76,40 @@ class Roster:
                 self._shards.wake(project_id, subscription_id)
                 return None
             receiver = self._receivers.find(project_id, subscription_id, empty=empty)
+            if receiver is not None and receiver.endings is not None:
+                # Suspended, and maybe not all was ended before a crash, or by the former owner.
+                self._upkeep.clear(project_id, subscription_id, receiver.lane.known)
         if receiver is None:
             self._upkeep.clear(project_id, subscription_id, ())
         elif receiver.ending is not None:
             self._upkeep.clear(project_id, subscription_id, receiver.lane.known)
             return None
         return receiver
+
+    # What is owed that others have committed.
+
+    def look(self, lanes: Iterable[tuple[Id, Id]]) -> None:
+        """Look anew at lanes to which something was committed that is not known here."""
+        for project_id, subscription_id in lanes:
+            if not self._shards.owns(subscription_id):
+                continue
+            receiver = self.open(project_id, subscription_id, empty=False)
+            if receiver is not None:
+                receiver.lane.look_again()
+                self._pump(receiver)
+
+    def missed(self, newest: Iterable[tuple[Id, Id, Id | None]]) -> None:
+        """Look anew at the lanes that do not know what was owed to them last.
+
+        Args:
+            newest: (project, subscription, delivery) of the newest deliveries of each lane; None
+                where it is owed nothing but retries.
+        """
+        self.look(
+            (project_id, subscription_id)
+            for project_id, subscription_id, delivery_id in newest
+            if not self._receivers.know(subscription_id, delivery_id)
+        )
 
     # What people change.
 
@@ -93,18 +121,27 @@ class Roster:
         if (
             receiver is None
             and self._shards.owns(subscription.id)
-            and (subscription.disabled_by is not None or self._upkeep.is_clearing(subscription.id))
+            and (
+                subscription.disabled_by is not None
+                or subscription.suspension is not None
+                or self._upkeep.is_clearing(subscription.id)
+            )
         ):
-            # Disabled; or enabled again before all was ended: the rest is owed to it.
+            # Stopped; or to be sent to again before all was ended: the rest is owed to it.
             receiver = self.open(subscription.project_id, subscription.id, empty=False)
         if receiver is None:
             return
         receiver.take(subscription, self._receivers.address(subscription))
         if receiver.failing_since_us != subscription.failing_since_us:
             self._upkeep.unsaved(receiver)
-        if receiver.ending is not None:
+        if receiver.endings is not None:
             self.wind_up(receiver)
         self._pump(receiver)
+
+    def defaults_changed(self, project_id: Id, defaults: Inheritable) -> None:
+        """Take a project's defaults, for all of its receivers that there are."""
+        for receiver in self._receivers.set_defaults(project_id, defaults):
+            self.changed(receiver.subscription, None)
 
     def deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Stop sending to a subscription, and cancel what it is owed."""
@@ -141,7 +178,8 @@ class Roster:
     def wind_up(self, receiver: Receiver) -> None:
         """Let go of what waits at a receiver that is over; what is in flight brings it here again.
 
-        Where the subscription is no more, what is owed to it is ended.
+        Where the subscription is no more, or suspended, what is owed to it is ended as that has it.
+        A suspended one keeps its receiver, which may be owed something when it is sent to again.
         """
         for work in receiver.lane.forget():
             self._unload(work)
@@ -153,5 +191,5 @@ class Roster:
                 self._leave_if_quiet(receiver.shard)
             return
         self._upkeep.clear(subscription.project_id, subscription.id, known)
-        if not known:
+        if not known and receiver.ends_for_good:
             self._receivers.drop(subscription.id)

@@ -1,4 +1,4 @@
-"""The router: the compiled subscriptions of every project, in memory.
+"""The router: the compiled subscriptions of every project, in memory, and the projects' defaults.
 
 Changed only from the completion of the commit that changed the database, on the loop: what it
 holds is never older than an answer that anybody has got.
@@ -11,8 +11,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from waypost.engine.job import Job
+from waypost.model.flow import LaneState
 from waypost.model.ids import Id
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
 from waypost.policy.routing import Routes
 
 _AT_ONCE: Final = 20
@@ -24,12 +25,15 @@ class Router:
 
     Attributes:
         job: compiles filters behind a start.
+        lane_states: how lanes fared that this process is to go on with, by subscription.
     """
 
     def __init__(self) -> None:
         """Start with no project."""
         self._projects: dict[Id, Routes] = {}
+        self._defaults: dict[Id, Inheritable] = {}
         self._cold: list[Routes] = []
+        self.lane_states: dict[Id, LaneState] = {}
         self.job = Job("filters", self.run_once)
 
     def load(self, versions: Mapping[Id, int], subscriptions: Iterable[Subscription]) -> None:
@@ -68,8 +72,14 @@ class Router:
         """Take what has changed of a subscription without changing who hears of what."""
         self.routes(subscription.project_id).put(subscription)
 
-    def fare(self, failing_since_us: Mapping[Id, int]) -> None:
-        """Take since when subscriptions have had nothing but failures, of those that have."""
+    def fare(self, failing_since_us: Mapping[Id, int], lane_states: Mapping[Id, LaneState]) -> None:
+        """Take how subscriptions fared that another process may have sent to.
+
+        Args:
+            failing_since_us: since when they have had nothing but failures, of those that have.
+            lane_states: how their lanes were.
+        """
+        self.lane_states = dict(lane_states)
         for subscription in self.list_all():
             since_us = failing_since_us.get(subscription.id)
             if subscription.failing_since_us != since_us:
@@ -80,6 +90,19 @@ class Router:
         routes = self.routes(project_id)
         routes.drop(subscription_id)
         routes.version = version
+
+    def set_defaults(self, project_id: Id, defaults: Inheritable) -> bool:
+        """Take a project's defaults; tell whether they are others than before."""
+        present = self._defaults.get(project_id, NOTHING_SET)
+        if defaults == NOTHING_SET:
+            self._defaults.pop(project_id, None)
+        else:
+            self._defaults[project_id] = defaults
+        return defaults != present
+
+    def defaults(self, project_id: Id) -> Inheritable:
+        """Return what a project's subscriptions go by where they set nothing."""
+        return self._defaults.get(project_id, NOTHING_SET)
 
     def list_all(self) -> list[Subscription]:
         """Return every subscription of every project."""

@@ -15,10 +15,11 @@ from waypost.model.errors import InvalidInput
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, TransportFailure
 from waypost.model.ids import Id
-from waypost.model.subscription import SigningKey, Subscription
+from waypost.model.subscription import NOTHING_SET, Inheritable, SigningKey, Subscription
 from waypost.policy import urls
 from waypost.policy.format import Format, Outgoing
 from waypost.policy.lane import Work
+from waypost.policy.terms import terms_of
 from waypost.policy.urls import Destination
 
 USER_AGENT: Final = f"Waypost/{__version__}".encode()
@@ -60,18 +61,34 @@ class Address:
         refusal: why nothing can be sent.
         start: the head up to what differs from event to event.
         headers: the subscription's own, which `start` holds.
+        terms: the settings that hold, the project's defaults included.
     """
 
-    __slots__ = ("destination", "form", "headers", "keys", "post", "refusal", "start", "timeout_s")
+    __slots__ = (
+        "destination",
+        "form",
+        "headers",
+        "keys",
+        "post",
+        "refusal",
+        "start",
+        "terms",
+        "timeout_s",
+    )
 
     def __init__(
-        self, subscription: Subscription, keys: tuple[SigningKey, ...], form: Format | None
+        self,
+        subscription: Subscription,
+        keys: tuple[SigningKey, ...],
+        form: Format | None,
+        defaults: Inheritable = NOTHING_SET,
     ) -> None:
-        """Prepare what all deliveries of a subscription share."""
+        """Prepare what all deliveries of a subscription share; `defaults` are its project's."""
+        self.terms = terms_of(subscription, defaults)
         self.keys = keys
         self.form = form
         self.headers = subscription.headers
-        self.timeout_s = subscription.timeout_s
+        self.timeout_s = self.terms.timeout_s
         self.refusal: str | None = None if form else f"unknown format {subscription.format!r}"
         self.destination: Destination | None = None
         self.post: Post | None = None
@@ -116,9 +133,14 @@ class Sender:
         self._transport = transport
         self._formats = formats
 
-    def address(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> Address:
+    def address(
+        self,
+        subscription: Subscription,
+        keys: tuple[SigningKey, ...],
+        defaults: Inheritable = NOTHING_SET,
+    ) -> Address:
         """Prepare a subscription's address. One that can't be sent to fails its tries."""
-        address = Address(subscription, keys, self._formats.get(subscription.format))
+        address = Address(subscription, keys, self._formats.get(subscription.format), defaults)
         if address.destination is not None:
             address.post = self._transport.to(subscription.project_id, address.destination)
         return address

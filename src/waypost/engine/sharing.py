@@ -180,7 +180,7 @@ class Sharing:
 
     def _woken(self, router: Router, dispatcher: Dispatcher, lanes: Sequence[Lane]) -> None:
         known = [lane for lane in lanes if router.find(*lane) is not None]
-        dispatcher.woken(known)
+        dispatcher.roster.look(known)
         if len(known) < len(lanes):
             strange = [lane for lane in set(lanes) - set(known) if self.shards.owns(lane[1])]
             if strange:
@@ -192,7 +192,7 @@ class Sharing:
             await self.follower.catch_up()
         except Unavailable:
             return  # the next look at what is owed finds them
-        dispatcher.woken(lanes)
+        dispatcher.roster.look(lanes)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

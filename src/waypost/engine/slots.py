@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from waypost.engine.receiver import Receiver
+from waypost.model.flow import Priority
 from waypost.model.ids import Id
 from waypost.policy.lane import Work
 
@@ -31,12 +32,44 @@ class DispatcherConfig(msgspec.Struct, frozen=True):
     disable_after_us: int = 5 * 24 * 3600 * 1_000_000
 
 
+_HIGH, _NORMAL, _LOW = 0, 1, 2
+_PLACES: Final = {Priority.HIGH: _HIGH, Priority.NORMAL: _NORMAL, Priority.LOW: _LOW}
+_TURNS: Final = (
+    *((_HIGH, _NORMAL, _LOW), (_NORMAL, _HIGH, _LOW), (_HIGH, _NORMAL, _LOW)),
+    *((_HIGH, _NORMAL, _LOW), (_NORMAL, _HIGH, _LOW), (_HIGH, _NORMAL, _LOW)),
+    (_LOW, _HIGH, _NORMAL),
+)
+"""Who goes first, turn by turn: of seven slots that a project gets, four are for those of high
+priority, two for normal and one for low; where nobody of one waits, it goes to the next."""
+
+
+class _Line:
+    """Receivers of one project that wait: by priority, in turn among equals."""
+
+    __slots__ = ("_lines", "_turn")
+
+    def __init__(self) -> None:
+        self._lines: tuple[deque[Receiver], ...] = (deque(), deque(), deque())
+        self._turn = 0
+
+    def __bool__(self) -> bool:
+        return any(self._lines)
+
+    def append(self, receiver: Receiver) -> None:
+        self._lines[_PLACES[receiver.address.terms.priority]].append(receiver)
+
+    def popleft(self) -> Receiver:
+        self._turn = (self._turn + 1) % len(_TURNS)
+        first = next(place for place in _TURNS[self._turn] if self._lines[place])
+        return self._lines[first].popleft()
+
+
 class Waiting:
-    """Receivers that wait for a free slot: served in turn, projects first, then lanes."""
+    """Receivers that wait for a free slot: served in turn, projects first, then by priority."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._projects: OrderedDict[Id, deque[Receiver]] = OrderedDict()
+        self._projects: OrderedDict[Id, _Line] = OrderedDict()
 
     def __bool__(self) -> bool:
         """Tell whether anybody waits."""
@@ -46,7 +79,7 @@ class Waiting:
         """Put a receiver at the end of its project's line; it may wait already."""
         if not receiver.queued:
             receiver.queued = True
-            self._projects.setdefault(receiver.subscription.project_id, deque()).append(receiver)
+            self._projects.setdefault(receiver.subscription.project_id, _Line()).append(receiver)
 
     def next(self) -> Receiver:
         """Take the receiver whose turn it is."""

@@ -9,12 +9,16 @@ from msgspec.structs import replace
 
 from waypost.clock import Clock
 from waypost.engine.configuration import Configuration
-from waypost.engine.receiver import Receiver, ending_of
+from waypost.engine.lane_keeper import LaneKeeper
+from waypost.engine.receiver import Receiver
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
 from waypost.model.errors import StorageFull, Unavailable
+from waypost.model.failure import Suspension
 from waypost.model.ids import Id
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import NOTHING_SET, DisabledBy, Subscription
+from waypost.policy.ending import Endings, endings_of
+from waypost.policy.terms import terms_of
 from waypost.storage import configuration, former_routes, projects, queue, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -26,7 +30,11 @@ _RETRY_S: Final = 1.0
 
 
 class Upkeep:
-    """Changes subscriptions on the dispatcher's behalf, behind its back."""
+    """Changes subscriptions on the dispatcher's behalf, behind its back.
+
+    Attributes:
+        lanes: keeps how their lanes fare.
+    """
 
     def __init__(
         self,
@@ -43,6 +51,7 @@ class Upkeep:
         self._shards = shards
         self._clock = clock
         self._changed = changed
+        self.lanes = LaneKeeper(configuration.store, clock)
         self._unsaved: dict[Id, Receiver] = {}
         self._forgotten = 0
         self._saved_us = 0
@@ -51,27 +60,36 @@ class Upkeep:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def unsaved(self, receiver: Receiver) -> None:
-        """Remember that `failing_since_us` of a receiver has changed."""
-        self._unsaved[receiver.subscription.id] = receiver
+        """Remember that how a receiver fares has changed."""
+        self.lanes.unsaved(receiver)
+        known = self._router.find(receiver.subscription.project_id, receiver.subscription.id)
+        if known is None or known.failing_since_us != receiver.failing_since_us:
+            self._unsaved[receiver.subscription.id] = receiver
 
     def run_once(self) -> None:
         """Save what has changed, at most once a second."""
         now_us = self._clock.now_us()
-        if self._unsaved and now_us - self._saved_us >= _SAVE_EVERY_US:
+        if (self._unsaved or self.lanes) and now_us - self._saved_us >= _SAVE_EVERY_US:
             self._saved_us = now_us
             self._spawn(self._save())
 
     async def save(self) -> None:
         """Save what has changed now, so that whoever sends to a subscription next goes on by it."""
-        if self._unsaved:
+        if self._unsaved or self.lanes:
             await self._save()
 
     def forget_unsaved(self) -> None:
         """Save nothing of what has changed: other processes know better by now."""
         self._unsaved.clear()
+        self.lanes.forget()
         self._forgotten += 1
 
     async def _save(self) -> None:
+        await self.lanes.save()
+        if self._unsaved:
+            await self._save_failing()
+
+    async def _save_failing(self) -> None:
         unsaved, self._unsaved = self._unsaved, {}
         forgotten = self._forgotten
         states = [
@@ -102,6 +120,23 @@ class Upkeep:
             False where it is what it was: this could not be written, or its address, of which the
             receiver's answers speak, has been changed meanwhile, maybe by another process.
         """
+        _log.warning("subscription_disabled", by=by.value, subscription=subscription.id.hex())
+        place = (subscription.project_id, subscription.id)
+        return await self._stop(subscription, lambda c: subscriptions.set_disabled(c, *place, by))
+
+    async def suspend(self, subscription: Subscription, why: Suspension) -> bool:
+        """Suspend a subscription; from the commit on nothing is sent to it.
+
+        Returns:
+            False where it is what it was, as by `disable`.
+        """
+        _log.warning("subscription_suspended", why=why.trigger, subscription=subscription.id.hex())
+        place = (subscription.project_id, subscription.id)
+        return await self._stop(subscription, lambda c: subscriptions.set_suspended(c, *place, why))
+
+    async def _stop(
+        self, subscription: Subscription, change: Callable[[Connection], Subscription | None]
+    ) -> bool:
         place = (subscription.project_id, subscription.id)
         now_us = self._clock.now_us()
 
@@ -109,7 +144,7 @@ class Upkeep:
             present = subscriptions.find(connection, *place)
             if present is None or present.url != subscription.url:
                 return None
-            found = subscriptions.set_disabled(connection, *place, by) or present
+            found = change(connection) or present
             configuration.record(connection, Kind.SUBSCRIPTION, *place)
             version = projects.bump_routing(connection, place[0])
             if found.disabled_by is not present.disabled_by:
@@ -121,15 +156,14 @@ class Upkeep:
                 self._router.apply(*result)
                 self._changed(result[1])
 
-        _log.warning("subscription_disabled", by=by.value, subscription=subscription.id.hex())
         try:
             return await self._configuration.change(write, after) is not None
-        except Exception as error:  # noqa: BLE001 - its next failure disables it again
-            _failed("upkeep_disable_failed", error)
+        except Exception as error:  # noqa: BLE001 - its next failure stops it again
+            _failed("upkeep_stop_failed", error)
             return False
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
-        """End what a disabled or deleted subscription is owed, in chunks.
+        """End what a disabled, deleted or suspended subscription is owed, in chunks.
 
         Args:
             project_id: the project.
@@ -165,19 +199,24 @@ class Upkeep:
 
         def write(connection: Connection) -> int:
             # As the transaction finds it: enabled again, what comes from now on is owed to it.
-            ending = ending_of(subscriptions.find(connection, project_id, subscription_id))
-            if ending is None:
+            endings = _endings(connection, project_id, subscription_id)
+            if endings is None:
                 return 0
-            return queue.clear(
-                connection,
-                project_id,
-                subscription_id,
-                state=ending.state,
-                reason=ending.reason,
-                divert=ending.divert,
-                now_us=now_us,
-                sparing=sparing,
-            )
+            for ending, span in endings.parts():
+                ended = queue.clear(
+                    connection,
+                    project_id,
+                    subscription_id,
+                    state=ending.state,
+                    reason=ending.reason,
+                    divert=ending.divert,
+                    now_us=now_us,
+                    sparing=sparing,
+                    span=span,
+                )
+                if ended:
+                    return ended
+            return 0
 
         try:
             return await self._store.write(write)
@@ -197,6 +236,14 @@ class Upkeep:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.save()
+
+
+def _endings(connection: Connection, project_id: Id, subscription_id: Id) -> Endings | None:
+    present = subscriptions.find(connection, project_id, subscription_id)
+    project = projects.find(connection, project_id)
+    defaults = NOTHING_SET if project is None else project.defaults
+    handling = terms_of(NOTHING_SET if present is None else present, defaults).failure_handling
+    return endings_of(present, handling)
 
 
 def _failed(what: str, error: Exception) -> None:

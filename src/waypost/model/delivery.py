@@ -53,6 +53,8 @@ class Reason(StrEnum):
     SUBSCRIPTION_FAILING = "subscription_failing"
     SUBSCRIPTION_DISABLED = "subscription_disabled"
     SUBSCRIPTION_DELETED = "subscription_deleted"
+    SUBSCRIPTION_SUSPENDED = "subscription_suspended"
+    NOT_A_TRIGGER = "not_a_trigger"
     EXPIRED = "expired"
     INTERNAL = "internal"
     SKIPPED = "skipped_by_transform"

@@ -22,7 +22,9 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Stored as MessagePack; `cloudevent` holds the context attributes of a CloudEvent as they came.
     `headers` (names in lower case), `query` (a list where a name stood there more than once) and
-    `path` are of the request that brought the event, as far as they were kept.
+    `path` are of the request that brought the event, as far as they were kept. It is delivered from
+    `deliver_at_us` on, or `deliver_in_s` seconds after its acceptance, and not any more from
+    `deliver_before_us` on.
     """
 
     idempotency_key: str | None = None
@@ -43,6 +45,9 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] = {}
     query: dict[str, str | list[str]] = {}
     path: str | None = None
+    deliver_at_us: int | None = None
+    deliver_in_s: float | None = None
+    deliver_before_us: int | None = None
 
 
 NO_ATTRIBUTES: Final = Attributes()

@@ -34,6 +34,7 @@ KINDS: Final = {
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _VERSION_7: Final = 0x7000
+_VERSION_OF_ALERTS: Final = 8
 _VARIANT: Final = 0x2 << 62
 _HALVES: Final = struct.Struct(">QQ")
 _PACK: Final = _HALVES.pack
@@ -97,6 +98,25 @@ def find(kind: str, token: str) -> Id | None:
 def preceding(identifier: Id) -> Id:
     """Return the id that comes right before one, in the order of ids; the first has none."""
     return (int.from_bytes(identifier, "big") - 1).to_bytes(ID_BYTES, "big")
+
+
+def moved(identifier: Id, at_us: int) -> Id:
+    """Return an id for another moment, UTC microseconds, as unique as this one."""
+    return make(at_us, int.from_bytes(identifier[8:], "big") & MAX_CHANCE)
+
+
+def alerts_of(project_id: Id) -> Id:
+    """Return the id of the hidden project in which the notices of a project's failures are kept.
+
+    A UUID of version 8, which no other id has: nothing that is listed by a project's own id, or
+    asked for by a token, leads to what is in there.
+    """
+    return project_id[:6] + bytes([0x80 | project_id[6] & 0x0F]) + project_id[7:]
+
+
+def is_of_alerts(project_id: Id) -> bool:
+    """Tell whether a project is such a hidden one."""
+    return project_id[6] >> 4 == _VERSION_OF_ALERTS
 
 
 def attempt_of(delivery_id: Id, number: int, due_us: int) -> Id:

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from waypost.model.ids import Id
+from waypost.model.subscription import NOTHING_SET, Inheritable
 
 
 class Environment(StrEnum):
@@ -16,13 +17,19 @@ class Environment(StrEnum):
 
 
 class Project(msgspec.Struct, frozen=True):
-    """One tenant in one environment, under an account."""
+    """One tenant in one environment, under an account.
+
+    Attributes:
+        strict_types: only events of its catalogue's types are taken.
+        defaults: what its subscriptions go by where they set nothing themselves.
+    """
 
     id: Id
     account_id: Id
     name: str
     environment: Environment
     strict_types: bool = False
+    defaults: Inheritable = NOTHING_SET
 
 
 class Scope(StrEnum):

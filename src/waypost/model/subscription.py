@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from waypost.model.failure import FailureHandling, Suspension
+from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
 from waypost.model.transform import Transform
 
@@ -28,16 +30,36 @@ DEFAULT_CONCURRENCY: Final = 64
 DEFAULT_TIMEOUT_S: Final = 20.0
 
 
-class Subscription(msgspec.Struct, frozen=True):
+class Inheritable(FlowControl, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Settings of a subscription for which its project may have defaults.
+
+    None: not set here. A subscription then goes by its project's default, and where that is not set
+    either by what is built in: `waypost.policy.terms` says which.
+
+    Attributes:
+        timeout_s: total deadline of one attempt, seconds.
+        concurrency: how many attempts may be in flight at once.
+        retry_schedule_s: seconds between an attempt and the next.
+        failure_handling: what is done about failures, as a whole.
+    """
+
+    timeout_s: float | None = None
+    concurrency: int | None = None
+    retry_schedule_s: tuple[float, ...] | None = None
+    failure_handling: FailureHandling | None = None
+
+
+NOTHING_SET: Final = Inheritable()
+
+
+class Subscription(Inheritable, frozen=True):
     """One receiver of a project's events.
 
     Attributes:
         event_types: exact names, or prefixes as `card.*`; None for all types.
         disabled_by: set while it is disabled.
+        suspension: set while its own failure handling has suspended it.
         paused: what it is owed waits until it is resumed.
-        timeout_s: total deadline of one attempt, seconds.
-        concurrency: how many attempts may be in flight at once.
-        retry_schedule_s: seconds between an attempt and the next; None for the default schedule.
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
@@ -52,15 +74,13 @@ class Subscription(msgspec.Struct, frozen=True):
     disabled_by: DisabledBy | None = None
     paused: bool = False
     headers: dict[str, str] = {}
-    timeout_s: float = DEFAULT_TIMEOUT_S
-    concurrency: int = DEFAULT_CONCURRENCY
     format: str = "payload"
     signing: Signing = Signing.HMAC
     owner: str | None = None
-    retry_schedule_s: tuple[float, ...] | None = None
     transform: Transform | None = None
     failing_since_us: int | None = None
     filter: str | None = None
+    suspension: Suspension | None = None
 
 
 class SigningKey(msgspec.Struct, frozen=True):

@@ -8,10 +8,11 @@ from waypost.engine.ingest import Accepted, Done, Ingest
 from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
-from waypost.model.event import Event, Receipt
+from waypost.model.event import NO_ATTRIBUTES, Event, Receipt
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.operations.event_types import Catalogue
+from waypost.policy import timing
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
 from waypost.storage import events, receipts
@@ -68,14 +69,19 @@ class Events:
             origin: the request, where filters may read of it.
 
         Raises:
-            InvalidInput: a type is not in the catalogue of a strict project, or a target is not a
-                subscription of the project; `done` is not called.
+            InvalidInput: a type is not in the catalogue of a strict project, a target is not a
+                subscription of the project, or it can't be delivered when it should be; `done` is
+                not called.
         """
         project_id = principal.project_id
         for index, draft in enumerate(drafts):
             if not self._catalogue.known(project_id, draft.type):
                 path = places.at.format(index) + places.type_name
                 self._catalogue.require(project_id, draft.type, path)
+            if draft.attributes is NO_ATTRIBUTES:
+                continue
+            if timing.is_timed(draft.attributes):
+                timing.check(draft.attributes, self._ingest.now_us(), places.at.format(index))
             if draft.attributes.targets:
                 self._require_targets(project_id, draft, places.at.format(index))
         self._ingest.accept(principal, drafts, done, origin)

@@ -1,6 +1,6 @@
 """Explaining: where an event is, subscription by subscription, and how a subscription fares."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -99,13 +99,14 @@ class Sends(msgspec.Struct, frozen=True):
         name: what the process is called.
         sending: the deliveries that are in flight here.
         owns: tells whether it sends for a subscription.
-        standing: how a subscription's lane stands; None where none is in memory here.
+        standing: how a subscription's lane stands at a moment, UTC microseconds; None where none
+            is in memory here.
     """
 
     name: str
     sending: Callable[[], Collection[Id]]
     owns: Callable[[Id], bool]
-    standing: Callable[[Id], LaneStanding | None]
+    standing: Callable[[Id, int], LaneStanding | None]
 
 
 class Explaining:
@@ -181,14 +182,14 @@ class Explaining:
         return msgspec.structs.replace(
             found,
             owner=self._owner(subscription_id, named),
-            lane=self._sends.standing(subscription_id),
+            lane=self._sends.standing(subscription_id, now_us),
         )
 
     def _tell(self, one: Listed, known: Known, failed: Failed | None) -> Told:
         found = [x for x in known.deliveries if x.subscription_id == one.id]
         judged_by_then = one.then is not None
         owner = self._owner(one.id, known.owners.get(shard_of(one.id)))
-        told = [self._tell_delivery(x, one, owner, known.attempts) for x in found]
+        told = [self._tell_delivery(x, one, owner, known) for x in found]
         if told:
             summary = tell_delivery(told[0].delivery, told[0].waits)
         else:
@@ -197,24 +198,27 @@ class Explaining:
         return Told(one, failed, judged_by_then, owner, summary, told)
 
     def _tell_delivery(
-        self, delivery: Delivery, of: Listed, owner: str | None, tried: Sequence[ShownAttempt]
+        self, delivery: Delivery, of: Listed, owner: str | None, known: Known
     ) -> ToldDelivery:
         waiting: list[Wait] = []
         if delivery.due_us is not None:
-            here = self._sends.owns(of.id)
+            here, now_us = self._sends.owns(of.id), self._clock.now_us()
+            lane = self._sends.standing(of.id, now_us) if here else None
             waiting = waits(
                 Standing(
-                    self._clock.now_us(),
+                    now_us,
                     delivery.due_us,
                     delivery.attempts,
                     sending=delivery.id in self._sends.sending(),
                     paused=of.paused,
+                    suspended=of.suspended,
                     owner=owner,
                     here=here,
-                    lane=self._sends.standing(of.id) if here else None,
+                    lane=lane,
+                    held=known.held.get(of.id) if lane is None else lane.held,
                 )
             )
-        mine = [x for x in tried if x.delivery_id == delivery.id]
+        mine = [x for x in known.attempts if x.delivery_id == delivery.id]
         return ToldDelivery(delivery, waiting, [ToldAttempt(x, tell_attempt(x)) for x in mine])
 
     def _owner(self, subscription_id: Id, named: str | None) -> str | None:

@@ -97,12 +97,12 @@ class FoundProjects(msgspec.Struct, frozen=True):
 
 
 class ProjectMemory:
-    """The projects that callers may name, and whether each is strict."""
+    """The projects that callers may name, and what is kept in memory of each."""
 
-    def __init__(self, access: Access, strict: Callable[[Id, bool], None]) -> None:
-        """Take what follows; `strict` is told of each whether it is."""
+    def __init__(self, access: Access, changed: Callable[[Project], None]) -> None:
+        """Take what follows; `changed` is told of each as it is now."""
         self._access = access
-        self._strict = strict
+        self._changed = changed
 
     def read(self, connection: Connection, places: Sequence[Place] | None) -> FoundProjects:
         """Read projects."""
@@ -123,7 +123,7 @@ class ProjectMemory:
             self._access.remove_project(project_id)
         for project in found.present:
             self._access.add_project(project.id)
-            self._strict(project.id, project.strict_types)
+            self._changed(project)
 
 
 class KeyMemory:

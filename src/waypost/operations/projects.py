@@ -7,7 +7,7 @@ cancelled where everybody can see it, and a project never takes deliveries with 
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
 from waypost.clock import Clock, IdSource
 from waypost.engine.configuration import Configuration
@@ -16,11 +16,17 @@ from waypost.model.errors import Conflict
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Principal, Project
 from waypost.operations.access import Access
+from waypost.operations.alerts import Alerts, Asked, Changed
+from waypost.policy import settings
+from waypost.policy.settings import DefaultSettings, SubscriptionRules
 from waypost.storage import audit, facts, keys, projects
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
 DEFAULT_NAME: Final = "Default"
+
+_UNSET: Final = DefaultSettings()
+_NO_ALERTS: Final = DefaultSettings(failure_handling=None)
 
 
 class Projects:
@@ -30,18 +36,29 @@ class Projects:
         self,
         configuration: Configuration,
         access: Access,
-        strict: Callable[[ids.Id, bool], None],
+        alerts: Alerts,
+        rules: SubscriptionRules,
+        changed: Callable[[Project], None],
         clock: Clock,
         source: IdSource,
     ) -> None:
         """Take what changes go through and what follows them in memory.
 
-        `strict` is told of each project whether it takes only events of its catalogue's types.
+        Args:
+            configuration: what changes go through.
+            access: knows which projects there are.
+            alerts: keeps the alert endpoints of their defaults.
+            rules: what defaults are held to.
+            changed: told of each project as it is now, on the loop.
+            clock: the time.
+            source: of ids.
         """
         self._configuration = configuration
         self._store = configuration.store
         self._access = access
-        self._strict = strict
+        self._alerts = alerts
+        self._rules = rules
+        self._changed = changed
         self._clock = clock
         self._ids = source
 
@@ -50,7 +67,7 @@ class Projects:
         found, secrets = await self._store.read(lambda c: (projects.list_all(c), keys.list_all(c)))
         self._access.load((project.id for project in found), secrets)
         for project in found:
-            self._strict(project.id, project.strict_types)
+            self._changed(project)
 
     async def ensure_default(self) -> Project:
         """Return the project of calls that name none; the first call makes it, for tests."""
@@ -84,44 +101,66 @@ class Projects:
         return await self._store.read(lambda c: projects.list_page(c, request))
 
     async def create(
-        self, principal: Principal, name: str, environment: Environment, *, strict_types: bool
+        self,
+        principal: Principal,
+        name: str,
+        environment: Environment,
+        *,
+        strict_types: bool,
+        defaults: DefaultSettings = _UNSET,
     ) -> Project:
-        """Make a project in the account of the caller's."""
+        """Make a project in the account of the caller's.
+
+        Raises:
+            InvalidInput: a default is not allowed.
+        """
+        settings.check_defaults(defaults, self._rules)
         account = await self.get(principal.project_id)
         project = self._new(
             name, environment, account_id=account.account_id, strict_types=strict_types
         )
         record_id = self._ids.next()
+        asked = self._alerts.ask(defaults)
 
-        def make(connection: Connection) -> None:
-            projects.insert(connection, project)
-            _audit(connection, principal, record_id, "project.create", project.id)
-            record(connection, Kind.PROJECT, project.id)
+        def make(connection: Connection) -> tuple[Project, Changed]:
+            made, alerts = self._with_defaults(connection, project, defaults, asked)
+            projects.insert(connection, made)
+            _audit(connection, principal, record_id, "project.create", made.id)
+            record(connection, Kind.PROJECT, made.id)
+            return made, alerts
 
-        await self._configuration.change(make, lambda _: self._follow(project))
-        return project
+        return (await self._configuration.change(make, self._follow_both))[0]
 
     async def update(
-        self, project_id: ids.Id, *, name: str | None, strict_types: bool | None
+        self,
+        project_id: ids.Id,
+        *,
+        name: str | None,
+        strict_types: bool | None,
+        defaults: DefaultSettings = _UNSET,
     ) -> Project:
         """Change what is given; None leaves as it is.
 
         Raises:
             NotFound: there is none with this id.
+            InvalidInput: a default is not allowed.
         """
+        settings.check_defaults(defaults, self._rules)
+        asked = self._alerts.ask(defaults)
 
-        def change(connection: Connection) -> Project:
+        def change(connection: Connection) -> tuple[Project, Changed]:
             project = projects.get(connection, project_id)
-            changed = msgspec.structs.replace(
+            changed = replace(
                 project,
                 name=project.name if name is None else name,
                 strict_types=project.strict_types if strict_types is None else strict_types,
             )
+            changed, alerts = self._with_defaults(connection, changed, defaults, asked)
             projects.update(connection, changed)
             record(connection, Kind.PROJECT, project_id)
-            return changed
+            return changed, alerts
 
-        return await self._configuration.change(change, self._follow)
+        return (await self._configuration.change(change, self._follow_both))[0]
 
     async def delete(self, principal: Principal, project_id: ids.Id) -> None:
         """Delete a project and revoke its keys; its events stay until retention takes them.
@@ -132,19 +171,41 @@ class Projects:
         """
         now_us = self._clock.now_us()
         record_id = self._ids.next()
+        asked = self._alerts.ask(_NO_ALERTS)
 
-        def remove(connection: Connection) -> None:
-            projects.get(connection, project_id)
+        def remove(connection: Connection) -> Changed:
+            present = projects.get(connection, project_id)
             if facts.find(connection, facts.DEFAULT_PROJECT) == project_id.hex():
                 raise Conflict("The default project cannot be deleted.")
             if projects.has_subscriptions(connection, project_id):
                 raise Conflict("The project has event subscriptions: delete them first.")
             projects.delete(connection, project_id, now_us)
+            _, gone = self._with_defaults(connection, present, _NO_ALERTS, asked)
             keys.revoke_all(connection, project_id, now_us)
             _audit(connection, principal, record_id, "project.delete", project_id)
             record(connection, Kind.PROJECT, project_id)
+            return gone
 
-        await self._configuration.change(remove, lambda _: self._access.remove_project(project_id))
+        def after(gone: Changed) -> None:
+            self._access.remove_project(project_id)
+            self._alerts.follow(gone)
+
+        await self._configuration.change(remove, after)
+
+    def _with_defaults(
+        self, connection: Connection, project: Project, wanted: DefaultSettings, asked: Asked
+    ) -> tuple[Project, Changed]:
+        merged = settings.merge(project.defaults, wanted)
+        settings.check_together(merged, "defaults.")
+        handling, changed = self._alerts.keep(
+            connection,
+            project.id,
+            project.defaults.failure_handling,
+            merged.failure_handling,
+            asked,
+            "defaults.failure_handling",
+        )
+        return replace(project, defaults=replace(merged, failure_handling=handling)), changed
 
     def _new(
         self,
@@ -156,9 +217,13 @@ class Projects:
     ) -> Project:
         return Project(self._ids.next(), account_id, name, environment, strict_types)
 
+    def _follow_both(self, change: tuple[Project, Changed]) -> None:
+        self._alerts.follow(change[1])
+        self._follow(change[0])
+
     def _follow(self, project: Project) -> None:
         self._access.add_project(project.id)
-        self._strict(project.id, project.strict_types)
+        self._changed(project)
 
 
 def _audit(

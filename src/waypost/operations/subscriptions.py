@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from waypost.clock import IdSource
 from waypost.engine.configuration import Configuration
@@ -19,19 +20,29 @@ from waypost.model.errors import InvalidInput
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import Inheritable, Subscription
+from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
-from waypost.storage import audit, former_routes, projects, signing_keys, subscriptions
+from waypost.storage import (
+    audit,
+    former_routes,
+    lane_states,
+    projects,
+    signing_keys,
+    subscriptions,
+)
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
 _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
+_UNCHANGED: Final = Settings()
+_NO_ALERTS: Final = Settings(failure_handling=None)
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -40,16 +51,18 @@ class _Change(msgspec.Struct, frozen=True):
     version: int
     subscription: Subscription
     keys: Keys
+    alerts: Changed = NOTHING_CHANGED
 
 
 class Subscriptions:
     """What people ask of event subscriptions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it is wired to
         self,
         configuration: Configuration,
         router: Router,
         keys: SigningKeys,
+        alerts: Alerts,
         catalogue: Catalogue,
         programs: Transforms,
         rules: SubscriptionRules,
@@ -62,6 +75,7 @@ class Subscriptions:
             configuration: what changes go through.
             router: told of every change, on the loop.
             keys: their signing keys; it also tells the dispatcher of every change.
+            alerts: keeps their alert endpoints.
             catalogue: the event types that strict projects take.
             programs: tells whether a transform compiles.
             rules: what settings are held to.
@@ -72,6 +86,7 @@ class Subscriptions:
         self._store = configuration.store
         self._router = router
         self._keys = keys
+        self._alerts = alerts
         self._catalogue = catalogue
         self._programs = programs
         self._rules = rules
@@ -83,22 +98,26 @@ class Subscriptions:
 
         Raises:
             InvalidInput: a setting is not allowed, or there is no URL.
+            InvalidSetting: settings contradict each other.
             Unavailable: a transform can't be compiled now.
         """
         if wanted.url is UNSET:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
-        subscription = settings.merge(bare, wanted)
-        key = self._keys.make(subscription.signing)
+        merged = settings.merge(bare, wanted)
+        settings.check_together(merged)
+        key = self._keys.make(merged.signing)
+        asked = self._alerts.ask(wanted)
 
         def write(connection: Connection) -> _Change:
+            subscription, alerts = self._with_alerts(connection, bare, merged, asked)
             subscriptions.insert(connection, subscription)
             keys = self._keys.insert(connection, subscription, key)
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
             former_routes.begin(connection, subscription.project_id, subscription.id, version)
-            return _Change(version, subscription, keys)
+            return _Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -111,6 +130,10 @@ class Subscriptions:
         return await self._store.read(
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
+
+    def defaults(self, project_id: Id) -> Inheritable:
+        """Return what a project's subscriptions go by where they set nothing."""
+        return self._router.defaults(project_id)
 
     async def list_page(self, principal: Principal, request: PageRequest) -> Page[Subscription]:
         """Return one page of the project's subscriptions."""
@@ -148,6 +171,14 @@ class Subscriptions:
         """
         return await self._change(principal, subscription_id, _RESUMED)
 
+    async def unsuspend(self, principal: Principal, subscription_id: Id) -> Subscription:
+        """Go on sending to a suspended subscription: one try at first, then more and more.
+
+        Raises:
+            NotFound: the project has none with this id.
+        """
+        return await self._change(principal, subscription_id, _UNCHANGED, unsuspend=True)
+
     async def delete(self, principal: Principal, subscription_id: Id) -> None:
         """Delete a subscription with its secrets; what it is owed is cancelled.
 
@@ -157,34 +188,50 @@ class Subscriptions:
         project_id = principal.project_id
         record_id, now_us = self._ids.next_at()
 
-        def write(connection: Connection) -> int:
-            former = subscriptions.get(connection, project_id, subscription_id)
+        asked = self._alerts.ask(_NO_ALERTS)
+
+        def write(connection: Connection) -> tuple[int, Changed]:
+            present = subscriptions.get(connection, project_id, subscription_id)
+            _, gone = self._with_alerts(connection, present, present, asked)
             subscriptions.delete(connection, project_id, subscription_id, now_us)
             signing_keys.delete_all(connection, project_id, subscription_id)
+            lane_states.save(connection, project_id, subscription_id, None)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "subscription.delete", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
             version = projects.bump_routing(connection, project_id)
-            former_routes.end(connection, former, version, now_us)
-            return version
+            former_routes.end(connection, present, version, now_us)
+            return version, gone
 
-        def after(version: int) -> None:
-            self._router.remove(version, project_id, subscription_id)
+        def after(result: tuple[int, Changed]) -> None:
+            self._router.remove(result[0], project_id, subscription_id)
+            self._alerts.follow(result[1])
             self._keys.publish(subscription_id, ())
             self._deleted(project_id, subscription_id)
 
         await self._configuration.change(write, after)
 
     async def _change(
-        self, principal: Principal, subscription_id: Id, wanted: Settings
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        wanted: Settings,
+        *,
+        unsuspend: bool = False,
     ) -> Subscription:
+        asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
         now_us = ids.moment(self._ids.next())
 
         def write(connection: Connection) -> _Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
-            changed = settings.merge(present, wanted)
+            changed, alerts = self._with_alerts(
+                connection, present, settings.merge(present, wanted), asked
+            )
+            settings.check_together(changed)
+            if unsuspend and changed.suspension is not None:
+                changed = replace(changed, suspension=None, failing_since_us=None)
             subscriptions.update(connection, changed)
             if new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
@@ -194,11 +241,19 @@ class Subscriptions:
             version = projects.bump_routing(connection, place[0])
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
-            return _Change(version, changed, keys)
+            return _Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
+    def _with_alerts(
+        self, connection: Connection, present: Subscription, merged: Subscription, asked: Asked
+    ) -> tuple[Subscription, Changed]:
+        before, after = present.failure_handling, merged.failure_handling
+        handling, changed = self._alerts.keep(connection, merged.project_id, before, after, asked)
+        return replace(merged, failure_handling=handling), changed
+
     def _follow(self, change: _Change) -> None:
+        self._alerts.follow(change.alerts)
         self._router.apply(change.version, change.subscription)
         self._keys.tell(change.subscription, change.keys)
 

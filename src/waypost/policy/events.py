@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Final
 
@@ -13,6 +14,7 @@ from waypost.model.errors import InvalidInput, PayloadTooLarge
 from waypost.model.event import EVENT_TYPE, EVENT_TYPE_MAX, NO_ATTRIBUTES, Attributes, Resource
 from waypost.model.ids import Id
 from waypost.policy import rawjson, timestamp
+from waypost.policy.timing import AHEAD_MAX_S
 
 MAX_EVENTS: Final = 1000
 """How many events a batch may hold."""
@@ -93,6 +95,8 @@ class EventIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     related_resources: Annotated[tuple[ResourceIn, ...], Meta(max_length=MAX_LIST)] | None = None
     metadata: Annotated[dict[Name, Note], Meta(max_length=MAX_LIST)] | None = None
     targets: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1000)] | None = None
+    deliver_at: timestamp.Moment | Annotated[float, Meta(ge=0, le=AHEAD_MAX_S)] | None = None
+    deliver_before: timestamp.Moment | None = None
 
 
 class BesideIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -214,11 +218,13 @@ def _draft(fields: EventIn, limits: EventLimits, key: str | None, at: str) -> Dr
 def _attributes(fields: EventIn, key: str | None, at: str) -> Attributes:
     if fields.idempotency_key is not None:
         _require_key(fields.idempotency_key, f"{at}idempotency_key")
-    resource = fields.resource
+    resource, due = fields.resource, fields.deliver_at
+    if due is not None and fields.ordering_key is not None:
+        raise _invalid(f"{at}deliver_at", "must not be given with an ordering_key")
     return Attributes(
         idempotency_key=fields.idempotency_key or key,
         ordering_key=fields.ordering_key,
-        occurred_at_us=_occurred(fields, at),
+        occurred_at_us=_moment(fields.occurred_at, f"{at}occurred_at"),
         owner=fields.owner,
         user=fields.user,
         request_id=fields.request_id,
@@ -228,16 +234,19 @@ def _attributes(fields: EventIn, key: str | None, at: str) -> Attributes:
         related_resources=tuple(Resource(r.type, r.id) for r in fields.related_resources or ()),
         metadata=fields.metadata or {},
         targets=_targets(fields.targets or (), at),
+        deliver_at_us=_moment(due if isinstance(due, datetime) else None, f"{at}deliver_at"),
+        deliver_in_s=None if isinstance(due, datetime) else due,
+        deliver_before_us=_moment(fields.deliver_before, f"{at}deliver_before"),
     )
 
 
-def _occurred(fields: EventIn, at: str) -> int | None:
-    if fields.occurred_at is None:
+def _moment(moment: datetime | None, path: str) -> int | None:
+    if moment is None:
         return None
     try:
-        return timestamp.microseconds(fields.occurred_at)
+        return timestamp.microseconds(moment)
     except ValueError as error:
-        raise _invalid(f"{at}occurred_at", str(error)) from error
+        raise _invalid(path, str(error)) from error
 
 
 def _targets(tokens: tuple[str, ...], at: str) -> tuple[Id, ...]:

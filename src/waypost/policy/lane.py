@@ -36,7 +36,9 @@ from typing import Any, Final
 import msgspec
 
 from waypost.model.delivery import DeliveryClass
+from waypost.model.flow import Wait, Waits
 from waypost.model.ids import attempt_of
+from waypost.policy.gate import Gate
 
 TURNS: Final = (
     (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
@@ -58,9 +60,6 @@ REMEMBERED: Final = 128
 """So many deliveries that have entered by refills are remembered: the news of a commit that comes
 later than they leave is late indeed."""
 
-MAX_HOLD_US: Final = 300_000_000
-"""A receiver's `Retry-After` holds its whole lane for at most five minutes."""
-
 
 class Work(msgspec.Struct, eq=False):
     """One delivery in a lane: what the queue says of it, and what its try needs.
@@ -70,6 +69,7 @@ class Work(msgspec.Struct, eq=False):
         attempts: how many tries were made before.
         event: the event where it is in memory, else None; the lane never looks at it.
         call: the try in flight, for whoever sends it; the lane never looks at it.
+        expires_us: from when on it is not tried any more, UTC microseconds; 0: not known, or never.
         started_us: when the present try started, UTC microseconds; 0 where none is in flight.
         slow: the try in flight has taken long and counts among the slow ones.
         faults: how often an error of our own has kept it from being tried.
@@ -86,6 +86,7 @@ class Work(msgspec.Struct, eq=False):
     started_us: int = 0
     slow: bool = False
     faults: int = 0
+    expires_us: int = 0
     replay_id: bytes | None = None
 
     @property
@@ -103,31 +104,14 @@ class Lane:
         in_flight: how many tries are in flight.
         known: deliveries that are in the lane, waiting or in flight or being settled.
         refilling: a refill is reading now.
+        gate: what may hold it up: a rate limit, an open breaker, sending hours, `Retry-After`.
         complete: everything that was due at the last refill is known, and so is what came since.
     """
 
     __slots__ = (
-        "_entered",
-        "_failures",
-        "_forgot",
-        "_held_until_us",
-        "_later",
-        "_meanwhile",
-        "_next_due_us",
-        "_ready",
-        "_settled",
-        "_stale",
-        "_sure_us",
-        "_turn",
-        "_window",
-        "complete",
-        "concurrency",
-        "dirty",
-        "in_flight",
-        "known",
-        "limit",
-        "paused",
-        "refilling",
+        *("_entered", "_failures", "_forgot", "_later", "_meanwhile", "_next_due_us", "_ready"),
+        *("_settled", "_stale", "_sure_us", "_turn", "_window", "complete", "concurrency"),
+        *("dirty", "gate", "in_flight", "known", "limit", "paused", "refilling"),
     )
 
     def __init__(self, concurrency: int, window: int, *, empty: bool = False) -> None:
@@ -158,12 +142,7 @@ class Lane:
         self._sure_us = 0
         self._turn = 0
         self._failures = 0
-        self._held_until_us = 0
-
-    @property
-    def held_until_us(self) -> int:
-        """Nothing starts before, since the receiver asked for it."""
-        return self._held_until_us
+        self.gate = Gate()
 
     # Work enters.
 
@@ -198,7 +177,7 @@ class Lane:
             or self.refilling
             or work.due_us <= self._sure_us
             or self.paused
-            or self._held_until_us
+            or not self.gate.clear
             or self.in_flight >= self.limit
             or ready[0]
             or ready[1]
@@ -289,7 +268,7 @@ class Lane:
             self.complete = False
             return []
         if next_due_us is not None:
-            self._soonest(next_due_us)
+            self.know_later(next_due_us)
         entered: list[Work] = []
         for work in found:
             if work.id in self.known or work.id in self._settled:
@@ -297,7 +276,7 @@ class Lane:
             room = self._window if work.due_us <= now_us else self._window // 2
             if len(self.known) >= room:
                 reached_end = reached_end and work.due_us > now_us
-                self._soonest(work.due_us)
+                self.know_later(work.due_us)
                 break
             self._enter(work, now_us)
             entered.append(work)
@@ -350,10 +329,9 @@ class Lane:
         """Start the next delivery that may start now; None where none may."""
         if self.paused:
             return None
-        if self._held_until_us:
-            if now_us < self._held_until_us:
-                return None
-            self._held_until_us = 0
+        gate = self.gate
+        if not gate.clear and gate.free_at(now_us) > now_us:
+            return None
         if not self.has_ready(now_us):
             return None
         ready = self._ready
@@ -361,6 +339,8 @@ class Lane:
         for kind in TURNS[self._turn]:
             if ready[kind]:
                 self.in_flight += 1
+                if not gate.clear:
+                    gate.started(now_us)
                 return ready[kind].popleft()
         return None
 
@@ -376,6 +356,7 @@ class Lane:
         """A start came to nothing: the work waits again, before all others of its class."""
         self.in_flight -= 1
         work.started_us = 0
+        self.gate.unstarted()
         self._ready[work.kind].appendleft(work)
 
     def landed(self) -> None:
@@ -400,7 +381,7 @@ class Lane:
         work.started_us = 0
         if len(self.known) > self._window // 2:
             self.leave(work.id)
-            self._soonest(due_us)
+            self.know_later(due_us)
             return False
         if due_us <= now_us:
             self._ready[work.kind].append(work)
@@ -408,7 +389,8 @@ class Lane:
             heappush(self._later, (due_us, work.id, work))
         return True
 
-    def _soonest(self, due_us: int) -> None:
+    def know_later(self, due_us: int) -> None:
+        """Learn that the database holds something that is due at `due_us`."""
         if self._next_due_us is None or due_us < self._next_due_us:
             self._next_due_us = due_us
 
@@ -437,23 +419,31 @@ class Lane:
     def succeeded(self) -> None:
         """The receiver took one: a throttled lane ramps up, 1, 2, 4, and so on."""
         self._failures = 0
+        if self.gate.clear:
+            self.gate.circuit.successes += 1
+        else:
+            self.gate.succeeded()
         if self.limit < self.concurrency:
             self.limit = min(self.limit * 2, self.concurrency)
 
-    def failed(self, now_us: int, *, slow_down: bool, retry_after_s: float | None) -> None:
+    def failed(
+        self, now_us: int, *, started_us: int, slow_down: bool, retry_after_s: float | None
+    ) -> None:
         """The receiver failed one; many in a row, or its own request, bring it to one at a time."""
         self._failures += 1
-        if slow_down or self._failures >= FAILURES_TO_THROTTLE:
+        opened = self.gate.failed(now_us, started_us, retry_after_s if slow_down else None)
+        if opened or slow_down or self._failures >= FAILURES_TO_THROTTLE:
             self.limit = 1
-        if slow_down and retry_after_s:
-            hold_us = min(int(retry_after_s * 1_000_000), MAX_HOLD_US)
-            self._held_until_us = max(self._held_until_us, now_us + hold_us)
 
     def resize(self, concurrency: int) -> None:
         """Change how many tries may be in flight; a lane that is throttled stays so."""
         throttled = self.limit < self.concurrency
         self.concurrency = concurrency
         self.limit = min(self.limit, concurrency) if throttled else concurrency
+
+    def ramp(self) -> None:
+        """Begin anew with one try at a time; each success doubles what may be in flight."""
+        self.limit = 1
 
     # When to look again.
 
@@ -471,19 +461,27 @@ class Lane:
         """
         if self.paused:
             return None
-        if self._held_until_us > now_us:
-            return self._held_until_us
+        free_us = now_us if self.gate.clear else self.gate.free_at(now_us)
+        ready = self._ready
+        if free_us > now_us and (ready[0] or ready[1] or ready[2]):
+            return free_us
         soonest = self._later[0][0] if self._later else None
         if self._next_due_us is not None and (soonest is None or self._next_due_us < soonest):
-            return self._next_due_us
-        return soonest
+            soonest = self._next_due_us
+        return soonest if soonest is None else max(soonest, free_us)
+
+    def waits(self, now_us: int) -> Waits | None:
+        """Return what holds up all of it; None where nothing does, or nothing waits."""
+        if self.complete and len(self.known) == self.in_flight and self._next_due_us is None:
+            return None
+        return Waits(Wait.PAUSED) if self.paused else self.gate.waits(now_us)
 
     def oldest_due(self) -> int | None:
         """Return when the delivery was due that has waited longest; None where none waits, or may.
 
         About: of a lane that holds only a part of its queue, and of what failed and is due again.
         """
-        if self.paused:
+        if self.paused or not self.gate.clear:
             return None
         return min((ready[0].due_us for ready in self._ready if ready), default=None)
 
@@ -496,5 +494,5 @@ class Lane:
             and not self.refilling
             and self.limit == self.concurrency
             and not self._failures
-            and not self._held_until_us
+            and self.gate.is_healthy()
         )

@@ -34,6 +34,7 @@ class Outcome(msgspec.Struct, frozen=True):
         slow_down: the receiver is overloaded.
         gone: the receiver wants nothing more, ever.
         timeout: the deadline passed before a complete answer.
+        failure: where it broke off, where no answer came.
         retry_after_s: seconds for which the receiver asked to be left alone.
     """
 
@@ -44,6 +45,7 @@ class Outcome(msgspec.Struct, frozen=True):
     gone: bool = False
     timeout: bool = False
     retry_after_s: float | None = None
+    failure: FailureKind | None = None
 
 
 _DELIVERED: Final = OutcomeKind.DELIVERED
@@ -65,6 +67,7 @@ def classify(exchange: Exchange, now_us: int) -> Outcome:
             0,
             exchange.text.encode(errors="replace")[:KEPT_OF_FAILURE],
             timeout=exchange.kind is FailureKind.TIMEOUT,
+            failure=exchange.kind,
         )
     status = exchange.status
     if 200 <= status <= 299:

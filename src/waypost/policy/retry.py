@@ -5,8 +5,6 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
-
 STANDARD: Final = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 """Ten attempts over 75 hours: the example of Standard Webhooks 1.0.0, "Deliverability"."""
 
@@ -23,22 +21,13 @@ RETRY_AFTER_MAX_S: Final = 86400.0
 """How long a receiver may put off the next attempt: no longer than the longest standard gap."""
 
 
-class RetryPolicy(msgspec.Struct, frozen=True):
-    """How a subscription's deliveries are tried again.
-
-    Attributes:
-        schedule_s: seconds from each failed attempt to the next; there is one attempt more.
-    """
-
-    schedule_s: tuple[float, ...] = STANDARD
-
-
 def next_due(
     schedule_s: tuple[float, ...],
     failed_attempts: int,
     failed_at_us: int,
     jitter: float,
     retry_after_s: float | None = None,
+    share: float = JITTER,
 ) -> int | None:
     """Return when the next attempt is due, UTC microseconds; None when the schedule is exhausted.
 
@@ -46,13 +35,14 @@ def next_due(
         schedule_s: seconds from each failed attempt to the next.
         failed_attempts: how many attempts have failed so far, at least 1.
         failed_at_us: when the last one failed, UTC microseconds.
-        jitter: chance, from 0 to below 1, that spreads the gap by 20 % either way.
+        jitter: chance, from 0 to below 1, that spreads the gap by `share` either way.
         retry_after_s: seconds for which the receiver asked to be left alone. Observed where it is
             longer than the gap, up to 24 hours; it never adds an attempt.
+        share: of the gap, 0 to 1.
     """
     if failed_attempts > len(schedule_s):
         return None
-    gap_s = schedule_s[failed_attempts - 1] * (1 - JITTER + 2 * JITTER * jitter)
+    gap_s = schedule_s[failed_attempts - 1] * (1 - share + 2 * share * jitter)
     if retry_after_s is not None:
         gap_s = max(gap_s, min(retry_after_s, RETRY_AFTER_MAX_S))
     return failed_at_us + math.ceil(gap_s * 1_000_000)

@@ -1,26 +1,32 @@
 """A subscription's settings: what people may set, what is allowed, and how a change is merged in.
 
-What is not given stays as it is; an explicit null sets a field back to its default.
+What is not given stays as it is; an explicit null sets a field back to its default. Those that a
+project may give defaults for are checked and merged alike in both places.
 """
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost.model.errors import InvalidInput, InvalidSetting
-from waypost.model.subscription import (
-    DEFAULT_CONCURRENCY,
-    DEFAULT_TIMEOUT_S,
-    DisabledBy,
-    Signing,
-    Subscription,
+from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
+from waypost.model.subscription import DisabledBy, Inheritable, Signing
+from waypost.policy import (
+    failure,
+    failure_settings,
+    filters,
+    headers,
+    hours,
+    retry,
+    transforms,
+    urls,
 )
-from waypost.policy import filters, headers, retry, transforms, urls
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
+from waypost.policy.failure_settings import GAP_MAX_S, SCHEDULE_MAX, FailureHandlingIn
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.transforms import TransformIn
 
@@ -29,8 +35,7 @@ TYPES_MAX: Final = 500
 TIMEOUT_MIN_S: Final = 0.1
 TIMEOUT_MAX_S: Final = 120.0
 CONCURRENCY_MAX: Final = 1_000
-RETRIES_MAX: Final = 50
-RETRY_GAP_MAX_S: Final = 30 * 24 * 3600.0
+WORTH_MAX_S: Final = 366 * 24 * 3600
 DESCRIPTION_MAX: Final = 2_000
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -55,7 +60,7 @@ Timeout = Annotated[
     Meta(
         ge=TIMEOUT_MIN_S,
         le=TIMEOUT_MAX_S,
-        description="Total deadline of one attempt, seconds; null for 20.",
+        description="Total deadline of one attempt, seconds; null for the project's, or 20.",
     ),
 ]
 Concurrency = Annotated[
@@ -63,20 +68,27 @@ Concurrency = Annotated[
     Meta(
         ge=1,
         le=CONCURRENCY_MAX,
-        description="How many attempts may be in flight at once; null for 64.",
+        description="How many attempts may be in flight at once; null for the project's, or 64.",
     ),
 ]
 FormatName = Annotated[
     str, Meta(description="What is sent: payload, envelope, cloudevents or thin.")
 ]
 Owner = Annotated[Text, Meta(description="Only this owner's events; null for all.")]
-Gap = Annotated[float, Meta(ge=0, le=RETRY_GAP_MAX_S)]
+Gap = Annotated[float, Meta(ge=0, le=GAP_MAX_S)]
 Schedule = Annotated[
     tuple[Gap, ...],
     Meta(
-        max_length=RETRIES_MAX,
-        description="Seconds from each failed attempt to the next; or standard, or lithic.",
+        max_length=SCHEDULE_MAX,
+        description=(
+            "Seconds from each failed attempt to the next; or standard, or lithic; null for the"
+            " project's, or standard."
+        ),
     ),
+]
+FailureHandling = Annotated[
+    FailureHandlingIn,
+    Meta(description="What is done about failures, as a whole; null for the project's."),
 ]
 ContentFilter = Annotated[
     msgspec.Raw,
@@ -90,7 +102,65 @@ ContentFilter = Annotated[
 ]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+Limit = Annotated[
+    RateLimit,
+    Meta(
+        description=(
+            "At most burst + t * count / per_s attempts start in any t seconds; null for the"
+            " project's, or no limit."
+        )
+    ),
+]
+BreakerSettings = Annotated[
+    Breaker,
+    Meta(
+        description=(
+            'Leaves a receiver alone that fails; {"enabled": false} switches it off, null is for'
+            " the project's, or what is built in."
+        )
+    ),
+]
+Hours = Annotated[
+    SendingHours,
+    Meta(
+        description=(
+            "Attempts start in the minutes that one of these cron expressions names; null for the"
+            " project's, or always."
+        )
+    ),
+]
+Place = Annotated[
+    Priority,
+    Meta(description="Who of the project goes first when slots are short; null for normal."),
+]
+WorthFor = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=WORTH_MAX_S,
+        description=(
+            "Deliveries that are older, seconds, are not tried any more and end as expired; null"
+            " for the project's, or never."
+        ),
+    ),
+]
+
+
+class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be set of what a project may give defaults for; what is left out stays."""
+
+    timeout_s: Timeout | UnsetType | None = UNSET
+    concurrency: Concurrency | UnsetType | None = UNSET
+    retry_schedule: Schedule | str | UnsetType | None = UNSET
+    failure_handling: FailureHandling | UnsetType | None = UNSET
+    rate_limit: Limit | UnsetType | None = UNSET
+    breaker: BreakerSettings | UnsetType | None = UNSET
+    sending_hours: Hours | UnsetType | None = UNSET
+    priority: Place | UnsetType | None = UNSET
+    deliver_before_s: WorthFor | UnsetType | None = UNSET
+
+
+class Settings(DefaultSettings, frozen=True, kw_only=True):
     """What of a subscription is to be set; what is left out stays as it is."""
 
     url: Annotated[str, Meta(description="Where events are posted to.")] | UnsetType = UNSET
@@ -99,12 +169,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     disabled: Disabled | UnsetType = UNSET
     paused: Paused | UnsetType = UNSET
     headers: Headers | UnsetType | None = UNSET
-    timeout_s: Timeout | UnsetType | None = UNSET
-    concurrency: Concurrency | UnsetType | None = UNSET
     format: FormatName | UnsetType = UNSET
     signing: Signing | UnsetType = UNSET
     owner: Owner | UnsetType | None = UNSET
-    retry_schedule: Schedule | str | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
     transform: TransformIn | UnsetType | None = UNSET
 
@@ -116,8 +183,11 @@ class SubscriptionRules(msgspec.Struct, frozen=True):
     formats: frozenset[str]
 
 
-def merge(present: Subscription, wanted: Settings) -> Subscription:
-    """Return a subscription with checked settings merged in."""
+Present = TypeVar("Present", bound=Inheritable)
+
+
+def merge(present: Present, wanted: DefaultSettings) -> Present:
+    """Return a subscription, or a project's defaults, with checked settings merged in."""
     given = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
@@ -129,8 +199,6 @@ def merge(present: Subscription, wanted: Settings) -> Subscription:
 
 def schedule_name(schedule_s: tuple[float, ...] | None) -> str | None:
     """Return the name of a schedule, or None where it has none."""
-    if schedule_s is None:
-        return "standard"
     return next((name for name, known in retry.SCHEDULES.items() if known == schedule_s), None)
 
 
@@ -143,7 +211,7 @@ def _disabled(disabled: bool) -> dict[str, Any]:  # noqa: FBT001 - the field's v
 def _retry_schedule(schedule: tuple[float, ...] | str | None) -> dict[str, Any]:
     if isinstance(schedule, str):
         schedule = retry.SCHEDULES[schedule]
-    return {"retry_schedule_s": None if schedule == retry.STANDARD else schedule}
+    return {"retry_schedule_s": schedule}
 
 
 def filter_text(raw: msgspec.Raw | UnsetType) -> str | None:
@@ -163,9 +231,10 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "event_types": lambda types: {"event_types": tuple(dict.fromkeys(types or ())) or None},
     "disabled": _disabled,
     "headers": lambda custom: {"headers": custom or {}},
-    "timeout_s": lambda seconds: {"timeout_s": seconds or DEFAULT_TIMEOUT_S},
-    "concurrency": lambda count: {"concurrency": count or DEFAULT_CONCURRENCY},
     "retry_schedule": _retry_schedule,
+    "failure_handling": lambda wanted: {
+        "failure_handling": None if wanted is None else failure_settings.kept(wanted)
+    },
     "filter": lambda raw: {"filter": filter_text(raw)},
     "transform": lambda given: {"transform": given and transforms.read(given)},
 }
@@ -176,26 +245,79 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
 
     Raises:
         InvalidInput: its details name every field that is wrong.
-        InvalidSetting: the filter can't be obeyed, and nothing else is wrong.
+        InvalidSetting: failure handling, hours or filter can't be obeyed, and nothing else is
+            wrong.
     """
     details = [
         *_refusals(wanted.url, lambda url: urls.check(url, rules.egress)),
         *_refusals(wanted.headers, headers.check),
         *type_faults(wanted.event_types),
+        *_default_faults(wanted),
     ]
+    contradictions = _contradictions(wanted, rules)
     if wanted.description and _CONTROLS.search(wanted.description):
         details.append(("description", "must not hold control characters"))
     if wanted.format is not UNSET and wanted.format not in rules.formats:
         details.append(("format", f"must be one of {', '.join(sorted(rules.formats))}"))
-    schedule = wanted.retry_schedule
-    if isinstance(schedule, str) and schedule not in retry.SCHEDULES:
-        names = ", ".join(sorted(retry.SCHEDULES))
-        details.append(("retry_schedule", f"must be one of {names}, or a list of seconds"))
     if details:
         raise InvalidInput(details=details)
+    if contradictions:
+        raise InvalidSetting(details=contradictions)
+    if wanted.sending_hours:
+        hours.check(wanted.sending_hours)
     text = filter_text(wanted.filter)
     if text is not None:
         filters.compiled(text)
+
+
+def check_defaults(wanted: DefaultSettings, rules: SubscriptionRules) -> None:
+    """Refuse defaults that a project may not have, as `check` does; paths begin with `defaults`.
+
+    Raises:
+        InvalidInput: its details name every field that is wrong.
+        InvalidSetting: failure handling or hours can't be obeyed, and nothing else is wrong.
+    """
+    details = [(f"defaults.{path}", reason) for path, reason in _default_faults(wanted)]
+    if details:
+        raise InvalidInput(details=details)
+    details = [(f"defaults.{path}", reason) for path, reason in _contradictions(wanted, rules)]
+    if details:
+        raise InvalidSetting(details=details)
+    if wanted.sending_hours:
+        hours.check(wanted.sending_hours, "defaults.sending_hours")
+
+
+def check_together(settings: Inheritable, path: str = "") -> None:
+    """Refuse settings that contradict each other, once a change is merged in.
+
+    Args:
+        settings: of a subscription, or a project's defaults.
+        path: where they stand in the request, with a full stop behind.
+
+    Raises:
+        InvalidSetting: retries are said in two ways, and not alike.
+    """
+    handling, schedule_s = settings.failure_handling, settings.retry_schedule_s
+    if handling is None or handling.retry is None or schedule_s is None:
+        return
+    if failure.gaps_s(handling.retry) != schedule_s:
+        reason = "contradicts failure_handling.retry: set one of the two to null"
+        raise InvalidSetting(details=[(f"{path}retry_schedule", reason)])
+
+
+def _contradictions(wanted: DefaultSettings, rules: SubscriptionRules) -> list[tuple[str, str]]:
+    if wanted.failure_handling is UNSET or wanted.failure_handling is None:
+        return []
+    found = failure_settings.faults(wanted.failure_handling, rules.egress, rules.formats)
+    return [(f"failure_handling.{path}", reason) for path, reason in found]
+
+
+def _default_faults(wanted: DefaultSettings) -> list[tuple[str, str]]:
+    schedule = wanted.retry_schedule
+    if isinstance(schedule, str) and schedule not in retry.SCHEDULES:
+        names = ", ".join(sorted(retry.SCHEDULES))
+        return [("retry_schedule", f"must be one of {names}, or a list of seconds")]
+    return []
 
 
 def _refusals(value: Any, demand: Callable[[Any], object]) -> list[tuple[str, str]]:

@@ -44,7 +44,9 @@ _REASONS: Final = {
     Reason.SUBSCRIPTION_FAILING: "the event subscription was disabled after days of failures",
     Reason.SUBSCRIPTION_DISABLED: "the event subscription was disabled",
     Reason.SUBSCRIPTION_DELETED: "the event subscription was deleted",
-    Reason.EXPIRED: "it was still owed when retention took its event",
+    Reason.SUBSCRIPTION_SUSPENDED: "its failures had suspended the event subscription",
+    Reason.NOT_A_TRIGGER: "it failed in a way that its failure handling does not try again",
+    Reason.EXPIRED: "its time to be delivered was over, or retention took its event",
     Reason.SKIPPED: "its transform said that nothing was to be sent",
     Reason.INTERNAL: "an error of the server's own kept it from being sent; see its log",
 }

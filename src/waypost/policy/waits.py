@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from waypost.model import flow
 from waypost.policy import timestamp
 
 
@@ -34,14 +35,14 @@ class LaneStanding(msgspec.Struct, frozen=True):
         in_flight: how many tries are in flight.
         limit: how many may be now.
         concurrency: how many may be when all is well.
-        held_until_us: nothing starts before, since the receiver asked for it; 0: it did not.
+        held: what holds up all of it; None where nothing does.
         suspect: its last try ran into its deadline, so it waits for a slow slot.
     """
 
     in_flight: int = 0
     limit: int = 1
     concurrency: int = 1
-    held_until_us: int = 0
+    held: flow.Waits | None = None
     suspect: bool = False
 
 
@@ -53,10 +54,12 @@ class Standing(msgspec.Struct, frozen=True):
         due_us: when its next try may start.
         attempts: how many were made.
         sending: its try is in flight.
-        paused: its subscription is.
+        paused: its subscription is, by a person;
+        suspended: or by its own failure handling.
         owner: the process that sends for the subscription; None where there is none now.
         here: that process is this one.
         lane: where it is this one, and has looked at the lane.
+        held: what holds up all of the lane, by `lane`, or as its owner wrote it down last.
     """
 
     now_us: int
@@ -64,10 +67,20 @@ class Standing(msgspec.Struct, frozen=True):
     attempts: int
     sending: bool = False
     paused: bool = False
+    suspended: bool = False
     owner: str | None = None
     here: bool = True
     lane: LaneStanding | None = None
+    held: flow.Waits | None = None
 
+
+_HELD: Final = {
+    flow.Wait.BREAKER_OPEN: "the receiver fails, so the circuit breaker is open until",
+    flow.Wait.RETRY_AFTER: "the receiver asked for a pause until",
+    flow.Wait.OUTSIDE_HOURS: "the sending hours begin at",
+    flow.Wait.RATE_LIMIT: "the rate limit is used up until",
+}
+"""What may hold up a lane, up to the moment that is told; the rest has rules of its own."""
 
 Rule = Callable[[Standing], Wait | None]
 
@@ -87,6 +100,12 @@ def _paused(standing: Standing) -> Wait | None:
     return Wait("paused", "the event subscription is paused, until somebody resumes it")
 
 
+def _suspended(standing: Standing) -> Wait | None:
+    if not standing.suspended:
+        return None
+    return Wait("suspended", "its failures have suspended the event subscription; unsuspend it")
+
+
 def _unowned(standing: Standing) -> Wait | None:
     if standing.owner is not None:
         return None
@@ -101,11 +120,15 @@ def _next_attempt(standing: Standing) -> Wait | None:
 
 
 def _held(standing: Standing) -> Wait | None:
-    lane = standing.lane
-    if lane is None or lane.held_until_us <= standing.now_us:
+    held = standing.held
+    if held is None or held.what not in _HELD:
         return None
-    at = timestamp.spell(lane.held_until_us)
-    return Wait("retry_after", f"the receiver asked for a pause until {at}", lane.held_until_us)
+    if held.until_us is None:
+        return Wait(held.what.value, f"{_HELD[held.what]} a moment from now")
+    if held.until_us <= standing.now_us:
+        return None
+    until = timestamp.spell(held.until_us)
+    return Wait(held.what.value, f"{_HELD[held.what]} {until}", held.until_us)
 
 
 def _concurrency(standing: Standing) -> Wait | None:
@@ -133,6 +156,7 @@ def _elsewhere(standing: Standing) -> Wait | None:
 
 RULES: Final[tuple[Rule, ...]] = (
     _paused,
+    _suspended,
     _unowned,
     _next_attempt,
     _held,

@@ -37,7 +37,7 @@ from waypost.engine.ingest import Ingest, IngestConfig
 from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
 from waypost.engine.pruner import Pruner, PrunerConfig
-from waypost.engine.reconciler import Reconciler
+from waypost.engine.reconciler import Reconciler, look
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
@@ -45,8 +45,10 @@ from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
+from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.alerts import Alerts
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -71,7 +73,7 @@ from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
-from waypost.storage import projects, queue, subscriptions
+from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
 from waypost.storage.partitions import Width
@@ -206,7 +208,7 @@ class Engine:
         """Send what is owed; `keys` are those of all subscriptions."""
         await self.pruner.prepare()
         if self.sharing is None:
-            await self.dispatcher.start(keys, await self._store.read(queue.list_lanes))
+            await self.dispatcher.start(keys, await look(self._store, self.router))
         else:
             await self.dispatcher.start(keys, ())
             await self.sharing.start()
@@ -258,10 +260,14 @@ class Surface:
         rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS))
         vault = Vault(key, entropy)
         changes = engine.configuration
-        self.projects = Projects(changes, self.access, self.catalogue.set_strict, clock, ids)
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
             changes, vault, dispatcher.subscription_changed, clock, entropy, ids
+        )
+        self._roster = dispatcher.roster
+        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
+        self.projects = Projects(
+            changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
@@ -274,16 +280,7 @@ class Surface:
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
             *SubscriptionRoutes(
-                Subscriptions(
-                    changes,
-                    router,
-                    self.signing_keys,
-                    self.catalogue,
-                    transforms,
-                    rules,
-                    dispatcher.subscription_deleted,
-                    ids,
-                ),
+                self._subscriptions(engine, alerts, transforms, rules),
                 self.signing_keys,
                 deliveries,
             ).operations(),
@@ -301,10 +298,30 @@ class Surface:
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
 
+    def _subscriptions(
+        self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
+    ) -> Subscriptions:
+        return Subscriptions(
+            engine.configuration,
+            engine.router,
+            self.signing_keys,
+            alerts,
+            self.catalogue,
+            transforms,
+            rules,
+            engine.dispatcher.subscription_deleted,
+            self._tools.ids,
+        )
+
+    def _project_changed(self, project: Project) -> None:
+        """Take what is kept in memory of a project."""
+        self.catalogue.set_strict(project.id, project.strict_types)
+        self._roster.defaults_changed(project.id, project.defaults)
+
     def _follow(self, sharing: Sharing, engine: Engine) -> None:
         """Keep what is in memory as other processes change it, or let nobody in by it."""
         follow = sharing.follower.follow
-        follow(Kind.PROJECT, ProjectMemory(self.access, self.catalogue.set_strict))
+        follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(

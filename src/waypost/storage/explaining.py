@@ -9,12 +9,21 @@ from sqlalchemy import Connection, or_, select
 from waypost.model import ids
 from waypost.model.delivery import Delivery
 from waypost.model.event import Event
+from waypost.model.flow import Waits
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.shards import Shard, shard_of
 from waypost.model.shown import ShownAttempt
 from waypost.policy.judging import Taken
-from waypost.storage import attempts, deliveries, former_routes, pages, selecting, subscriptions
+from waypost.storage import (
+    attempts,
+    deliveries,
+    former_routes,
+    lane_states,
+    pages,
+    selecting,
+    subscriptions,
+)
 from waypost.storage.schema import shards, workers
 from waypost.storage.schema import subscriptions as table
 
@@ -39,6 +48,7 @@ class Listed(msgspec.Struct, frozen=True):
     url: str
     description: str
     paused: bool
+    suspended: bool
     now: Taken
     then: Taken | None
     deleted_at_us: int | None
@@ -52,6 +62,7 @@ class Known(msgspec.Struct, frozen=True):
         attempts: those that ended, newest first.
         spreading: subscriptions to which the event is about to be owed.
         owners: the process that sends for each shard, by its name.
+        held: what holds up the lanes of those that are owed it, as their owners wrote it down.
     """
 
     page: Page[Listed]
@@ -59,6 +70,7 @@ class Known(msgspec.Struct, frozen=True):
     attempts: list[ShownAttempt]
     spreading: set[Id]
     owners: Mapping[Shard, str]
+    held: Mapping[Id, Waits]
 
 
 def read(connection: Connection, event: Event, request: PageRequest, only: Id | None) -> Known:
@@ -80,6 +92,7 @@ def read(connection: Connection, event: Event, request: PageRequest, only: Id | 
         attempts.list_of_deliveries(connection, project_id, event.id, found, ATTEMPTS_MAX),
         {to for _, to in selecting.read_spreading(connection, project_id, [event.id])},
         read_owners(connection, of),
+        lane_states.list_waits(connection, project_id, {one.subscription_id for one in found}),
     )
 
 
@@ -121,6 +134,7 @@ def _listed(row: Any, former: Mapping[Id, Taken], event: Event) -> Listed:
         row.url,
         row.description,
         bool(row.paused),
+        row.suspension is not None,
         now,
         now if holds else former.get(row.id),
         row.deleted_at_us,

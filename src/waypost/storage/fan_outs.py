@@ -5,9 +5,13 @@ from typing import Final
 import msgspec
 from sqlalchemy import delete, select, update
 
-from waypost.model.ids import ID_BYTES, Id
+from waypost.model.event import Attributes
+from waypost.model.ids import ID_BYTES, Id, moment
+from waypost.policy.timing import due_at
 from waypost.storage.connection import Connection
-from waypost.storage.schema import fan_outs
+from waypost.storage.schema import events, fan_outs
+
+_decode = msgspec.msgpack.Decoder(Attributes).decode
 
 CHUNK: Final = 500
 """Deliveries made in one transaction."""
@@ -18,6 +22,7 @@ class FanOut(msgspec.Struct, frozen=True):
 
     Attributes:
         subscriptions: those whose deliveries are to be made now.
+        due_us: when they are due first, UTC microseconds; it may lie in the past.
         position: how many had theirs made before.
         ended: no part follows.
     """
@@ -25,6 +30,7 @@ class FanOut(msgspec.Struct, frozen=True):
     project_id: Id
     event_id: Id
     subscriptions: tuple[Id, ...]
+    due_us: int
     position: int
     ended: bool
 
@@ -32,7 +38,14 @@ class FanOut(msgspec.Struct, frozen=True):
 def find_next(connection: Connection) -> FanOut | None:
     """Return the next part of the oldest fan-out of some project, or None. Sweeps all projects."""
     row = connection.execute(
-        select(fan_outs).order_by(fan_outs.c.project_id, fan_outs.c.event_id).limit(1)
+        select(fan_outs, events.c.attributes)
+        .join(
+            events,
+            (events.c.project_id == fan_outs.c.project_id) & (events.c.id == fan_outs.c.event_id),
+            isouter=True,
+        )
+        .order_by(fan_outs.c.project_id, fan_outs.c.event_id)
+        .limit(1)
     ).one_or_none()
     if row is None:
         return None
@@ -42,6 +55,7 @@ def find_next(connection: Connection) -> FanOut | None:
         row.project_id,
         row.event_id,
         tuple(part[at : at + ID_BYTES] for at in range(0, len(part), ID_BYTES)),
+        0 if row.attributes is None else due_at(_decode(row.attributes), moment(row.event_id)),
         row.position,
         ended=end * ID_BYTES >= len(row.subscriptions),
     )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, exists, select
 from sqlalchemy import insert as insert_into
 from sqlalchemy import update as change
@@ -10,10 +11,13 @@ from waypost.model import ids
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Project
+from waypost.model.subscription import NOTHING_SET, Inheritable
 from waypost.storage import pages
 from waypost.storage.schema import projects, subscriptions
 
 _FIRST_VERSION = 1
+
+_read_defaults = msgspec.json.Decoder(Inheritable).decode
 
 
 def get(connection: Connection, project_id: ids.Id) -> Project:
@@ -78,6 +82,7 @@ def insert(connection: Connection, project: Project) -> None:
             name=project.name,
             environment=project.environment.value,
             strict_types=int(project.strict_types),
+            defaults=_defaults(project),
             routing_version=_FIRST_VERSION,
         )
     )
@@ -85,11 +90,15 @@ def insert(connection: Connection, project: Project) -> None:
 
 
 def update(connection: Connection, project: Project) -> None:
-    """Keep a project's changed name and strictness."""
+    """Keep a project's changed name, strictness and defaults."""
     connection.execute(
         change(projects)
         .where(projects.c.id == project.id)
-        .values(name=project.name, strict_types=int(project.strict_types))
+        .values(
+            name=project.name,
+            strict_types=int(project.strict_types),
+            defaults=_defaults(project),
+        )
     )
 
 
@@ -141,4 +150,11 @@ def _project(row: Row[Any]) -> Project:
         name=row.name,
         environment=Environment(row.environment),
         strict_types=bool(row.strict_types),
+        defaults=NOTHING_SET if row.defaults is None else _read_defaults(row.defaults),
     )
+
+
+def _defaults(project: Project) -> str | None:
+    if project.defaults == NOTHING_SET:
+        return None
+    return msgspec.json.encode(project.defaults).decode()

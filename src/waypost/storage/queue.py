@@ -4,13 +4,15 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
-from waypost.model.ids import FIRST, Id
+from waypost.model.ids import FIRST, Id, lowest
+from waypost.policy.ending import Span
 from waypost.storage.postgres import lanes as postgres_lanes
 from waypost.storage.postgres import rows as postgres_rows
+from waypost.storage.schema import queue
 from waypost.storage.sqlite import hot
 from waypost.storage.sqlite.connection import raw
 
@@ -55,6 +57,16 @@ _OF_SUBSCRIPTION = {
         "ORDER BY class, due_us LIMIT :limit"
     )
     # What SQLite guesses without statistics is a walk through the project.
+    for dialect, by_index in (("sqlite", "INDEXED BY ix_queue_lane"), ("postgresql", ""))
+}
+_OF_SPAN = {
+    dialect: text(
+        f"SELECT id, event_id, attempts FROM queue {by_index} "
+        "WHERE project_id = :project_id AND subscription_id = :subscription_id "
+        # Nothing is due before it is made: so the index passes over what was made before.
+        "AND class = :class AND due_us >= :since_us AND id >= :first AND id < :behind "
+        "ORDER BY due_us LIMIT :limit"
+    )
     for dialect, by_index in (("sqlite", "INDEXED BY ix_queue_lane"), ("postgresql", ""))
 }
 
@@ -250,6 +262,7 @@ def clear(  # noqa: PLR0913 - one statement's arguments
     divert: bool,
     now_us: int,
     sparing: Collection[Id],
+    span: Span | None = None,
     limit: int = 500,
 ) -> int:
     """End up to `limit` deliveries of a subscription without trying them.
@@ -263,20 +276,65 @@ def clear(  # noqa: PLR0913 - one statement's arguments
         divert: put them into the dead-letter box.
         now_us: the present, UTC microseconds.
         sparing: deliveries that are left as they are, because a try is in flight.
+        span: only deliveries that were made in it.
         limit: how many at most.
 
     Returns:
         How many were ended; 0 when none is left.
     """
-    found = connection.execute(
-        _OF_SUBSCRIPTION[connection.dialect.name],
-        {
-            "project_id": project_id,
-            "subscription_id": subscription_id,
-            "limit": limit + len(sparing),
-        },
-    ).all()
+    found = _find_owed(connection, project_id, subscription_id, span, limit + len(sparing))
     ended = [row for row in found if row.id not in sparing][:limit]
+    return _end(
+        connection,
+        (project_id, subscription_id),
+        ended,
+        state=state,
+        reason=reason,
+        divert=divert,
+        now_us=now_us,
+    )
+
+
+def expire(
+    connection: Connection,
+    project_id: Id,
+    subscription_id: Id,
+    delivery_ids: Collection[Id],
+    *,
+    now_us: int,
+) -> int:
+    """End deliveries of a subscription that are worth nothing any more; return how many.
+
+    Those that are not owed any more, by whomever they were ended, stay as they are.
+    """
+    found = connection.execute(
+        select(queue.c.id, queue.c.event_id, queue.c.attempts).where(
+            queue.c.project_id == project_id, queue.c.id.in_(delivery_ids)
+        )
+    ).all()
+    return _end(
+        connection,
+        (project_id, subscription_id),
+        found,
+        state=DeliveryState.FAILED,
+        reason=Reason.EXPIRED,
+        divert=False,
+        now_us=now_us,
+    )
+
+
+def _end(
+    connection: Connection,
+    lane: tuple[Id, Id],
+    ended: Sequence[Any],
+    *,
+    state: DeliveryState,
+    reason: Reason,
+    divert: bool,
+    now_us: int,
+) -> int:
+    """Take rows out of the queue without a try; return how many."""
+    project_id, subscription_id = lane
     if connection.dialect.name == "postgresql":
         return postgres_rows.end_untried(
             connection,
@@ -299,3 +357,19 @@ def clear(  # noqa: PLR0913 - one statement's arguments
         now_us=now_us,
     )
     return len(ended)
+
+
+def _find_owed(
+    connection: Connection, project_id: Id, subscription_id: Id, span: Span | None, limit: int
+) -> list[Any]:
+    place = {"project_id": project_id, "subscription_id": subscription_id, "limit": limit}
+    dialect = connection.dialect.name
+    if span is None:
+        return list(connection.execute(_OF_SUBSCRIPTION[dialect], place))
+    since_us, behind_us = span
+    made = {"since_us": since_us, "first": lowest(since_us), "behind": lowest(behind_us)}
+    return [
+        row
+        for kind in DeliveryClass
+        for row in connection.execute(_OF_SPAN[dialect], {**place, **made, "class": int(kind)})
+    ]

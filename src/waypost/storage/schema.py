@@ -81,6 +81,8 @@ projects = Table(
     Column("strict_types", Integer, nullable=False, server_default="0"),
     Column("routing_version", BigInteger, nullable=False, server_default="1"),
     Column("deleted_at_us", BigInteger),
+    # JSON of what is set of the defaults of its subscriptions.
+    Column("defaults", Text),
     sqlite_with_rowid=False,
 )
 
@@ -120,6 +122,7 @@ subscriptions = Table(
     Column("disabled_by", Text),
     Column("paused", Integer, nullable=False),
     Column("headers", Text, nullable=False),
+    # 0 in these two: not set, the project's default holds.
     Column("timeout_ms", BigInteger, nullable=False),
     Column("concurrency", Integer, nullable=False),
     Column("format", Text, nullable=False),
@@ -130,6 +133,11 @@ subscriptions = Table(
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
     Column("transform", Text),
+    # JSON, both; of the latter while it is suspended.
+    Column("failure_handling", Text),
+    Column("suspension", Text),
+    # JSON of what is set of its flow control.
+    Column("flow", Text),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
     sqlite_with_rowid=False,
@@ -331,6 +339,24 @@ fan_outs = Table(
     sqlite_with_rowid=False,
 )
 """Events whose deliveries are too many for the commit that accepted them."""
+
+lane_state = Table(
+    "lane_state",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    Column("breaker", SmallInteger, nullable=False),
+    Column("opened_until_us", BigInteger, nullable=False),
+    Column("openings", Integer, nullable=False),
+    # How many attempts may be in flight while it ramps up; NULL for all.
+    Column("in_flight_max", Integer),
+    Column("waits_for", Text),
+    Column("waits_until_us", BigInteger),
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+"""How lanes fare, and what they wait for, where there is something to tell; about a second old."""
 
 audit = Table(
     "audit",

@@ -19,6 +19,8 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
+from waypost.model.failure import FailureHandling, Suspension
+from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Transform
@@ -27,6 +29,10 @@ from waypost.storage.schema import subscriptions
 
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
+_decode_flow = msgspec.json.Decoder(FlowControl).decode
+_NO_FLOW = FlowControl()
+_read_handling = msgspec.json.Decoder(FailureHandling).decode
+_read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
@@ -127,6 +133,21 @@ def set_disabled(
     return find(connection, project_id, subscription_id)
 
 
+def set_suspended(
+    connection: Connection,
+    project_id: ids.Id,
+    subscription_id: ids.Id,
+    why: Suspension,
+) -> Subscription | None:
+    """Suspend a subscription, unless it is suspended already; returns as `set_disabled` does."""
+    connection.execute(
+        change(subscriptions)
+        .where(*_is(project_id, subscription_id), subscriptions.c.suspension.is_(None))
+        .values(suspension=_json(why))
+    )
+    return find(connection, project_id, subscription_id)
+
+
 def set_failing_since(
     connection: Connection,
     project_id: ids.Id,
@@ -194,8 +215,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "disabled_by": subscription.disabled_by and subscription.disabled_by.value,
         "paused": int(subscription.paused),
         "headers": _json(subscription.headers),
-        "timeout_ms": round(subscription.timeout_s * 1000),
-        "concurrency": subscription.concurrency,
+        "timeout_ms": round((subscription.timeout_s or 0) * 1000),
+        "concurrency": subscription.concurrency or 0,
         "format": subscription.format,
         "signing": subscription.signing.value,
         "owner": subscription.owner,
@@ -203,12 +224,15 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "transform": _json(subscription.transform),
         "failing_since_us": subscription.failing_since_us,
         "filter": subscription.filter,
+        "flow": _flow(subscription),
+        "failure_handling": _json(subscription.failure_handling),
+        "suspension": _json(subscription.suspension),
     }
 
 
 def of_row(row: Row[Any]) -> Subscription:
     """Return the subscription that a row of the table holds."""
-    types, schedule = row.event_types, row.retry_schedule
+    types, schedule, handling = row.event_types, row.retry_schedule, row.failure_handling
     return Subscription(
         project_id=row.project_id,
         id=row.id,
@@ -218,8 +242,8 @@ def of_row(row: Row[Any]) -> Subscription:
         disabled_by=None if row.disabled_by is None else DisabledBy(row.disabled_by),
         paused=bool(row.paused),
         headers=_read_headers(row.headers),
-        timeout_s=row.timeout_ms / 1000,
-        concurrency=row.concurrency,
+        timeout_s=row.timeout_ms / 1000 or None,
+        concurrency=row.concurrency or None,
         format=row.format,
         signing=Signing(row.signing),
         owner=row.owner,
@@ -227,4 +251,17 @@ def of_row(row: Row[Any]) -> Subscription:
         transform=None if row.transform is None else _read_transform(row.transform),
         failing_since_us=row.failing_since_us,
         filter=row.filter,
+        **_read_flow(row.flow),
+        failure_handling=None if handling is None else _read_handling(handling),
+        suspension=None if row.suspension is None else _read_suspension(row.suspension),
     )
+
+
+def _flow(control: FlowControl) -> str | None:
+    found = {name: getattr(control, name) for name in FlowControl.__struct_fields__}
+    given = FlowControl(**found)
+    return None if given == _NO_FLOW else _json(given)
+
+
+def _read_flow(text: str | None) -> dict[str, Any]:
+    return {} if text is None else msgspec.structs.asdict(_decode_flow(text))

@@ -393,7 +393,7 @@ _EVENT_FIELDS = (
 )
 _SUBSCRIPTION_FIELDS = (
     "url description event_types disabled paused headers timeout_s concurrency format signing"
-    " owner retry_schedule"
+    " owner retry_schedule failure_handling"
 )
 NAMES = {EVENTS: _EVENT_FIELDS.split(), SUBSCRIPTIONS: _SUBSCRIPTION_FIELDS.split()}
 

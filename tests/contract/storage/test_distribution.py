@@ -12,11 +12,13 @@ from tests.conventions.test_distribution import grown
 from tests.support.database import Records
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState, Reason
+from waypost.model.failure import Suspension
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.storage import (
+    alerts,
     attempts,
     deliveries,
     diverted,
@@ -131,6 +133,20 @@ def of_lanes(records: Records, subscription: Subscription, event_id: Id) -> None
         now_us=0,
         sparing=(),
     )
+    why = Suspension(1, event_id, "500", "status 500")
+    subscriptions.set_suspended(connection, project_id, subscription.id, why)
+    queue.clear(
+        connection,
+        project_id,
+        subscription.id,
+        state=DeliveryState.CANCELLED,
+        reason=Reason.SUBSCRIPTION_SUSPENDED,
+        divert=True,
+        now_us=0,
+        sparing=(),
+        span=(1, 2),
+    )
+    alerts.insert_notice(connection, project_id, records.ids.next(), "a.b", b"", [])
 
 
 def of_retention(records: Records, _subscription: Subscription, _event_id: Id) -> None:

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from tests.support.database import Records
 from tests.support.plans import plans_of, walks
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
 from waypost.model.event import NO_ATTRIBUTES, Attributes
-from waypost.model.ids import Id
+from waypost.model.ids import Id, moment
 from waypost.model.subscription import Subscription
+from waypost.policy.ending import NEVER_US
 from waypost.storage import queue, schema
 from waypost.storage.queue import LaneHead, LaneWanted
 
@@ -145,7 +146,12 @@ def test_nobody_is_owed_anything_at_first(records: Records) -> None:
 
 
 def clear(
-    records: Records, of: Subscription, *sparing: Id, limit: int = 500, divert: bool = True
+    records: Records,
+    of: Subscription,
+    *sparing: Id,
+    limit: int = 500,
+    divert: bool = True,
+    span: tuple[int, int] | None = None,
 ) -> int:
     return queue.clear(
         records.connection,
@@ -156,8 +162,31 @@ def clear(
         divert=divert,
         now_us=42,
         sparing=sparing,
+        span=span,
         limit=limit,
     )
+
+
+def test_clearing_may_end_only_what_was_made_in_a_span(records: Records) -> None:
+    one, event_id = records.subscription(), records.event()
+    made: list[Id] = []
+    for _ in range(4):
+        records.clock.forward(1)
+        made.append(records.pending(event_id, one))
+    since_us = moment(made[2])
+    late = Owed(one.project_id, made[0], event_id, one.id, DeliveryClass.RETRY, since_us + 10**9, 1)
+    records.connection.execute(delete(schema.queue).where(schema.queue.c.id == made[0]))
+    queue.insert(records.connection, [late])
+
+    def ended(span: tuple[int, int]) -> list[Id]:
+        before = set(records.connection.execute(select(schema.queue.c.id)).scalars())
+        while clear(records, one, made[1], limit=1, span=span):
+            pass
+        after = set(records.connection.execute(select(schema.queue.c.id)).scalars())
+        return sorted(before - after)
+
+    assert ended((since_us, NEVER_US)) == made[2:]
+    assert ended((0, since_us)) == [made[0]], "the other is spared"
 
 
 @pytest.mark.parametrize("divert", [True, False])

@@ -20,11 +20,13 @@ from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.clock import SystemEntropy
 from waypost.engine.replayer import Replayer
 from waypost.model import ids
+from waypost.model.failure import Suspension
 from waypost.model.project import PROJECT_SCOPES, ApiKey, Scope
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.deliveries import Deliveries
 from waypost.policy.credentials import digest
 from waypost.policy.format import NATIVE_FORMATS
+from waypost.storage import subscriptions
 from waypost.web.errors import ErrorCounts, Surfaces
 from waypost.web.fast import FastRoutes
 
@@ -203,6 +205,23 @@ async def test_the_range_may_stand_in_the_body(at: Surface) -> None:
     assert await at.refused(400, "POST", f"{PATH}/{token}/recover", json={"begin": 5}) == ["begin"]
 
 
+FLOW: dict[str, Any] = {
+    "rate_limit": None,
+    "breaker": {
+        "enabled": True,
+        "failure_ratio": 0.8,
+        "min_requests": 20,
+        "window_s": 30,
+        "open_s": 10,
+        "probes": 3,
+        "disable_after": None,
+    },
+    "sending_hours": None,
+    "priority": "normal",
+    "deliver_before_s": None,
+}
+
+
 async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
     settings: dict[str, Any] = {
         "description": "for people",
@@ -234,6 +253,19 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "signing": "v1",
         "owner": None,
         "retry_schedule": "standard",
+        **FLOW,
+        "inherited": [*FLOW, "timeout_s", "concurrency", "retry_schedule", "failure_handling"],
+        "suspended": False,
+        "suspension": None,
+        "failure_handling": {
+            "triggers": None,
+            "otherwise": "trigger",
+            "retry": None,
+            "retry_window_s": None,
+            "on_giving_up": ["divert"],
+            "suspended": {"pending": "keep", "incoming": "keep"},
+            "alert_endpoints": [],
+        },
         "filter": None,
         "transform": None,
         "failing_since": None,
@@ -373,3 +405,90 @@ async def test_each_operation_has_its_place_in_the_document(at: Surface) -> None
     body = made["components"]["schemas"]["SubscriptionIn"]
     assert body["required"] == ["url"]
     assert "description" in body["properties"]["timeout_s"]["anyOf"][0]
+
+
+ALERT = {"url": "https://alerts.example/hook", "secret": "whsec_" + "A" * 40}
+HANDLING: dict[str, Any] = {
+    "triggers": ["404", "5xx", "timeout"],
+    "otherwise": "divert",
+    "retry": {"strategy": "exponential", "interval_s": 5, "max_interval_s": 60, "retries": 7},
+    "retry_window_s": 3600,
+    "on_giving_up": ["divert", "suspend", "alert"],
+    "suspended": {"pending": "divert", "incoming": "cancel"},
+    "alert_endpoints": [{**ALERT, "headers": {"x-key": "k"}}],
+}
+
+
+async def test_failure_handling_comes_back_without_its_secret(at: Surface) -> None:
+    made = await at.made(failure_handling=HANDLING)
+    shown = made["failure_handling"]
+    assert shown["retry"] == {**HANDLING["retry"], "schedule_s": None, "jitter": None}
+    endpoint = {"url": ALERT["url"], "headers": {"x-key": "k"}, "format": "payload"}
+    assert shown["alert_endpoints"] == [{**endpoint, "secret": "***"}]
+    plain = ("triggers", "otherwise", "retry_window_s", "on_giving_up", "suspended")
+    assert {name: shown[name] for name in plain} == {name: HANDLING[name] for name in plain}
+    assert made["retry_schedule"] == [5, 10, 20, 40, 60, 60, 60]
+    assert made["inherited"][-2:] == ["timeout_s", "concurrency"]
+    read = (await at.reader.get(f"{PATH}/{made['token']}")).json()
+    assert read["failure_handling"]["alert_endpoints"][0]["headers"] == {"x-key": "***"}
+    assert [one["token"] for one in (await at.http.get(PATH)).json()["data"]] == [made["token"]]
+
+
+async def test_failure_handling_that_cannot_be_obeyed_is_refused_when_it_is_set(
+    at: Surface,
+) -> None:
+    made = await at.made(retry_schedule=[1])
+    path = f"{PATH}/{made['token']}"
+    retry = {"strategy": "constant", "interval_s": 5, "retries": 2}
+    cases: list[tuple[int, dict[str, Any], str]] = [
+        (422, {"failure_handling": {"retry": retry}}, "retry_schedule"),
+        (422, {"failure_handling": {"triggers": ["x"]}}, "failure_handling.triggers[0]"),
+        (
+            422,
+            {"failure_handling": {"on_giving_up": ["alert"]}},
+            "failure_handling.alert_endpoints",
+        ),
+        (
+            422,
+            {
+                "failure_handling": {
+                    "on_giving_up": ["alert"],
+                    "alert_endpoints": [{"url": ALERT["url"]}],
+                }
+            },
+            "failure_handling.alert_endpoints[0].secret",
+        ),
+        (
+            400,
+            {"failure_handling": {"retry": {"strategy": "x"}}},
+            "failure_handling.retry.strategy",
+        ),
+        (400, {"failure_handling": {"on_giving_up": "divert"}}, "failure_handling.on_giving_up"),
+    ]
+    for status, settings, place in cases:
+        blamed = await at.refused(status, "PATCH", path, json={"url": URL, **settings})
+        assert blamed == [place], settings
+        blamed = await at.refused(
+            status, "POST", PATH, json={"url": URL, "retry_schedule": [1], **settings}
+        )
+        assert blamed == [place], settings
+    assert (await at.http.get(path)).json() == made
+
+
+async def test_unsuspending_ends_a_suspension_and_nothing_else(at: Surface) -> None:
+    made = await at.made()
+    subscription_id = ids.read(ids.SUBSCRIPTION, made["token"])
+    why = Suspension(1, ids.make(1, 1), "5xx", "status 500")
+    project_id = at.at.records.project
+    await at.at.store.write(
+        lambda c: subscriptions.set_suspended(c, project_id, subscription_id, why)
+    )
+    path = f"{PATH}/{made['token']}"
+    suspended = (await at.http.get(path)).json()
+    assert suspended["suspended"] is True
+    assert suspended["suspension"]["trigger"] == "5xx"
+    assert (await at.reader.post(f"{path}/unsuspend")).status_code == 403
+    assert (await at.stranger.post(f"{path}/unsuspend")).status_code == 404
+    for _ in range(2):
+        answer = await at.http.post(f"{path}/unsuspend")
+        assert (answer.status_code, answer.json()) == (200, made)

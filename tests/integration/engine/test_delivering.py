@@ -9,7 +9,7 @@ from waypost.model import ids
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.event import Attributes
 from waypost.model.exchange import FailureKind
-from waypost.model.subscription import DisabledBy
+from waypost.model.subscription import DEFAULT_CONCURRENCY, DisabledBy
 
 DELIVERED = (DeliveryState.DELIVERED, None)
 
@@ -191,7 +191,7 @@ async def test_ten_thousand_owed_are_delivered_from_a_window(records: Records, p
         await engine.receivers.reach(10_000)
         await engine.quiet()
         assert len(set(engine.sent)) == len(engine.sent) == 10_000
-        assert most <= 500 + to.concurrency
+        assert most <= 500 + DEFAULT_CONCURRENCY
         assert await engine.count("queue") == 0
         engine.nothing_leaks()
 

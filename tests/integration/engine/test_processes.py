@@ -8,8 +8,12 @@ from sqlalchemy import select
 
 from tests.support import database, postgres
 from tests.support.database import Records
+from tests.support.engine import Post
 from tests.support.nodes import Node, node, nodes, until
+from waypost.model import ids
 from waypost.model.delivery import DeliveryState, Reason
+from waypost.model.event import Attributes
+from waypost.model.flow import Breaker, BreakerState
 from waypost.model.ids import Id
 from waypost.model.shards import SHARDS
 from waypost.model.subscription import Subscription
@@ -243,3 +247,55 @@ async def test_a_program_runs_where_the_owner_is_and_what_it_skips_has_no_try(
             )
         ).all()
         assert [tuple(row) for row in found] == [(Reason.SKIPPED, 0)] * 2 * len(mine)
+
+
+async def test_an_open_breaker_goes_with_its_shard(records: Records, url: str) -> None:
+    breaker = Breaker(min_requests=3, failure_ratio=1, open_s=3600)
+    async with node(records, url) as second:
+        async with node(records, url) as first:
+            await until(lambda: shares(first, second) == [128, 128])
+            made = [await first.subscribe(f"h{n}", breaker=breaker) for n in range(16)]
+            theirs = [one for one in made if first.sharing.shards.owns(one.id)]
+            assert theirs
+            for one in (first, second):
+                one.receivers.script = lambda post: post.answer(500)
+            for _ in range(5):
+                await first.accept()
+            opened = {one.id for one in theirs}
+
+            def states() -> dict[Id, BreakerState]:
+                known = first.dispatcher._receivers
+                return {r.subscription.id: r.lane.gate.circuit.state for r in known}
+
+            await until(lambda: all(states().get(one) is BreakerState.OPEN for one in opened))
+        await until(lambda: second.owned == SHARDS)
+        known = second.dispatcher._receivers
+        await until(lambda: opened <= {r.subscription.id for r in known})
+        for receiver in known:
+            circuit = receiver.lane.gate.circuit
+            assert (circuit.state, circuit.openings) == (BreakerState.OPEN, 1)
+
+
+async def test_a_delayed_event_is_sent_by_the_owner_when_it_is_due(
+    records: Records, url: str
+) -> None:
+    async with nodes(records, url) as (first, second):
+        await until(lambda: shares(first, second) == [128, 128])
+        answering(first, second)
+        for number in range(8):
+            await first.subscribe(f"h{number}")
+        accepted = await first.accept(attributes=Attributes(deliver_in_s=0.5))
+        due_us = ids.moment(accepted.id) + 500_000
+
+        def posts() -> list[Post]:
+            return first.receivers.posts + second.receivers.posts
+
+        await until(posts)
+        assert first.clock.now_us() >= due_us
+        await until(lambda: len(posts()) == 8)
+        assert all(stamp(post) >= due_us // 1_000_000 for post in posts())
+
+
+def stamp(post: Post) -> int:
+    """Return when a request was signed, in seconds since 1970."""
+    return int(post.head.decode("latin-1").split("webhook-timestamp: ")[1].split("\r\n")[0])

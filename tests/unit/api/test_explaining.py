@@ -3,9 +3,10 @@
 import msgspec
 
 from waypost.api.explaining import shape_explanation, shape_health
-from waypost.model import ids
+from waypost.model import flow, ids
 from waypost.model.delivery import Delivery, DeliveryState, Timings
 from waypost.model.event import Attributes, Event
+from waypost.model.failure import Suspension
 from waypost.model.page import Page
 from waypost.model.shown import AttemptStatus, ShownAttempt
 from waypost.model.subscription import DisabledBy, Subscription
@@ -28,7 +29,7 @@ ATTEMPT = ToldAttempt(
 def test_an_explanation_is_whole() -> None:
     delivery = Delivery(P, D, E, S, "a", DeliveryState.PENDING, 1, due_us=NOW_US)
     waiting = ToldDelivery(delivery, [Wait("paused", "it is", None)], [ATTEMPT])
-    listed = Listed(S, "https://a.example", "d", True, Taken(), Taken(), None)
+    listed = Listed(S, "https://a.example", "d", True, False, Taken(), Taken(), None)
     failed = Failed(Condition.FILTER, "no", Mismatch("body.a", "$eq", "1", None, "absent"))
     told = [
         Told(listed, None, True, "me:1", "all", [waiting]),
@@ -77,18 +78,26 @@ def test_an_explanation_is_whole() -> None:
 
 def test_health_is_whole() -> None:
     health = Health(
-        Subscription(P, S, "x", disabled_by=DisabledBy.GONE, failing_since_us=NOW_US),
+        Subscription(
+            P,
+            S,
+            "x",
+            disabled_by=DisabledBy.GONE,
+            failing_since_us=NOW_US,
+            suspension=Suspension(NOW_US, E, "500", "no"),
+        ),
         Figures(2, 0.5, 1_500, 2_000, 3_000),
         NOW_US,
         Backlog(7, exact=False, oldest=D),
         2_500_000,
         ATTEMPT,
         "me:1",
-        LaneStanding(1, 2, 3, NOW_US),
+        LaneStanding(1, 2, 3, flow.Waits(flow.Wait.RATE_LIMIT, NOW_US)),
     )
     assert msgspec.json.decode(msgspec.json.encode(shape_health(health))) == {
         "event_subscription_token": ids.spell(ids.SUBSCRIPTION, S),
         "paused": False,
+        "suspended": True,
         "disabled_by": "gone",
         "attempts": 2,
         "since": NOW,
@@ -104,7 +113,13 @@ def test_health_is_whole() -> None:
             "cause": "why",
         },
         "owner": "me:1",
-        "lane": {"in_flight": 1, "limit": 2, "concurrency": 3, "held_until": NOW},
+        "lane": {
+            "in_flight": 1,
+            "limit": 2,
+            "concurrency": 3,
+            "waits_for": "rate_limit",
+            "waits_until": NOW,
+        },
     }
 
 

@@ -1,39 +1,35 @@
 """A receiver takes its subscription's settings, and knows better how it fares."""
 
+import pytest
 from msgspec.structs import replace
 
-from waypost.engine.receiver import DELETED, Receiver, ending_of
+from waypost.engine.receiver import Receiver
 from waypost.engine.sender import Address
-from waypost.model.delivery import DeliveryState, Reason
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model import ids
+from waypost.model.failure import (
+    FailureHandling,
+    Incoming,
+    OnGivingUp,
+    Pending,
+    Suspension,
+    WhileSuspended,
+)
+from waypost.model.subscription import DEFAULT_CONCURRENCY, DisabledBy, Subscription
+from waypost.policy.ending import DELETED
 from waypost.policy.lane import Lane, Work
+from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.retry import STANDARD
 
 ONE = Subscription(b"p" * 16, b"a" * 16, "https://a.example/")
 
 
 def receiver(subscription: Subscription = ONE) -> Receiver:
-    lane = Lane(subscription.concurrency, 100, empty=True)
+    lane = Lane(DEFAULT_CONCURRENCY, 100, empty=True)
     return Receiver(subscription, Address(subscription, (), None), lane)
 
 
 def take(one: Receiver, subscription: Subscription) -> None:
     one.take(subscription, Address(subscription, (), None))
-
-
-def test_what_becomes_of_what_is_pending() -> None:
-    """The table of the states of a subscription: kept, cancelled, or failed and diverted."""
-    assert ending_of(ONE) is None
-    assert ending_of(replace(ONE, paused=True)) is None
-    found = {by: ending_of(replace(ONE, disabled_by=by)) for by in DisabledBy}
-    shapes = {by: (end.state, end.reason, end.divert) for by, end in found.items() if end}
-    assert shapes == {
-        DisabledBy.PERSON: (DeliveryState.CANCELLED, Reason.SUBSCRIPTION_DISABLED, False),
-        DisabledBy.GONE: (DeliveryState.FAILED, Reason.GONE, True),
-        DisabledBy.FAILING: (DeliveryState.FAILED, Reason.SUBSCRIPTION_FAILING, True),
-    }
-    assert ending_of(None) is DELETED
-    assert (DELETED.state, DELETED.divert) == (DeliveryState.CANCELLED, False)
 
 
 def test_it_takes_settings() -> None:
@@ -73,7 +69,7 @@ def test_enabled_again_it_starts_anew() -> None:
 def test_deleted_it_starts_nothing() -> None:
     one = receiver()
     one.delete()
-    assert (one.ending, one.lane.paused) == (DELETED, True)
+    assert (one.endings, one.ending, one.lane.paused) == (DELETED, DELETED.incoming, True)
 
 
 def test_it_is_idle_when_nothing_would_be_lost() -> None:
@@ -95,3 +91,62 @@ def test_what_leaves_starts_nothing_whatever_becomes_of_the_subscription() -> No
     assert (one.over, one.lane.paused) == (True, True)
     take(one, ONE)
     assert (one.over, one.lane.paused) == (True, True)
+
+
+WHY = Suspension(5, b"e" * 16, "500", "status 500")
+
+
+def suspending(pending: Pending, incoming: Incoming) -> Subscription:
+    handling = FailureHandling(
+        on_giving_up=(OnGivingUp.SUSPEND,), suspended=WhileSuspended(pending, incoming)
+    )
+    return replace(ONE, failure_handling=handling)
+
+
+@pytest.mark.parametrize("pending", Pending)
+@pytest.mark.parametrize("incoming", Incoming)
+def test_suspended_it_starts_nothing_and_ramps_when_it_goes_on(
+    pending: Pending, incoming: Incoming
+) -> None:
+    present = suspending(pending, incoming)
+    one = receiver(present)
+    one.failing_since_us = 9
+    take(one, replace(present, suspension=WHY))
+    assert (one.lane.paused, one.is_suspended, one.ends_for_good) == (True, True, False)
+    assert one.over == (one.endings is not None)
+    assert (one.ending is None) == (incoming is Incoming.KEEP)
+    take(one, present)
+    assert (one.lane.paused, one.is_suspended) == (False, False)
+    assert (one.lane.limit, one.lane.concurrency) == (1, DEFAULT_CONCURRENCY)
+    assert (one.ending, one.over) == (None, False)
+    assert not one.failing_since_us
+
+
+def test_it_is_stopped_once() -> None:
+    one = receiver()
+    assert one.stop()
+    assert not one.stop()
+    assert one.lane.paused
+    take(one, replace(ONE, disabled_by=DisabledBy.GONE))
+    assert not one.stop()
+    take(one, replace(suspending(Pending.KEEP, Incoming.KEEP), suspension=WHY))
+    assert one.stop(), "a suspended one can still be disabled"
+
+
+def test_how_it_fares_is_told_when_it_changes() -> None:
+    one = receiver()
+    good, bad = Outcome(OutcomeKind.DELIVERED, 200, b""), Outcome(OutcomeKind.FAILED, 500, b"")
+    late = replace(bad, status_code=0, timeout=True)
+    assert not one.observe(good, 1, 1)
+    assert one.observe(bad, 2, 2)
+    assert one.observe(late, 3, 3), "one at a time from now on"
+    assert not one.observe(late, 3, 3)
+    assert (one.failing_since_us, one.suspect, one.lane.limit) == (2, True, 1)
+    assert one.observe(good, 4, 4)
+    assert (one.failing_since_us, one.suspect, one.lane.limit) == (None, False, 2)
+
+
+def test_only_notices_of_failures_never_have_their_subscription_disabled() -> None:
+    hidden = replace(ONE, project_id=ids.alerts_of(ids.make(1, 1)))
+    assert (receiver(hidden).of_alerts, receiver(hidden).policy.lasting) == (True, True)
+    assert (receiver().of_alerts, receiver().policy.lasting) == (False, False)

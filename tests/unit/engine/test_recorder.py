@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from waypost.engine.receiver import DELETED
 from waypost.engine.recorder import Try, settlement
 from waypost.model import ids
 from waypost.model.delivery import AttemptState, DeliveryState, Reason, Timings
+from waypost.policy.ending import DELETED
 from waypost.policy.lane import Work
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import Delivered, GaveUp, RetryAt, Skipped, Transition
@@ -75,11 +75,11 @@ def test_one_that_is_skipped_had_no_try() -> None:
 
 @pytest.mark.parametrize("transition", [RetryAt(1_000), GaveUp(Reason.EXHAUSTED)])
 def test_what_was_ended_meanwhile_ends_so_unless_it_was_delivered(transition: Transition) -> None:
-    made = settlement(tried(), transition, DELETED, done)
+    made = settlement(tried(), transition, DELETED.incoming, done)
     assert made.delivery is not None
     assert made.delivery[4] == DeliveryState.CANCELLED
     assert made.delivery[7] == Reason.SUBSCRIPTION_DELETED
     assert (made.retry_at_us, made.diverted) == (None, None)
-    kept = settlement(tried(delivered=True), Delivered(), DELETED, done)
+    kept = settlement(tried(delivered=True), Delivered(), DELETED.incoming, done)
     assert kept.delivery is not None
     assert kept.delivery[4] == DeliveryState.DELIVERED

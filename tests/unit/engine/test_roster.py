@@ -54,7 +54,7 @@ async def test_what_is_owed_elsewhere_wakes_its_owner_and_takes_no_memory() -> N
     depot.dispatcher.owed([Owed(PROJECT, b"d" * 16, b"e" * 16, TWO.id, DeliveryClass.REPLAY, 0)])
     assert depot.woken == [TWO.id, TWO.id]
     assert (len(depot.open), depot.dispatcher.lane_count) == (1, 1)
-    depot.dispatcher.woken([(PROJECT, TWO.id)])
+    depot.dispatcher.roster.look([(PROJECT, TWO.id)])
     assert depot.dispatcher.lane_count == 1
 
 

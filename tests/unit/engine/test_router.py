@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from waypost.engine.router import Router
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.flow import LaneState
+from waypost.model.subscription import NOTHING_SET, DisabledBy, Inheritable, Subscription
 
 ONE, TWO = b"1" * 16, b"2" * 16
 A = Subscription(ONE, b"a" * 16, "https://a.example/")
@@ -49,7 +50,9 @@ def test_what_changes_nobody_s_routing_keeps_the_version() -> None:
 def test_how_subscriptions_fare_is_taken_for_all_of_them() -> None:
     router = loaded()
     router.refresh(replace(A, failing_since_us=3))
-    router.fare({B.id: 7})
+    state = LaneState(openings=3)
+    router.fare({B.id: 7}, {B.id: state})
+    assert router.lane_states == {B.id: state}
     assert {one.id: one.failing_since_us for one in router.list_all()} == {A.id: None, B.id: 7}
     assert router.routes(ONE).version == 5
 
@@ -72,3 +75,15 @@ async def test_filters_are_compiled_ahead_for_every_project() -> None:
         assert router.routes(project).compile_some(1) == 0
         assert router.routes(project).match("x", None, b'{"n":7}')[0].id == b"\7" * 16
     assert not await router.run_once()
+
+
+def test_a_projects_defaults_are_its_own() -> None:
+    router = loaded()
+    late = Inheritable(timeout_s=9.0)
+    assert router.defaults(ONE) == NOTHING_SET
+    assert not router.set_defaults(ONE, NOTHING_SET)
+    assert router.set_defaults(ONE, late)
+    assert not router.set_defaults(ONE, late)
+    assert (router.defaults(ONE), router.defaults(TWO)) == (late, NOTHING_SET)
+    assert router.set_defaults(ONE, NOTHING_SET)
+    assert router.defaults(ONE) == NOTHING_SET

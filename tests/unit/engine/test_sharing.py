@@ -62,7 +62,7 @@ class Lanes:
         self.left: Any = None
         self.woke: list[list[Lane]] = []
 
-    def woken(self, lanes: Sequence[Lane]) -> None:
+    def look(self, lanes: Sequence[Lane]) -> None:
         self.woke.append(sorted(lanes))
 
     def go_on(self) -> None:

@@ -21,6 +21,7 @@ from waypost.engine.shards import all_shards
 from waypost.engine.upkeep import Upkeep
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.errors import Unavailable
+from waypost.model.failure import Suspension
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.lane import Lane
 from waypost.storage import queue, schema, subscriptions
@@ -250,3 +251,33 @@ async def test_one_that_is_deleted_has_all_of_it_cancelled(
         desk.upkeep.clear(one.project_id, one.id, ())
         await desk.finish()
         assert await desk.count("queue") == await desk.count("diverted_events") == 0
+
+
+WHY = Suspension(5, b"e" * 16, "500", "status 500")
+
+
+async def test_suspending_counts_as_a_change_of_the_routing_and_is_told(
+    records: Records, tmp_path: Path
+) -> None:
+    one = records.subscription()
+    async with database.opened(tmp_path / "w.db") as store:
+        desk = Desk(records, store, one)
+        assert await desk.upkeep.suspend(one, WHY)
+        assert desk.told == [replace(one, suspension=WHY)]
+        assert await desk.saved(one) == desk.told[0]
+        assert desk.router.find(one.project_id, one.id) == desk.told[0]
+        assert desk.router.routes(one.project_id).version == 2
+        await desk.upkeep.stop()
+
+
+async def test_a_failure_of_an_address_that_was_changed_since_suspends_nothing(
+    records: Records, tmp_path: Path
+) -> None:
+    one = records.subscription()
+    async with database.opened(tmp_path / "w.db") as store:
+        desk = Desk(records, store, one)
+        assert not await desk.upkeep.suspend(replace(one, url="https://old.example/"), WHY)
+        saved = await desk.saved(one)
+        assert saved is not None
+        assert (saved.suspension, desk.told) == (None, [])
+        await desk.upkeep.stop()

@@ -101,3 +101,12 @@ def test_nothing_stands_between_an_id_and_the_following() -> None:
     identifier = ids.make(1_800_000_000_000_000, ids.MAX_CHANCE)
     assert int.from_bytes(ids.following(identifier), "big") == int.from_bytes(identifier, "big") + 1
     assert ids.following(bytes(15) + b"\xff") == bytes(14) + b"\x01\x00"
+
+
+@given(moments, chances)
+def test_a_hidden_project_has_an_id_of_its_own(at_us: int, chance: int) -> None:
+    project_id = ids.make(at_us, chance)
+    hidden_id = ids.alerts_of(project_id)
+    assert (ids.is_of_alerts(project_id), ids.is_of_alerts(hidden_id)) == (False, True)
+    assert ids.moment(hidden_id) == at_us
+    assert ids.alerts_of(hidden_id) == hidden_id

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.database import URL
@@ -11,16 +12,21 @@ from tests.support.subscribing import Office, office
 from waypost.engine.ingest import Accepted
 from waypost.model.delivery import DeliveryState
 from waypost.model.errors import NotFound, WaypostError
+from waypost.model.failure import Suspension
+from waypost.model.flow import LaneState, Wait, Waits
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.project import Principal
 from waypost.operations.explaining import Explaining, Sends, Told
 from waypost.policy.events import Draft
+from waypost.policy.failure_settings import FailureHandlingIn
 from waypost.policy.judging import Condition
 from waypost.policy.settings import Settings
 from waypost.policy.waits import LaneStanding
+from waypost.storage import lane_states, subscriptions
 
 PAGE = PageRequest()
+ALERTED, SECRET = "https://alerts.example/", "whsec_" + "A" * 40
 
 
 class Desk:
@@ -31,7 +37,7 @@ class Desk:
         self.sending: set[Id] = set()
         self.owns = True
         self.lane: LaneStanding | None = None
-        sends = Sends("me:1", lambda: self.sending, lambda _: self.owns, lambda _: self.lane)
+        sends = Sends("me:1", lambda: self.sending, lambda _: self.owns, lambda *_: self.lane)
         self.explaining = Explaining(at.store, sends, at.records.clock)
 
     async def told(self, caller: Principal, event_id: Id, to: Id) -> Told:
@@ -134,6 +140,63 @@ async def test_a_pending_delivery_tells_what_it_waits_for(
     desk.owns, desk.lane = True, None
     await at.subscriptions.pause(caller, made.id)
     assert await kinds() == ["paused"]
+
+
+async def test_what_holds_up_a_lane_is_told_by_its_owner_or_as_that_has_written(
+    at: Office, caller: Principal, desk: Desk
+) -> None:
+    made = await at.subscriptions.create(caller, Settings(url=URL))
+    event_id = await posted(at, caller)
+    at.records.clock.forward(1)
+    until_us = at.records.clock.now_us() + 60_000_000
+    state = LaneState(waits=Waits(Wait.BREAKER_OPEN, until_us))
+    await at.store.write(lambda c: lane_states.save(c, caller.project_id, made.id, state))
+
+    async def found() -> list[tuple[str, int | None]]:
+        told = await desk.told(caller, event_id, made.id)
+        return [(wait.kind, wait.until_us) for wait in told.deliveries[0].waits]
+
+    desk.owns = False
+    assert await found() == [("owner", None), ("breaker_open", until_us)]
+    desk.owns, desk.lane = True, LaneStanding(held=Waits(Wait.RATE_LIMIT))
+    assert await found() == [("rate_limit", None)]
+    desk.lane = LaneStanding()
+    assert await found() == [("turn", None)]
+
+
+async def test_a_suspension_is_waited_for_and_does_not_change_who_matches(
+    at: Office, caller: Principal, desk: Desk
+) -> None:
+    made = await at.subscriptions.create(caller, Settings(url=URL))
+    before = await posted(at, caller)
+    why = Suspension(at.records.clock.now_us(), before, "500", "no")
+    await at.store.write(lambda c: subscriptions.set_suspended(c, caller.project_id, made.id, why))
+    meanwhile = await posted(at, caller)
+    at.records.clock.forward(1)
+    for event_id in (before, meanwhile):
+        told = await desk.told(caller, event_id, made.id)
+        assert (told.failed, told.judged_by_then) == (None, True)
+        assert [wait.kind for wait in told.deliveries[0].waits] == ["suspended"]
+    await at.subscriptions.unsuspend(caller, made.id)
+    told = await desk.told(caller, before, made.id)
+    assert (told.failed, told.judged_by_then) == (None, True)
+    assert [wait.kind for wait in told.deliveries[0].waits] == ["turn"]
+
+
+async def test_alert_endpoints_are_told_of_nowhere(
+    at: Office, caller: Principal, desk: Desk
+) -> None:
+    asked = {"on_giving_up": ["alert"], "alert_endpoints": [{"url": ALERTED, "secret": SECRET}]}
+    handling = msgspec.convert(asked, FailureHandlingIn)
+    made = await at.subscriptions.create(caller, Settings(url=URL, failure_handling=handling))
+    assert made.failure_handling is not None
+    hidden = made.failure_handling.alert_endpoints[0].id
+    event_id = await posted(at, caller)
+    found = await desk.explaining.explain(caller, event_id, PAGE)
+    assert [one.listed.id for one in found.page.items] == [made.id]
+    assert (await desk.explaining.explain(caller, event_id, PAGE, hidden)).page.items == []
+    with pytest.raises(NotFound, match="subscription not found"):
+        await desk.explaining.health(caller, hidden)
 
 
 async def test_only_the_project_s_own_is_explained(

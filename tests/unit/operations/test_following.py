@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.support.database import URL
-from tests.support.subscribing import Office, office
+from tests.support.subscribing import RULES, Office, office
 from waypost.clock import IdSource, SystemEntropy
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model.errors import NotAuthenticated
 from waypost.model.ids import Id
-from waypost.model.project import Environment
+from waypost.model.project import Environment, Project
 from waypost.model.subscription import Subscription
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.event_types import Catalogue, EventTypeIn
@@ -26,7 +26,7 @@ from waypost.operations.following import (
 )
 from waypost.operations.keys import Keys, NewKey
 from waypost.operations.projects import Projects
-from waypost.policy.settings import Settings
+from waypost.policy.settings import DefaultSettings, Settings
 
 
 @pytest.fixture
@@ -88,15 +88,20 @@ async def test_what_the_database_has_forgotten_with_its_project_is_gone(at: Offi
 
 async def test_projects_keys_and_catalogues(at: Office) -> None:
     ids, clock = IdSource(at.records.clock, SystemEntropy()), at.records.clock
-    changes, mine, caller = Configuration(at.store), Catalogue(), at.records.principal()
+    changes, caller = Configuration(at.store), at.records.principal()
     here, there = Access(clock, AccessConfig()), Access(clock, AccessConfig())
-    projects = Projects(changes, here, mine.set_strict, clock, ids)
+    known: list[Project] = []
+    projects = Projects(changes, here, at.alerts, RULES, known.append, clock, ids)
+    defaults = DefaultSettings(timeout_s=3.0)
     keys = Keys(changes, here, clock, SystemEntropy(), ids)
-    made = await projects.create(caller, "P", Environment.TEST, strict_types=True)
+    made = await projects.create(
+        caller, "P", Environment.TEST, strict_types=True, defaults=defaults
+    )
+    known.clear()
     key = await keys.create(caller, NewKey("k", project_id=made.id))
     names = Catalogue()
     memories: list[tuple[Any, tuple[Id, Id]]] = [
-        (ProjectMemory(there, names.set_strict), (made.id, made.id)),
+        (ProjectMemory(there, known.append), (made.id, made.id)),
         (KeyMemory(there), (made.id, key.key.id)),
         (CatalogueMemory(names), (made.id, made.id)),
     ]
@@ -110,8 +115,11 @@ async def test_projects_keys_and_catalogues(at: Office) -> None:
     await at.event_types.replace(owner, [EventTypeIn("a.b")])
     await follow(everything=False)
     assert there.authenticate(key.text.encode()).project_id == made.id
-    assert not names.known(made.id, "c.d")
     assert made.id in there._projects
+    assert known == [made]
+    assert made.defaults.timeout_s == 3.0
+    names.set_strict(made.id, True)
+    assert not names.known(made.id, "c.d")
     await at.event_types.replace(owner, [EventTypeIn("c.d")])
     await projects.delete(caller, made.id)
     for everything in (False, True):

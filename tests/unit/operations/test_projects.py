@@ -8,18 +8,26 @@ from sqlalchemy import select
 
 from tests.support import database
 from tests.support.database import Records
+from tests.support.subscribing import RULES
+from waypost.clock import SystemEntropy
 from waypost.engine.configuration import Configuration
+from waypost.engine.router import Router
 from waypost.model import ids
-from waypost.model.errors import Conflict, NotAuthenticated, NotFound
+from waypost.model.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
 from waypost.model.page import PageRequest
-from waypost.model.project import PROJECT_SCOPES, ApiKey, Environment
-from waypost.model.subscription import Subscription
+from waypost.model.project import PROJECT_SCOPES, ApiKey, Environment, Project
+from waypost.model.subscription import NOTHING_SET, Inheritable, SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.alerts import Alerts
 from waypost.operations.projects import Projects
+from waypost.operations.signing_keys import SigningKeys
 from waypost.policy.credentials import digest
+from waypost.policy.retry import LITHIC
+from waypost.policy.settings import DefaultSettings
 from waypost.storage import keys, subscriptions
 from waypost.storage.schema import audit
 from waypost.storage.store import Store
+from waypost.storage.vault import Vault
 
 
 @pytest.fixture
@@ -39,6 +47,20 @@ class Memory:
     def __init__(self, records: Records) -> None:
         self.access = Access(records.clock, AccessConfig())
         self.strict: dict[ids.Id, bool] = {}
+        self.defaults: dict[ids.Id, Inheritable] = {}
+
+        self.hidden: dict[ids.Id, Subscription] = {}
+
+    def told(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> None:
+        assert len(keys) == 1
+        self.hidden[subscription.id] = subscription
+
+    def deleted(self, _project_id: ids.Id, subscription_id: ids.Id) -> None:
+        del self.hidden[subscription_id]
+
+    def changed(self, project: Project) -> None:
+        self.strict[project.id] = project.strict_types
+        self.defaults[project.id] = project.defaults
 
     def knows(self, project_id: ids.Id) -> bool:
         return project_id in self.access._projects
@@ -51,9 +73,11 @@ def memory(records: Records) -> Memory:
 
 @pytest.fixture
 def projects(records: Records, store: Store, memory: Memory) -> Projects:
-    return Projects(
-        Configuration(store), memory.access, memory.strict.__setitem__, records.clock, records.ids
-    )
+    changes, router, ids = Configuration(store), Router(), records.ids
+    vault, clock = Vault(bytes(range(32)), SystemEntropy()), records.clock
+    signing = SigningKeys(changes, vault, memory.told, clock, SystemEntropy(), ids)
+    alerts = Alerts(router, signing, memory.deleted, ids)
+    return Projects(changes, memory.access, alerts, RULES, memory.changed, clock, ids)
 
 
 async def test_the_default_project_is_made_once(projects: Projects, memory: Memory) -> None:
@@ -83,6 +107,42 @@ async def test_a_change_leaves_what_is_not_named(projects: Projects, memory: Mem
     changed = await projects.update(default.id, name="Main", strict_types=None)
     assert (changed.name, changed.strict_types) == ("Main", True)
     assert await projects.get(default.id) == changed
+
+
+async def test_defaults_are_kept_and_followed_and_null_unsets_one(
+    projects: Projects, records: Records, store: Store, memory: Memory
+) -> None:
+    default = await projects.ensure_default()
+    assert memory.defaults[default.id] == NOTHING_SET
+    principal = records.principal(project_id=default.id)
+    wanted = DefaultSettings(timeout_s=5.0, retry_schedule="lithic")
+    made = await projects.create(
+        principal, "Shop", Environment.TEST, strict_types=False, defaults=wanted
+    )
+    assert made.defaults == Inheritable(timeout_s=5.0, retry_schedule_s=LITHIC)
+    assert await projects.get(made.id) == made
+    assert memory.defaults[made.id] == made.defaults
+    less = DefaultSettings(timeout_s=None, concurrency=3)
+    await projects.update(made.id, name=None, strict_types=None, defaults=less)
+    expected = Inheritable(concurrency=3, retry_schedule_s=LITHIC)
+    assert memory.defaults[made.id] == (await projects.get(made.id)).defaults == expected
+    memory.defaults.clear()
+    await projects.load()
+    assert memory.defaults[made.id] == expected
+
+
+async def test_a_default_that_is_not_allowed_is_refused_with_its_place(
+    projects: Projects,
+) -> None:
+    default = await projects.ensure_default()
+    with pytest.raises(InvalidInput) as refusal:
+        await projects.update(
+            default.id,
+            name=None,
+            strict_types=None,
+            defaults=DefaultSettings(retry_schedule="fast"),
+        )
+    assert [path for path, _ in refusal.value.details] == ["defaults.retry_schedule"]
 
 
 async def test_the_memory_is_loaded_from_the_database(

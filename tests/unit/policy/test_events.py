@@ -39,6 +39,19 @@ def refusal(text: bytes, **more: Any) -> tuple[tuple[str, str], ...]:
     return caught.value.details
 
 
+@pytest.mark.parametrize(
+    "given_at, kept",
+    [
+        (5, {"deliver_in_s": 5.0}),
+        (0.25, {"deliver_in_s": 0.25}),
+        ("1970-01-01T00:00:02Z", {"deliver_at_us": 2_000_000}),
+    ],
+)
+def test_the_times_of_a_delivery_are_kept(given_at: Any, kept: dict[str, Any]) -> None:
+    draft = parse_event(body(deliver_at=given_at, deliver_before="1970-01-01T00:00:03Z"), LIMITS)
+    assert draft.attributes == Attributes(deliver_before_us=3_000_000, **kept)
+
+
 def test_a_bare_event_is_type_and_payload() -> None:
     draft = parse_event(body(b'{"a": 1.10}'), LIMITS)
     assert draft == Draft("card.created", b'{"a": 1.10}')
@@ -82,7 +95,8 @@ def test_everything_an_event_may_carry_is_kept() -> None:
 @pytest.mark.parametrize("name", msgspec.structs.fields(Attributes), ids=lambda field: field.name)
 def test_null_is_the_same_as_absent(name: msgspec.structs.FieldInfo) -> None:
     noted = {"headers", "query", "path"}  # of the request
-    if name.name in noted | {"occurred_at_us", "cloudevent", "content_type", "example"}:
+    times = {"deliver_at_us", "deliver_in_s", "deliver_before_us"}
+    if name.name in noted | {"occurred_at_us", "cloudevent", "content_type", "example", *times}:
         assert refusal(body(**{name.name: None}))[0] == (name.name, "is not known")
     else:
         assert parse_event(body(**{name.name: None}), LIMITS) == Draft("card.created", b"1")
@@ -146,6 +160,12 @@ def test_any_other_text_passes(name: str, value: str) -> None:
         ({"occurred_at": "2020-01-01T00:00:00"}, "occurred_at"),
         ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at"),
         ({"occurred_at": 1577836800}, "occurred_at"),
+        ({"deliver_at": "tomorrow"}, "deliver_at"),
+        ({"deliver_at": -1}, "deliver_at"),
+        ({"deliver_at": 1e9}, "deliver_at"),
+        ({"deliver_at": 5, "ordering_key": "k"}, "deliver_at"),
+        ({"deliver_before": 5}, "deliver_before"),
+        ({"deliver_before": "0001-01-01T00:00:00+14:00"}, "deliver_before"),
         ({"resource": "card"}, "resource"),
         ({"resource": {"type": "card"}}, "resource.id"),
         ({"resource": {"type": "card", "id": ""}}, "resource.id"),
@@ -374,7 +394,8 @@ def test_an_event_may_be_made_up_of_its_parts() -> None:
         {"q": ["1", "2"]},
         "/in",
     )
-    posted = set(EventIn.__struct_fields__) - {"payload", "targets"}
+    unseen = {"payload", "targets", "deliver_at", "deliver_before"}  # no program sees them
+    posted = set(EventIn.__struct_fields__) - unseen
     assert set(BesideIn.__struct_fields__) == posted | set(request)
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass
+from waypost.policy.gate import MAX_HOLD_US
 from waypost.policy.lane import (
     FAILURES_TO_THROTTLE,
-    MAX_HOLD_US,
     REMEMBERED,
     TURNS,
     Lane,
@@ -351,7 +351,7 @@ def test_a_failing_receiver_is_throttled_and_a_recovering_one_ramps_up(asked: bo
     one = lane(concurrency=8)
     for n in range(1 if asked else FAILURES_TO_THROTTLE):
         assert one.limit == 8, n
-        one.failed(START, slow_down=asked, retry_after_s=None)
+        one.failed(START, started_us=START, slow_down=asked, retry_after_s=None)
     limits = [one.limit]
     for _ in range(4):
         one.succeeded()
@@ -362,20 +362,22 @@ def test_a_failing_receiver_is_throttled_and_a_recovering_one_ramps_up(asked: bo
 def test_retry_after_holds_the_lane_but_not_for_ever() -> None:
     one = lane()
     one.push(work(1), START)
-    one.failed(START, slow_down=True, retry_after_s=30.0)
+    one.failed(START, started_us=START, slow_down=True, retry_after_s=30.0)
     held_until_us = START + 30 * SECOND
     assert one.pop(held_until_us - 1) is None
     assert one.wake_at(START) == held_until_us
     assert one.take(work(2)) is False
     assert one.pop(held_until_us) is not None
-    one.failed(START, slow_down=True, retry_after_s=1e9)
+    assert one.wake_at(held_until_us) is None  # nothing waits
+    one.push(work(3), START)
+    one.failed(START, started_us=START, slow_down=True, retry_after_s=1e9)
     assert one.wake_at(START) == START + MAX_HOLD_US
 
 
 def test_a_retry_after_without_overload_holds_one_delivery_not_the_lane() -> None:
     one = lane()
     one.push(work(1), START)
-    one.failed(START, slow_down=False, retry_after_s=30.0)
+    one.failed(START, started_us=START, slow_down=False, retry_after_s=30.0)
     assert one.pop(START) is not None
 
 
@@ -395,7 +397,7 @@ def test_a_new_concurrency_holds_at_once_unless_the_lane_is_throttled() -> None:
     one = lane(concurrency=4)
     one.resize(8)
     assert one.limit == 8
-    one.failed(START, slow_down=True, retry_after_s=None)
+    one.failed(START, started_us=START, slow_down=True, retry_after_s=None)
     one.resize(16)
     assert (one.limit, one.concurrency) == (1, 16)
 
@@ -438,7 +440,7 @@ def test_a_lane_is_idle_when_it_is_empty_and_healthy() -> None:
     one.push(first, START)
     assert not one.is_idle()
     one.pop(START)
-    one.failed(START, slow_down=False, retry_after_s=None)
+    one.failed(START, started_us=START, slow_down=False, retry_after_s=None)
     finish(one, first)
     assert not one.is_idle()
     one.succeeded()

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from waypost.model import ids
+from waypost.model.flow import STANDARD_BREAKER, RateLimit
 from waypost.policy.lane import Lane, Work
 
 SECOND = 1_000_000
@@ -23,6 +24,8 @@ class Simulation:
         self.now = START
         self.window = chance.randint(1, 6)
         self.lane = Lane(chance.randint(1, 4), self.window, empty=True)
+        if chance.random() < 0.3:
+            self.lane.gate.set(RateLimit(chance.randint(1, 3)), STANDARD_BREAKER, None)
         self.queue: dict[bytes, tuple[int, int, int]] = {}  # id -> kind, due, attempts
         self.news: list[tuple[bytes, int]] = []
         self.reading: list[Work] | None = None

@@ -30,6 +30,7 @@ def test_every_failure_of_the_transport_is_judged(kind: FailureKind) -> None:
         status_code=0,
         response=text.encode(),
         timeout=kind is FailureKind.TIMEOUT,
+        failure=kind,
     )
 
 

@@ -9,12 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.model.errors import InvalidInput, InvalidSetting
-from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.failure import FailureHandling, Otherwise, Retry, Strategy
+from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
+from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.policy import settings
 from waypost.policy.egress import EgressRules
+from waypost.policy.failure_settings import FailureHandlingIn
 from waypost.policy.retry import LITHIC, STANDARD
-from waypost.policy.settings import Settings, SubscriptionRules, check, merge
+from waypost.policy.settings import (
+    DefaultSettings,
+    Settings,
+    SubscriptionRules,
+    check,
+    check_defaults,
+    check_together,
+    merge,
+)
+from waypost.policy.terms import Terms
 
 RULES = SubscriptionRules(EgressRules(), frozenset({"payload", "thin"}))
 URL = "https://receiver.example/hook"
@@ -36,7 +48,15 @@ FULL = Subscription(
     transform=Transform(Language.JAVASCRIPT, "f"),
     failing_since_us=7,
     filter='{"path":"/a"}',
+    rate_limit=RateLimit(5, 2, 3),
+    breaker=Breaker(probes=7),
+    sending_hours=SendingHours(("* 8 * * *",), "Europe/Berlin"),
+    priority=Priority.HIGH,
+    deliver_before_s=60,
+    failure_handling=FailureHandling(otherwise=Otherwise.IGNORE, triggers=()),
 )
+NINE = SendingHours(("* 9 * * *",))
+DEFAULTABLE = DefaultSettings.__struct_fields__
 DEFAULT = Subscription(FULL.project_id, FULL.id, URL)
 
 
@@ -71,11 +91,31 @@ def test_what_is_not_given_stays() -> None:
         ({"owner": None}, {"owner": None}),
         ({"owner": "p"}, {"owner": "p"}),
         ({"retry_schedule": None}, {"retry_schedule_s": None}),
-        ({"retry_schedule": "standard"}, {"retry_schedule_s": None}),
-        ({"retry_schedule": list(STANDARD)}, {"retry_schedule_s": None}),
+        ({"retry_schedule": "standard"}, {"retry_schedule_s": STANDARD}),
+        ({"retry_schedule": list(STANDARD)}, {"retry_schedule_s": STANDARD}),
         ({"retry_schedule": "lithic"}, {"retry_schedule_s": LITHIC}),
         ({"retry_schedule": [0, 1.5]}, {"retry_schedule_s": (0.0, 1.5)}),
         ({"retry_schedule": []}, {"retry_schedule_s": ()}),
+        ({"rate_limit": {"count": 9}}, {"rate_limit": RateLimit(9)}),
+        ({"rate_limit": None}, {"rate_limit": None}),
+        ({"breaker": {"open_s": 5}}, {"breaker": Breaker(open_s=5)}),
+        ({"breaker": {"enabled": False}}, {"breaker": Breaker(enabled=False)}),
+        ({"breaker": None}, {"breaker": None}),
+        ({"sending_hours": {"windows": ["* 9 * * *"]}}, {"sending_hours": NINE}),
+        ({"sending_hours": None}, {"sending_hours": None}),
+        ({"priority": "low"}, {"priority": Priority.LOW}),
+        ({"priority": None}, {"priority": None}),
+        ({"deliver_before_s": 5}, {"deliver_before_s": 5}),
+        ({"deliver_before_s": None}, {"deliver_before_s": None}),
+        ({"failure_handling": None}, {"failure_handling": None}),
+        ({"failure_handling": {}}, {"failure_handling": FailureHandling()}),
+        (
+            {"failure_handling": {"on_giving_up": []}, "retry_schedule": [3]},
+            {
+                "failure_handling": FailureHandling(on_giving_up=()),
+                "retry_schedule_s": (3.0,),
+            },
+        ),
         ({"filter": None}, {"filter": None}),
         ({"filter": {}}, {"filter": "{}"}),
         ({"filter": {"body": {"n": 1}}}, {"filter": '{"body":{"n":1}}'}),
@@ -95,16 +135,88 @@ def test_what_is_given_is_merged_and_nothing_else(
     assert merge(FULL, wanted) == msgspec.structs.replace(FULL, **changed)
 
 
+@pytest.mark.parametrize(
+    "given_field, changed",
+    [
+        ({"timeout_s": 7}, {"timeout_s": 7.0}),
+        ({"timeout_s": None}, {"timeout_s": None}),
+        ({"concurrency": 9}, {"concurrency": 9}),
+        ({"retry_schedule": "lithic"}, {"retry_schedule_s": LITHIC}),
+        ({"retry_schedule": None}, {"retry_schedule_s": None}),
+        ({"rate_limit": {"count": 9}}, {"rate_limit": RateLimit(9)}),
+        ({"breaker": {"open_s": 5}}, {"breaker": Breaker(open_s=5)}),
+        ({"sending_hours": {"windows": ["* 9 * * *"]}}, {"sending_hours": NINE}),
+        ({"priority": "low"}, {"priority": Priority.LOW}),
+        ({"deliver_before_s": 5}, {"deliver_before_s": 5}),
+    ],
+)
+def test_a_projects_defaults_are_merged_alike(
+    given_field: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    present = Inheritable(timeout_s=1.0, concurrency=1, retry_schedule_s=())
+    wanted = msgspec.json.decode(msgspec.json.encode(given_field), type=DefaultSettings)
+    check_defaults(wanted, RULES)
+    assert merge(present, wanted) == msgspec.structs.replace(present, **changed)
+
+
+def test_every_setting_that_a_project_may_default_is_one_of_a_subscription() -> None:
+    fields = {"retry_schedule_s" if f == "retry_schedule" else f for f in DEFAULTABLE}
+    assert fields == set(Inheritable.__struct_fields__) == set(Terms.__struct_fields__)
+
+
+def test_a_default_that_is_wrong_is_named() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        check_defaults(DefaultSettings(retry_schedule="fast"), RULES)
+    assert [detail[0] for detail in refusal.value.details] == ["defaults.retry_schedule"]
+
+
+@pytest.mark.parametrize(
+    "retry, schedule_s, fits",
+    [
+        (None, (1.0,), True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), None, True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), (2.0, 2.0), True),
+        (Retry(Strategy.CONSTANT, interval_s=2.0, retries=2), (2.0,), False),
+        (Retry(Strategy.SCHEDULE, schedule_s=()), STANDARD, False),
+    ],
+)
+def test_retries_are_not_said_in_two_ways_that_differ(
+    retry: Retry | None, schedule_s: tuple[float, ...] | None, fits: bool
+) -> None:
+    handling = FailureHandling(retry=retry)
+    both = Inheritable(failure_handling=handling, retry_schedule_s=schedule_s)
+    if fits:
+        check_together(both)
+        return
+    with pytest.raises(InvalidSetting) as refusal:
+        check_together(both, "defaults.")
+    assert [detail[0] for detail in refusal.value.details] == ["defaults.retry_schedule"]
+
+
+def test_failure_handling_that_contradicts_itself_is_refused_in_both_places() -> None:
+    wanted = DefaultSettings(failure_handling=FailureHandlingIn(triggers=("often",)))
+    with pytest.raises(InvalidSetting) as refusal:
+        check_defaults(wanted, RULES)
+    assert [detail[0] for detail in refusal.value.details] == [
+        "defaults.failure_handling.triggers[0]"
+    ]
+    with pytest.raises(InvalidSetting) as refusal:
+        check(Settings(failure_handling=wanted.failure_handling), RULES)
+    assert [detail[0] for detail in refusal.value.details] == ["failure_handling.triggers[0]"]
+
+
 def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
+        *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
+        "failure_handling",
     }
 
 
 @pytest.mark.parametrize(
     "schedule, name",
-    [(None, "standard"), (STANDARD, "standard"), (LITHIC, "lithic"), ((1.0,), None), ((), None)],
+    [(None, None), (STANDARD, "standard"), (LITHIC, "lithic"), ((1.0,), None), ((), None)],
 )
 def test_a_schedule_is_shown_by_its_name(
     schedule: tuple[float, ...] | None, name: str | None
@@ -190,6 +302,27 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         {"retry_schedule": [1e9]},
         {"retry_schedule": [1] * 51},
         {"retry_schedule": 5},
+        {"rate_limit": 5},
+        {"rate_limit": {"count": 0}},
+        {"rate_limit": {"count": 1, "per_s": 0.5}},
+        {"rate_limit": {"count": 1, "every_s": 1}},
+        {"breaker": False},
+        {"breaker": {"failure_ratio": 0}},
+        {"breaker": {"failure_ratio": 1.1}},
+        {"breaker": {"min_requests": 0}},
+        {"breaker": {"window_s": 3601}},
+        {"breaker": {"open_s": 0}},
+        {"breaker": {"probes": 0}},
+        {"breaker": {"disable_after": 0}},
+        {"breaker": {"ratio": 1}},
+        {"sending_hours": "* 8 * * *"},
+        {"sending_hours": {"windows": []}},
+        {"sending_hours": {"windows": ["* * * * *"] * 11}},
+        {"sending_hours": {"time_zone": "UTC"}},
+        {"priority": "urgent"},
+        {"priority": 1},
+        {"deliver_before_s": 0},
+        {"deliver_before_s": 1e9},
     ],
 )
 def test_the_types_bound_the_rest(fields: dict[str, Any]) -> None:
@@ -217,6 +350,23 @@ def test_a_filter_that_cannot_be_obeyed_is_refused(text: str, path: str) -> None
     with pytest.raises(InvalidSetting) as refusal:
         check(wanted, RULES)
     assert [detail[0] for detail in refusal.value.details] == [path]
+
+
+@pytest.mark.parametrize(
+    "hours, path",
+    [
+        ({"windows": ["* 25 * * *"]}, "sending_hours.windows[0]"),
+        ({"windows": ["* 8 * * *"], "time_zone": "Mars/Olympus"}, "sending_hours.time_zone"),
+    ],
+)
+def test_sending_hours_that_cannot_be_obeyed_are_refused(hours: Any, path: str) -> None:
+    with pytest.raises(InvalidSetting) as refusal:
+        check(decoded(sending_hours=hours), RULES)
+    assert [detail[0] for detail in refusal.value.details] == [path]
+    wanted = msgspec.convert({"sending_hours": hours}, DefaultSettings)
+    with pytest.raises(InvalidSetting) as refusal:
+        check_defaults(wanted, RULES)
+    assert [detail[0] for detail in refusal.value.details] == [f"defaults.{path}"]
 
 
 def test_what_is_wrong_beside_the_filter_is_told_first() -> None:

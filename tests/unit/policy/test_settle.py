@@ -7,9 +7,11 @@ from waypost.model.delivery import (
     DeliveryState,
     Reason,
 )
+from waypost.model.exchange import FailureKind
+from waypost.model.failure import Otherwise
 from waypost.model.subscription import DisabledBy
+from waypost.policy.failure import FailurePolicy
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.retry import RetryPolicy
 from waypost.policy.settle import (
     DISABLE_AFTER_US,
     Delivered,
@@ -23,7 +25,7 @@ from waypost.policy.settle import (
 NOW_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
 DAY_US = 24 * 3600 * SECOND_US
-POLICY = RetryPolicy((5.0, 300.0))
+POLICY = FailurePolicy((5.0, 300.0))
 MIDDLE = 0.5
 
 GOOD = Outcome(OutcomeKind.DELIVERED, 204, b"")
@@ -71,6 +73,94 @@ def test_what_follows_an_attempt(
     assert settled == transition
 
 
+def give_up(**policy: object) -> Transition:
+    """Settle the last try of a schedule of none."""
+    return settle(0, BAD, FailurePolicy((), **policy), NOW_US, MIDDLE, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "policy, transition",
+    [
+        ({}, EXHAUSTED),
+        ({"divert": False}, GaveUp(Reason.EXHAUSTED, divert=False)),
+        ({"suspend": True}, GaveUp(Reason.EXHAUSTED, suspend=True)),
+        ({"disable": True}, GaveUp(Reason.EXHAUSTED, disable=DisabledBy.FAILING)),
+        ({"alert": True, "divert": False}, GaveUp(Reason.EXHAUSTED, divert=False, alert=True)),
+    ],
+)
+def test_what_follows_from_giving_up_is_a_setting(
+    policy: dict[str, object], transition: Transition
+) -> None:
+    assert give_up(**policy) == transition
+
+
+FIVES = frozenset({"5xx", "timeout"})
+LATE = Outcome(OutcomeKind.FAILED, 0, b"", timeout=True, failure=FailureKind.TIMEOUT)
+BROKEN = Outcome(OutcomeKind.FAILED, 0, b"", failure=FailureKind.CONNECTION)
+MISSING = Outcome(OutcomeKind.FAILED, 404, b"")
+
+
+@pytest.mark.parametrize("outcome", [BAD, BUSY, LATE])
+@pytest.mark.parametrize("otherwise", Otherwise)
+def test_a_trigger_is_tried_again(outcome: Outcome, otherwise: Otherwise) -> None:
+    policy = FailurePolicy((5.0,), triggers=FIVES, otherwise=otherwise)
+    assert isinstance(settle(0, outcome, policy, NOW_US, MIDDLE, None), RetryAt)
+
+
+@pytest.mark.parametrize("outcome", [MISSING, BROKEN])
+@pytest.mark.parametrize(
+    "otherwise, transition",
+    [
+        (Otherwise.TRIGGER, after(5)),
+        (Otherwise.DIVERT, GaveUp(Reason.NOT_A_TRIGGER)),
+        (Otherwise.IGNORE, GaveUp(Reason.NOT_A_TRIGGER, divert=False)),
+    ],
+)
+def test_what_no_trigger_names_is_a_setting(
+    outcome: Outcome, otherwise: Otherwise, transition: Transition
+) -> None:
+    policy = FailurePolicy(
+        (5.0,), triggers=FIVES, otherwise=otherwise, alert=True, suspend=True, disable=True
+    )
+    assert settle(0, outcome, policy, NOW_US, MIDDLE, None) == transition
+
+
+@pytest.mark.parametrize(
+    "made_before_s, window_s, transition",
+    [
+        (0, 5, after(5)),
+        (0, 4.9, EXHAUSTED),
+        (60, 64, EXHAUSTED),
+        (60, 65, after(5)),
+    ],
+)
+def test_no_retry_is_due_beyond_the_window(
+    made_before_s: float, window_s: float, transition: Transition
+) -> None:
+    policy = FailurePolicy((5.0,), window_us=int(window_s * SECOND_US))
+    made_us = NOW_US - int(made_before_s * SECOND_US)
+    assert settle(0, BAD, policy, NOW_US, MIDDLE, None, made_us=made_us) == transition
+
+
+@pytest.mark.parametrize("chance, gap_s", [(0.0, 50), (0.5, 100), (0.999999, 149.9999)])
+def test_how_much_chance_there_is_in_a_gap_is_a_setting(chance: float, gap_s: float) -> None:
+    settled = settle(0, BAD, FailurePolicy((100.0,), jitter=0.5), NOW_US, chance, None)
+    assert isinstance(settled, RetryAt)
+    assert settled.due_us - NOW_US == pytest.approx(gap_s * SECOND_US)
+    exact = settle(0, BAD, FailurePolicy((100.0,), jitter=0.0), NOW_US, chance, None)
+    assert exact == after(100)
+
+
+@pytest.mark.parametrize("outcome, since_us", [(GONE, None), (BAD, NOW_US - 9 * DAY_US)])
+def test_a_lasting_one_is_never_disabled(outcome: Outcome, since_us: int | None) -> None:
+    lasting = FailurePolicy((5.0,), lasting=True)
+    assert settle(0, outcome, lasting, NOW_US, MIDDLE, since_us) == after(5)
+    told = FailurePolicy((5.0,), alert=True)
+    settled = settle(0, outcome, told, NOW_US, MIDDLE, since_us)
+    assert isinstance(settled, GaveUp)
+    assert settled.alert
+
+
 def test_how_long_a_subscription_may_fail_is_a_setting() -> None:
     settled = settle(0, BAD, POLICY, NOW_US, MIDDLE, NOW_US - DAY_US, DAY_US)
     assert settled == ONE_DISABLED
@@ -113,7 +203,7 @@ def test_a_delivery_leaves_the_queue_once_and_never_by_silence(
     jitter: float,
     since_us: int | None,
 ) -> None:
-    policy = RetryPolicy(schedule)
+    policy = FailurePolicy(schedule)
     settled = settle(attempts, outcome, policy, NOW_US, jitter, since_us, DAY_US)
     state = {
         Delivered: DeliveryState.DELIVERED,

@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from waypost.model.flow import Wait, Waits
 from waypost.policy.waits import LaneStanding, Standing, waits
 
 NOW_US = 1_800_000_000_000_000
@@ -37,7 +38,11 @@ def test_a_retry_waits_until_it_is_due() -> None:
         (replace(DUE, paused=True), "paused"),
         (replace(DUE, owner=None, here=False, lane=None), "owner"),
         (replace(DUE, here=False, lane=None), "owner"),
-        (replace(DUE, lane=LaneStanding(0, 1, 1, NOW_US + 1)), "retry_after"),
+        (replace(DUE, suspended=True), "suspended"),
+        (replace(DUE, held=Waits(Wait.BREAKER_OPEN, NOW_US + 1)), "breaker_open"),
+        (replace(DUE, held=Waits(Wait.RETRY_AFTER, NOW_US + 1)), "retry_after"),
+        (replace(DUE, held=Waits(Wait.OUTSIDE_HOURS, NOW_US + 1)), "outside_hours"),
+        (replace(DUE, held=Waits(Wait.RATE_LIMIT)), "rate_limit"),
         (replace(DUE, lane=LaneStanding(64, 64, 64)), "concurrency"),
         (replace(DUE, lane=LaneStanding(0, 1, 64, suspect=True)), "slow_slot"),
     ],
@@ -47,10 +52,16 @@ def test_each_wait_has_its_word(standing: Standing, kind: str) -> None:
 
 
 def test_a_pause_of_the_receiver_ends_by_itself() -> None:
-    [wait] = waits(replace(DUE, lane=LaneStanding(0, 1, 1, NOW_US + 5_000_000)))
+    [wait] = waits(replace(DUE, held=Waits(Wait.RETRY_AFTER, NOW_US + 5_000_000)))
     assert wait.until_us == NOW_US + 5_000_000
     assert SOON in wait.reason
-    assert kinds(replace(DUE, lane=LaneStanding(0, 1, 1, NOW_US))) == ["turn"]
+    assert kinds(replace(DUE, held=Waits(Wait.RETRY_AFTER, NOW_US))) == ["turn"]
+
+
+@pytest.mark.parametrize("what, flag", [(Wait.PAUSED, "paused"), (Wait.SUSPENDED, "suspended")])
+def test_what_people_end_is_told_once_and_by_the_subscription(what: Wait, flag: str) -> None:
+    assert kinds(replace(DUE, held=Waits(what))) == ["turn"]
+    assert kinds(replace(DUE, held=Waits(what), **{flag: True})) == [flag]
 
 
 def test_a_lane_that_was_slowed_down_says_so() -> None:

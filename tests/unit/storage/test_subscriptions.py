@@ -1,13 +1,50 @@
 """Subscriptions come back as they were kept, to their own project alone."""
 
+import msgspec
 import pytest
 
 from tests.support.database import Records
 from waypost.model.errors import NotFound
+from waypost.model.failure import (
+    AlertEndpoint,
+    FailureHandling,
+    Incoming,
+    OnGivingUp,
+    Otherwise,
+    Pending,
+    Retry,
+    Strategy,
+    Suspension,
+    WhileSuspended,
+)
+from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.storage import subscriptions
+
+HANDLING = FailureHandling(
+    triggers=("5xx", "timeout"),
+    otherwise=Otherwise.IGNORE,
+    retry=Retry(Strategy.LINEAR, interval_s=1.5, retries=3, max_interval_s=4.0, jitter=0.0),
+    retry_window_s=60.5,
+    on_giving_up=(OnGivingUp.SUSPEND, OnGivingUp.ALERT),
+    suspended=WhileSuspended(Pending.DIVERT, Incoming.CANCEL),
+    alert_endpoints=(AlertEndpoint(b"\xff" * 16, "https://a.example/", {"x-a": "b"}, "thin"),),
+)
+WHY = Suspension(1_700_000_000_000_001, b"\x00\xff" * 8, "5xx", "status 500: \u2603")
+
+
+def test_it_is_suspended_once(records: Records) -> None:
+    made = records.subscription()
+    place = (made.project_id, made.id)
+    later = msgspec.structs.replace(WHY, since_us=WHY.since_us + 5)
+    for why in (WHY, later):
+        found = subscriptions.set_suspended(records.connection, *place, why)
+        assert found is not None
+        assert found.suspension == WHY
+    assert subscriptions.get(records.connection, *place).suspension == WHY
+    assert subscriptions.set_suspended(records.connection, records.other, made.id, WHY) is None
 
 
 def full(records: Records) -> Subscription:
@@ -26,6 +63,13 @@ def full(records: Records) -> Subscription:
         transform=Transform(Language.TEMPLATE, '{"a":  "é"}'),
         failing_since_us=17,
         filter='{"body":{"n":1.10}}',
+        rate_limit=RateLimit(5, 2, 3),
+        breaker=Breaker(enabled=False, disable_after=3),
+        sending_hours=SendingHours(("* 8 * * *", "30 9 * * *"), "Europe/Berlin"),
+        priority=Priority.LOW,
+        deliver_before_s=60,
+        failure_handling=HANDLING,
+        suspension=WHY,
     )
 
 

@@ -15,6 +15,8 @@ KNOWN: Final = (
     "0002_several_processes",
     "0003_filters",
     "0004_transforms",
+    "0005_failures",
+    "0006_flow",
     "0008_replays",
 )
 """Every revision, oldest first."""

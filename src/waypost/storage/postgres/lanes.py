@@ -9,7 +9,8 @@ from waypost.model.ids import Id
 from waypost.storage.postgres.arrays import int8s, uuids
 
 # Sweeps all projects, by a few look-ups in the index for each lane, however long the queue is.
-# Retries are not looked at: whoever tried them knows of them, or that there are more of them.
+# Retries are not looked at: whoever tried them knows of them, or that there are more of them. Nor
+# is what is put off: lanes look for it when it is due.
 _NEWEST: Final = text(
     "WITH RECURSIVE lane AS ("
     "(SELECT project_id, subscription_id FROM queue ORDER BY subscription_id LIMIT 1)"
@@ -19,6 +20,7 @@ _NEWEST: Final = text(
     "SELECT lane.project_id, lane.subscription_id, newest.id FROM lane LEFT JOIN LATERAL"
     " (SELECT last.id FROM (VALUES (0), (2)) AS kind (class) CROSS JOIN LATERAL"
     " (SELECT id FROM queue WHERE subscription_id = lane.subscription_id AND class = kind.class"
+    " AND due_us <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
     " ORDER BY due_us DESC LIMIT 1) AS last) AS newest ON true"
 )
 

@@ -6,7 +6,7 @@ from alembic import op
 from waypost.storage.schema import IdType, Name
 
 revision = "0008_replays"
-down_revision = "0004_transforms"
+down_revision = "0006_flow"
 
 
 def upgrade() -> None:
