@@ -47,7 +47,8 @@ class DivertedQuery(Range, frozen=True, kw_only=True):
         str | None, Meta(description="Only those of this event subscription.")
     ] = None
     event_types: Annotated[
-        tuple[str, ...], Meta(description="Only these types, prefixes such as card.*, or *.")
+        tuple[str, ...],
+        Meta(max_length=10, description="Only these types, prefixes such as card.*, or *."),
     ] = ()
     owner: Annotated[str | None, Meta(description="Only those of this owner's events.")] = None
     reason: Reason | None = None
