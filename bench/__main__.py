@@ -27,6 +27,7 @@ from bench.routing import routing
 from bench.scenarios import Settings, latency, profiles, soak, syncs, throughput
 from bench.server import REPOSITORY, LimitLoop, Waypost
 from bench.statements import statements
+from bench.surfaces import surfaces
 
 DESCRIPTION = """\
 Measures Waypost with a load generator, a receiver and the server as separate processes on
@@ -42,6 +43,7 @@ loses or doubles anything prints VOID and ends with exit code 1.
   healing     workers on PostgreSQL, killed one by one: when their shards are sending again
   isolation   what healthy receivers notice of those that hang, are dead, or are flooded
   replay      what live traffic notices while many events are sent again
+  apis        posts by the APIs of others, beside the native one
   soak        a fixed rate for ten minutes; memory over time
   limit       the limit loop alone
   routing     filters of many conditions, projects of many subscriptions; no server (seconds)
@@ -245,6 +247,11 @@ def measure_replay(arguments: argparse.Namespace, settings: Settings, report: Re
     replaying(settings, report, arguments.events or EVENTS["replay"], arguments.replay_rate)
 
 
+def measure_apis(_: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """Each in turn."""
+    surfaces(settings, report)
+
+
 def measure_soak(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
     """At the first `--rate`, else 1,000/s."""
     rate = (arguments.rate or [1_000])[0]
@@ -278,6 +285,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "healing": measure_healing,
     "isolation": measure_isolation,
     "replay": measure_replay,
+    "apis": measure_apis,
     "soak": measure_soak,
     "limit": measure_limit,
     "routing": measure_routing,
