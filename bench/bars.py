@@ -90,3 +90,6 @@ REPLAY_P99: Final = Bar(1.2)
 
 API_RATIO: Final = Bar(0.8, at_least=True)
 """Delivered of what is posted by another API, of what the native one delivers."""
+
+CLAIMS: Final[Bars] = {SQLITE: Bar(1_500, at_least=True)}
+"""Messages a second that sixteen consumers ask for, claim and end."""
