@@ -333,7 +333,8 @@ class Surface:
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
         Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
-        return buildable.routes(self.access, self.surfaces)
+        buildable.register(self.fast, self.access, self.surfaces)
+        return []
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import UserDefinedType
 
@@ -215,6 +216,8 @@ receipts = Table(
     sqlite_with_rowid=False,
 )
 
+_LEASED: Final = text("state = 'processing' AND lease_until_us IS NOT NULL")
+
 transactions = Table(
     "transactions",
     metadata,
@@ -231,6 +234,12 @@ transactions = Table(
     # UTF-8, which may hold what a text of PostgreSQL's can't.
     Column("output", LargeBinary),
     Column("history", LargeBinary, nullable=False),
+    Index(
+        "ix_transactions_lease",
+        *("project_id", "tx_key", "lease_until_us"),
+        sqlite_where=_LEASED,
+        postgresql_where=_LEASED,
+    ),
     sqlite_with_rowid=False,
 )
 """What consumers have claimed: at most one row for an event and a key, which makes the claim."""
