@@ -44,17 +44,16 @@ from waypost.model.ids import Id
 from waypost.model.shards import Shard
 from waypost.model.subscription import DisabledBy, SigningKey, Subscription
 from waypost.policy import outcome as outcomes
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import GaveUp, Transition, internal_failure, settle
+from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 
 _log = structlog.get_logger(__name__)
 
 SLOW_AFTER_US: Final = 1_000_000
 _SWEEP_S: Final = 0.25
-_SETTLE_S: Final = 5.0
-"""How long a drain waits for the settling of what was broken off or could not be written."""
 _RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
@@ -490,11 +489,7 @@ class Dispatcher:
         self._alarms.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if not await self._flight.land(timeout_s):
-            _log.warning("drain_timed_out", broken_off=self._flight.abort())
-            if not await self._flight.land(_SETTLE_S):
-                # The disk is full, say. They stay owed, and are tried again after the next start.
-                _log.error("drain_unsettled", deliveries=self.in_flight_count)
+        await self._flight.drain(timeout_s)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._refiller.stop()
         await self._upkeep.stop()

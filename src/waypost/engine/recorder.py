@@ -8,9 +8,9 @@ import msgspec
 from waypost.engine.receiver import Ending
 from waypost.model.delivery import AttemptState, DeliveryState, Timings
 from waypost.model.ids import Id
-from waypost.policy.lane import Work
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import Delivered, RetryAt, Transition
+from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -18,7 +18,7 @@ from waypost.engine.receiver import Receiver
 from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.ids import Id
-from waypost.policy.lane import Work
+from waypost.policy.work import Work
 from waypost.storage import queue
 from waypost.storage.queue import LaneHead, LaneWanted
 from waypost.storage.store import OWED_READERS, Store

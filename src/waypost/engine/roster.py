@@ -14,7 +14,7 @@ from waypost.engine.upkeep import Upkeep
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.policy.lane import Work
+from waypost.policy.work import Work
 
 
 class Roster:

@@ -18,8 +18,8 @@ from waypost.model.ids import Id
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy import urls
 from waypost.policy.format import Format, Outgoing
-from waypost.policy.lane import Work
 from waypost.policy.urls import Destination
+from waypost.policy.work import Work
 
 USER_AGENT: Final = f"Waypost/{__version__}".encode()
 

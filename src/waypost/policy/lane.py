@@ -31,12 +31,11 @@ A lane has no clock and does no I/O: the moment is always an argument, in UTC mi
 
 from collections import deque
 from heapq import heappop, heappush
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from waypost.model.delivery import DeliveryClass
-from waypost.model.ids import attempt_of
+from waypost.policy.pace import Pace
+from waypost.policy.work import Work
 
 TURNS: Final = (
     (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
@@ -51,54 +50,16 @@ TURNS: Final = (
 """Who goes first, turn by turn: of eight starts five are for first tries, two for retries and one
 for a replay; a class with nothing to do gives its turn to the next."""
 
-FAILURES_TO_THROTTLE: Final = 5
-"""So many failures in a row bring a lane down to one try at a time."""
-
 REMEMBERED: Final = 128
 """So many deliveries that have entered by refills are remembered: the news of a commit that comes
 later than they leave is late indeed."""
 
-MAX_HOLD_US: Final = 300_000_000
-"""A receiver's `Retry-After` holds its whole lane for at most five minutes."""
 
-
-class Work(msgspec.Struct, eq=False):
-    """One delivery in a lane: what the queue says of it, and what its try needs.
-
-    Attributes:
-        due_us: when it may start, UTC microseconds.
-        attempts: how many tries were made before.
-        event: the event where it is in memory, else None; the lane never looks at it.
-        call: the try in flight, for whoever sends it; the lane never looks at it.
-        started_us: when the present try started, UTC microseconds; 0 where none is in flight.
-        slow: the try in flight has taken long and counts among the slow ones.
-        faults: how often an error of our own has kept it from being tried.
-    """
-
-    id: bytes
-    event_id: bytes
-    kind: int
-    due_us: int
-    attempts: int
-    event: Any = None
-    call: Any = None
-    started_us: int = 0
-    slow: bool = False
-    faults: int = 0
-
-    @property
-    def attempt_id(self) -> bytes:
-        """The id of the next try, or of the present one."""
-        return attempt_of(self.id, self.attempts + 1, self.due_us)
-
-
-class Lane:
+class Lane(Pace):
     """The head of one subscription's queue.
 
     Attributes:
-        concurrency: how many tries may be in flight when all is well.
         paused: nothing starts; what comes is kept in the database.
-        in_flight: how many tries are in flight.
         known: deliveries that are in the lane, waiting or in flight or being settled.
         refilling: a refill is reading now.
         complete: everything that was due at the last refill is known, and so is what came since.
@@ -106,9 +67,7 @@ class Lane:
 
     __slots__ = (
         "_entered",
-        "_failures",
         "_forgot",
-        "_held_until_us",
         "_later",
         "_meanwhile",
         "_next_due_us",
@@ -119,11 +78,8 @@ class Lane:
         "_turn",
         "_window",
         "complete",
-        "concurrency",
         "dirty",
-        "in_flight",
         "known",
-        "limit",
         "paused",
         "refilling",
     )
@@ -136,10 +92,8 @@ class Lane:
             window: how many deliveries the lane may hold.
             empty: the database is known to owe nothing here, so no refill is needed.
         """
-        self.concurrency = concurrency
-        self.limit = concurrency
+        super().__init__(concurrency)
         self.paused = False
-        self.in_flight = 0
         self.known: dict[bytes, Work] = {}
         self.refilling = False
         self.complete = empty
@@ -155,8 +109,6 @@ class Lane:
         self._forgot = False
         self._sure_us = 0
         self._turn = 0
-        self._failures = 0
-        self._held_until_us = 0
 
     # Work enters.
 
@@ -343,10 +295,8 @@ class Lane:
         """Start the next delivery that may start now; None where none may."""
         if self.paused:
             return None
-        if self._held_until_us:
-            if now_us < self._held_until_us:
-                return None
-            self._held_until_us = 0
+        if self._held_until_us and self.is_held(now_us):
+            return None
         if not self.has_ready(now_us):
             return None
         ready = self._ready
@@ -370,10 +320,6 @@ class Lane:
         self.in_flight -= 1
         work.started_us = 0
         self._ready[work.kind].appendleft(work)
-
-    def landed(self) -> None:
-        """A try has ended; it is being settled. Its place may be taken."""
-        self.in_flight -= 1
 
     def leave(self, identifier: bytes) -> None:
         """A final settling is committed: the delivery is owed no longer."""
@@ -425,29 +371,6 @@ class Lane:
         self.complete = False
         return dropped
 
-    # What the receiver's answers do to the lane.
-
-    def succeeded(self) -> None:
-        """The receiver took one: a throttled lane ramps up, 1, 2, 4, and so on."""
-        self._failures = 0
-        if self.limit < self.concurrency:
-            self.limit = min(self.limit * 2, self.concurrency)
-
-    def failed(self, now_us: int, *, slow_down: bool, retry_after_s: float | None) -> None:
-        """The receiver failed one; many in a row, or its own request, bring it to one at a time."""
-        self._failures += 1
-        if slow_down or self._failures >= FAILURES_TO_THROTTLE:
-            self.limit = 1
-        if slow_down and retry_after_s:
-            hold_us = min(int(retry_after_s * 1_000_000), MAX_HOLD_US)
-            self._held_until_us = max(self._held_until_us, now_us + hold_us)
-
-    def resize(self, concurrency: int) -> None:
-        """Change how many tries may be in flight; a lane that is throttled stays so."""
-        throttled = self.limit < self.concurrency
-        self.concurrency = concurrency
-        self.limit = min(self.limit, concurrency) if throttled else concurrency
-
     # When to look again.
 
     def has_ready(self, now_us: int) -> bool:
@@ -487,7 +410,5 @@ class Lane:
             and self.complete
             and self._next_due_us is None
             and not self.refilling
-            and self.limit == self.concurrency
-            and not self._failures
-            and not self._held_until_us
+            and self.is_well()
         )

@@ -6,8 +6,9 @@ from waypost.engine.receiver import DELETED, Receiver, ending_of
 from waypost.engine.sender import Address
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
 from waypost.policy.retry import STANDARD
+from waypost.policy.work import Work
 
 ONE = Subscription(b"p" * 16, b"a" * 16, "https://a.example/")
 

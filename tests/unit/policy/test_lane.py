@@ -4,14 +4,9 @@ import pytest
 
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass
-from waypost.policy.lane import (
-    FAILURES_TO_THROTTLE,
-    MAX_HOLD_US,
-    REMEMBERED,
-    TURNS,
-    Lane,
-    Work,
-)
+from waypost.policy.lane import REMEMBERED, TURNS, Lane
+from waypost.policy.pace import MAX_HOLD_US
+from waypost.policy.work import Work
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -346,19 +341,6 @@ def test_a_paused_lane_starts_nothing_and_holds_no_timer() -> None:
     assert one.pop(START) is not None
 
 
-@pytest.mark.parametrize("asked", [True, False])
-def test_a_failing_receiver_is_throttled_and_a_recovering_one_ramps_up(asked: bool) -> None:
-    one = lane(concurrency=8)
-    for n in range(1 if asked else FAILURES_TO_THROTTLE):
-        assert one.limit == 8, n
-        one.failed(START, slow_down=asked, retry_after_s=None)
-    limits = [one.limit]
-    for _ in range(4):
-        one.succeeded()
-        limits.append(one.limit)
-    assert limits == [1, 2, 4, 8, 8]
-
-
 def test_retry_after_holds_the_lane_but_not_for_ever() -> None:
     one = lane()
     one.push(work(1), START)
@@ -389,15 +371,6 @@ def test_forgetting_drops_what_waits_and_spares_what_is_in_flight() -> None:
     assert list(one.known) == [flying.id]
     assert one.complete is False
     assert one.pop(START + SECOND) is None
-
-
-def test_a_new_concurrency_holds_at_once_unless_the_lane_is_throttled() -> None:
-    one = lane(concurrency=4)
-    one.resize(8)
-    assert one.limit == 8
-    one.failed(START, slow_down=True, retry_after_s=None)
-    one.resize(16)
-    assert (one.limit, one.concurrency) == (1, 16)
 
 
 def test_what_was_started_in_vain_is_started_first() -> None:
