@@ -58,6 +58,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     concurrency: int
     retry_schedule: str | tuple[float, ...]
     filter: ContentFilter
+    ordering: str
+    on_order_failure: str
     failing_since: Moment | None
 
 
@@ -298,5 +300,7 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
         concurrency=subscription.concurrency,
         retry_schedule=schedule_name(schedule_s) or schedule_s or (),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
+        ordering=subscription.ordering.value,
+        on_order_failure=subscription.on_order_failure.value,
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )

@@ -23,6 +23,27 @@ class Signing(StrEnum):
     ED25519 = "v1a"
 
 
+class Ordering(StrEnum):
+    """In which order a subscription's events are sent."""
+
+    NONE = "none"
+    """As they come."""
+
+    KEY = "key"
+    """Those of one ordering key one at a time, as they were accepted; all others as they come."""
+
+    STRICT = "strict"
+    """All of them one at a time, as they were accepted."""
+
+
+class OnOrderFailure(StrEnum):
+    """What becomes of the events behind one that was given up, where there is an order."""
+
+    CONTINUE = "continue"
+    BLOCK = "block"
+    """They wait until a person releases them."""
+
+
 DEFAULT_CONCURRENCY: Final = 64
 DEFAULT_TIMEOUT_S: Final = 20.0
 
@@ -39,6 +60,8 @@ class Subscription(msgspec.Struct, frozen=True):
         retry_schedule_s: seconds between an attempt and the next; None for the default schedule.
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
+        ordering: in which order its events are sent.
+        on_order_failure: what becomes of those behind one that was given up.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
     """
 
@@ -58,6 +81,8 @@ class Subscription(msgspec.Struct, frozen=True):
     retry_schedule_s: tuple[float, ...] | None = None
     failing_since_us: int | None = None
     filter: str | None = None
+    ordering: Ordering = Ordering.NONE
+    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
 
 
 class SigningKey(msgspec.Struct, frozen=True):

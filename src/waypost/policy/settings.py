@@ -15,6 +15,8 @@ from waypost.model.subscription import (
     DEFAULT_CONCURRENCY,
     DEFAULT_TIMEOUT_S,
     DisabledBy,
+    OnOrderFailure,
+    Ordering,
     Signing,
     Subscription,
 )
@@ -77,6 +79,24 @@ Schedule = Annotated[
         description="Seconds from each failed attempt to the next; or standard, or lithic.",
     ),
 ]
+OrderingMode = Annotated[
+    Ordering,
+    Meta(
+        description=(
+            "In which order events are sent: none; key: those of one ordering key one at a time,"
+            " as they were accepted; strict: all of them. Null for none."
+        )
+    ),
+]
+AfterFailure = Annotated[
+    OnOrderFailure,
+    Meta(
+        description=(
+            "When an event is given up that has a place in an order: continue with the next one,"
+            " or block those behind it until they are released. Null for continue."
+        )
+    ),
+]
 ContentFilter = Annotated[
     msgspec.Raw,
     Meta(
@@ -105,6 +125,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner | UnsetType | None = UNSET
     retry_schedule: Schedule | str | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
+    ordering: OrderingMode | UnsetType | None = UNSET
+    on_order_failure: AfterFailure | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
@@ -165,6 +187,8 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "concurrency": lambda count: {"concurrency": count or DEFAULT_CONCURRENCY},
     "retry_schedule": _retry_schedule,
     "filter": lambda raw: {"filter": filter_text(raw)},
+    "ordering": lambda mode: {"ordering": mode or Ordering.NONE},
+    "on_order_failure": lambda what: {"on_order_failure": what or OnOrderFailure.CONTINUE},
 }
 
 

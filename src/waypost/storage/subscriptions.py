@@ -19,7 +19,13 @@ from sqlalchemy import (
 from waypost.model import ids
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
-from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.subscription import (
+    DisabledBy,
+    OnOrderFailure,
+    Ordering,
+    Signing,
+    Subscription,
+)
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
@@ -174,6 +180,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "retry_schedule": _json(subscription.retry_schedule_s),
         "failing_since_us": subscription.failing_since_us,
         "filter": subscription.filter,
+        "ordering": subscription.ordering.value,
+        "on_order_failure": subscription.on_order_failure.value,
     }
 
 
@@ -196,4 +204,6 @@ def _subscription(row: Row[Any]) -> Subscription:
         retry_schedule_s=None if schedule is None else _read_seconds(schedule),
         failing_since_us=row.failing_since_us,
         filter=row.filter,
+        ordering=Ordering(row.ordering),
+        on_order_failure=OnOrderFailure(row.on_order_failure),
     )
