@@ -26,33 +26,31 @@ be tried now.
 Just-committed work is taken directly only where the last refill reached the end of the queue and
 nothing is dirty; otherwise it would overtake what waits in the database.
 
+Where a subscription's events are sent in order, all of its work enters by refills, and of each key
+nothing but the beginning of its chain (`chains`). Of that only the first delivery waits or is in
+flight; those behind it are known, and each starts when the one before it has left.
+
 A lane has no clock and does no I/O: the moment is always an argument, in UTC microseconds.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Final
 
 from waypost.model.delivery import DeliveryClass
+from waypost.model.subscription import Ordering
+from waypost.policy.chains import WHOLE, Asked, Chains
 from waypost.policy.pace import Pace
-from waypost.policy.work import Work
-
-TURNS: Final = (
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.RETRY, DeliveryClass.FRESH, DeliveryClass.REPLAY),
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.RETRY, DeliveryClass.FRESH, DeliveryClass.REPLAY),
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.REPLAY, DeliveryClass.RETRY, DeliveryClass.FRESH),
-)
-"""Who goes first, turn by turn: of eight starts five are for first tries, two for retries and one
-for a replay; a class with nothing to do gives its turn to the next."""
+from waypost.policy.work import TURNS, Work
 
 REMEMBERED: Final = 128
 """So many deliveries that have entered by refills are remembered: the news of a commit that comes
 later than they leave is late indeed."""
+
+
+HELD_US: Final = 100_000
+"""After so long it is looked again at a chain whose beginning is in flight from before."""
 
 
 class Lane(Pace):
@@ -63,6 +61,7 @@ class Lane(Pace):
         known: deliveries that are in the lane, waiting or in flight or being settled.
         refilling: a refill is reading now.
         complete: everything that was due at the last refill is known, and so is what came since.
+        order: the chains of its keys; None: it keeps no order.
     """
 
     __slots__ = (
@@ -80,6 +79,7 @@ class Lane(Pace):
         "complete",
         "dirty",
         "known",
+        "order",
         "paused",
         "refilling",
     )
@@ -98,6 +98,7 @@ class Lane(Pace):
         self.refilling = False
         self.complete = empty
         self.dirty = False
+        self.order: Chains | None = None
         self._window = window
         self._ready: tuple[deque[Work], deque[Work], deque[Work]] = (deque(), deque(), deque())
         self._later: list[tuple[int, bytes, Work]] = []
@@ -201,8 +202,14 @@ class Lane(Pace):
         self._next_due_us = None
         return self._window
 
+    def ask(self) -> Asked | None:
+        """Return what the refill that has begun is to read for the order of the lane."""
+        return None if self.order is None else self.order.ask(self._window - len(self.known))
+
     def abort_refill(self) -> None:
         """End a refill that failed: the database still holds more."""
+        if self.order is not None:
+            self.order.restart()
         self.refilling = False
         self._meanwhile.clear()
         self.complete = False
@@ -215,6 +222,8 @@ class Lane(Pace):
         read_us: int,
         reached_end: bool,
         next_due_us: int | None,
+        chains: Sequence[Sequence[Work]] = (),
+        behind: str | None = None,
     ) -> list[Work]:
         """Take what a refill read.
 
@@ -224,6 +233,9 @@ class Lane(Pace):
             read_us: the present: what was made before may have been read.
             reached_end: `found` holds everything that was due then.
             next_due_us: where `found` was cut, the due time from which it was.
+            chains: the beginnings of chains, each by sequence; none of them is empty, or of a key
+                that was busy.
+            behind: keys behind this one are still to be looked for; None: none are.
 
         Returns:
             What has entered: of `found`, and of what was committed meanwhile.
@@ -235,17 +247,13 @@ class Lane(Pace):
             return []
         if next_due_us is not None:
             self._soonest(next_due_us)
-        entered: list[Work] = []
-        for work in found:
-            if work.id in self.known or work.id in self._settled:
-                continue
-            room = self._window if work.due_us <= now_us else self._window // 2
-            if len(self.known) >= room:
-                reached_end = reached_end and work.due_us > now_us
-                self._soonest(work.due_us)
-                break
-            self._enter(work, now_us)
-            entered.append(work)
+        entered, left_out = self._let_in(found, now_us)
+        reached_end = reached_end and not left_out
+        if self.order is not None:
+            self.order.scanned(behind, now_us)
+            for works in chains:
+                entered += self._begin_chain(self.order, works, now_us)
+            reached_end = reached_end and self.order.is_read()
         self._remember(entered, read_us)
         if self._forgot:
             # What was cancelled before has not entered: the news of it may come all the same.
@@ -259,6 +267,42 @@ class Lane(Pace):
         self._settled.clear()
         self.complete = reached_end and not self.dirty
         return entered
+
+    def _let_in(self, found: list[Work], now_us: int) -> tuple[list[Work], bool]:
+        """Let in what was found, by due time; tell whether some that is due had no room."""
+        entered: list[Work] = []
+        for work in found:
+            if work.id in self.known or work.id in self._settled:
+                continue
+            room = self._window if work.due_us <= now_us else self._window // 2
+            if len(self.known) >= room:
+                self._soonest(work.due_us)
+                return entered, work.due_us <= now_us
+            self._enter(work, now_us)
+            entered.append(work)
+        return entered, False
+
+    def _begin_chain(self, order: Chains, works: Sequence[Work], now_us: int) -> Sequence[Work]:
+        """Let the beginning of a chain in, as far as there is room; return what has entered."""
+        head, *others = works
+        key = head.key or WHOLE
+        if any(work.id in self.known or work.id in self._settled for work in works):
+            # It was started before the lane kept this order, and what is behind it has to wait.
+            order.hold(key)
+            self._soonest(now_us + HELD_US)
+            return ()
+        room = self._window if head.due_us <= now_us else self._window // 2
+        if len(self.known) >= room:
+            if head.due_us <= now_us:
+                order.want(key)
+            else:
+                self._soonest(head.due_us)
+            return ()
+        self._enter(head, now_us)
+        followers = others[: max(self._window // 2 - len(self.known), 0)]
+        self.known.update((work.id, work) for work in followers)
+        order.enter(head, followers)
+        return head, *followers
 
     def _join(self, meanwhile: list[Work], now_us: int) -> list[Work]:
         """Let in what was committed while the refill read, unless the refill has read it."""
@@ -323,9 +367,26 @@ class Lane(Pace):
 
     def leave(self, identifier: bytes) -> None:
         """A final settling is committed: the delivery is owed no longer."""
-        self.known.pop(identifier, None)
+        work = self.known.pop(identifier, None)
         if self.refilling:
             self._settled.add(identifier)
+        if self.order is not None and work is not None and work.key is not None:
+            follower = self.order.leave(work)
+            if follower is None:
+                self.look_again()
+            else:
+                heappush(self._later, (follower.due_us, follower.id, follower))
+
+    def give_back(self, work: Work) -> None:
+        """A delivery leaves the lane, and may be owed all the same: the database tells."""
+        self.cut(work)
+        self.leave(work.id)
+        self.look_again()
+
+    def cut(self, work: Work) -> None:
+        """Drop what is behind a delivery in its chain: the database tells what follows on it."""
+        for follower in () if self.order is None else self.order.cut(work):
+            del self.known[follower.id]
 
     def retry(self, work: Work, due_us: int, now_us: int) -> bool:
         """The settling of a failed try is committed: the delivery is due again at `due_us`.
@@ -337,7 +398,10 @@ class Lane(Pace):
         work.due_us = due_us
         work.attempts += 1
         work.started_us = 0
-        if len(self.known) > self._window // 2:
+        if len(self.known) > self._window // 2 or (self.order and self.order.is_stray(work)):
+            if self.order is not None:
+                self.cut(work)
+                self.order.drop(work)
             self.leave(work.id)
             self._soonest(due_us)
             return False
@@ -359,6 +423,8 @@ class Lane(Pace):
         """
         dropped = [*self._ready[0], *self._ready[1], *self._ready[2]]
         dropped += [work for _, _, work in self._later]
+        if self.order is not None:
+            dropped += self.order.forget(dropped)
         for work in dropped:
             del self.known[work.id]
         for ready in self._ready:
@@ -369,6 +435,20 @@ class Lane(Pace):
         self._forgot = True
         self._stale = self.refilling
         self.complete = False
+        return dropped
+
+    def keep_order(self, mode: Ordering) -> list[Work]:
+        """Send in another order from now on, or in none.
+
+        Returns:
+            What was dropped: all that waits, since it has entered by the old one.
+        """
+        if mode is (Ordering.NONE if self.order is None else self.order.mode):
+            return []
+        dropped = self.forget()
+        for work in self.known.values():
+            work.key = None
+        self.order = None if mode is Ordering.NONE else Chains(mode, self.known)
         return dropped
 
     # When to look again.

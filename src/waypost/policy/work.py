@@ -1,10 +1,24 @@
-"""Work: one delivery as a lane holds it."""
+"""Work: one delivery as a lane holds it, and whose turn it is among the kinds of it."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from waypost.model.delivery import DeliveryClass
 from waypost.model.ids import attempt_of
+
+TURNS: Final = (
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.RETRY, DeliveryClass.FRESH, DeliveryClass.REPLAY),
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.RETRY, DeliveryClass.FRESH, DeliveryClass.REPLAY),
+    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
+    (DeliveryClass.REPLAY, DeliveryClass.RETRY, DeliveryClass.FRESH),
+)
+"""Who goes first, turn by turn: of eight starts five are for first tries, two for retries and one
+for a replay; a class with nothing to do gives its turn to the next."""
 
 
 class Work(msgspec.Struct, eq=False):
@@ -17,6 +31,8 @@ class Work(msgspec.Struct, eq=False):
         call: the try in flight, for whoever sends it; the lane never looks at it.
         started_us: when the present try started, UTC microseconds; 0 where none is in flight.
         slow: the try in flight has taken long and counts among the slow ones.
+        key: of the chain that it has its place in, where its lane keeps an order; see `chains`.
+        sequence: its place there.
         faults: how often an error of our own has kept it from being tried.
     """
 
@@ -30,6 +46,8 @@ class Work(msgspec.Struct, eq=False):
     started_us: int = 0
     slow: bool = False
     faults: int = 0
+    key: str | None = None
+    sequence: int = 0
 
     @property
     def attempt_id(self) -> bytes:

@@ -4,9 +4,9 @@ import pytest
 
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass
-from waypost.policy.lane import REMEMBERED, TURNS, Lane
+from waypost.policy.lane import REMEMBERED, Lane
 from waypost.policy.pace import MAX_HOLD_US
-from waypost.policy.work import Work
+from waypost.policy.work import TURNS, Work
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
