@@ -235,7 +235,7 @@ class Works:
 
         def follow(version: int) -> None:
             self.router.remove(version, *place)
-            self.dispatcher.subscription_deleted(*place)
+            self.dispatcher.roster.deleted(*place)
 
         await self.store.write(write, follow)
 

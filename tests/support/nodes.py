@@ -143,7 +143,7 @@ class Node:
             self.signing_keys,
             self.catalogue,
             RULES,
-            self.dispatcher.subscription_deleted,
+            self.dispatcher.roster.deleted,
             self.ids,
         )
         self.projects = Projects(
@@ -156,9 +156,7 @@ class Node:
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(
             Kind.SUBSCRIPTION,
-            SubscriptionMemory(
-                self.router, self.signing_keys, self.dispatcher.subscription_deleted
-            ),
+            SubscriptionMemory(self.router, self.signing_keys, self.dispatcher.roster.deleted),
         )
         self.sharing.confirm(
             self.dispatcher, lambda until: setattr(self.access, "confirmed_until", until)

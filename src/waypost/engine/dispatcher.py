@@ -179,6 +179,11 @@ class Dispatcher:
             receiver = self.roster.open(event.project_id, subscription_id)
             if receiver is None:
                 return
+        if receiver.lane.order is not None:
+            # What comes before it may have been committed by others: the database tells.
+            receiver.lane.look_again()
+            self._pump(receiver)
+            return
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
@@ -197,8 +202,11 @@ class Dispatcher:
             receiver = self.roster.open(one.project_id, one.subscription_id)
             if receiver is None:
                 continue
-            work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
-            receiver.lane.push(work, self._clock.now_us())
+            if receiver.lane.order is not None:
+                receiver.lane.look_again()
+            else:
+                work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
+                receiver.lane.push(work, self._clock.now_us())
             self._pump(receiver)
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:
@@ -305,9 +313,7 @@ class Dispatcher:
         receiver.lane.landed()
         if not isinstance(exchange, Reply) and exchange.kind is FailureKind.ABORTED:
             # Nothing is known of it and nobody is to blame: it stays owed as it is.
-            receiver.lane.leave(work.id)
-            receiver.lane.look_again()
-            self._unload(work)
+            self._give_back(receiver, work)
             self._leave(receiver, work)
             self._pump(receiver)
             return
@@ -317,7 +323,8 @@ class Dispatcher:
             # It speaks of an address that has been changed since.
             outcome = replace(outcome, gone=False)
         transition = self._decide(receiver, work, outcome, now_us)
-        self._observe(receiver, outcome, now_us)
+        if receiver.observe(outcome, now_us):
+            self._upkeep.unsaved(receiver)
         of, timings, resent = receiver.subscription, exchange.timings, exchange.resent
         tried = Try(of.project_id, of.id, work, outcome, timings, resent, now_us)
         self._settle(receiver, tried, transition)
@@ -333,25 +340,6 @@ class Dispatcher:
             disable_after_us=self._config.disable_after_us,
         )
 
-    def _observe(self, receiver: Receiver, outcome: Outcome, now_us: int) -> None:
-        """Let the lane and the subscription's record know how the receiver fares."""
-        if outcome.kind is _DELIVERED:
-            receiver.suspect = False
-            receiver.lane.succeeded()
-            if receiver.failing_since_us is not None:
-                receiver.failing_since_us = None
-                self._upkeep.unsaved(receiver)
-            return
-        receiver.suspect = outcome.timeout
-        receiver.lane.failed(
-            now_us,
-            slow_down=outcome.slow_down or outcome.timeout,
-            retry_after_s=outcome.retry_after_s,
-        )
-        if receiver.failing_since_us is None:
-            receiver.failing_since_us = now_us
-            self._upkeep.unsaved(receiver)
-
     def _conclude_fault(self, receiver: Receiver, work: Work) -> None:
         """An error of our own kept a delivery from being tried: three times, then diverted."""
         receiver.lane.landed()
@@ -366,15 +354,31 @@ class Dispatcher:
 
     # 5. Settle.
 
-    def _settle(self, receiver: Receiver, tried: Try, transition: Transition) -> None:
+    def _settle(
+        self, receiver: Receiver, tried: Try, transition: Transition, *, blocked: bool = False
+    ) -> None:
         settlement = recorder.settlement(tried, transition, receiver.ending, self._settled)
-        if isinstance(transition, GaveUp) and transition.disable and receiver.stop():
-            self._spawn(self._disable(receiver, transition.disable))
+        if isinstance(transition, GaveUp):
+            if transition.disable:
+                if receiver.stop():
+                    self._spawn(self._disable(receiver, transition.disable))
+            elif receiver.blocks(tried.work) and not blocked:
+                self._spawn(self._block(receiver, tried, transition))
+                return
         settlement.context = (receiver, tried.work)
         settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
         self._store.settle(settlement)
         if receiver.lane.has_ready(tried.ended_us):
             self._pump(receiver)
+
+    async def _block(self, receiver: Receiver, tried: Try, transition: Transition) -> None:
+        """Have what is behind a delivery wait, before its end is known to anybody."""
+        for follower in receiver.lane.cut(tried.work):
+            self._unload(follower)
+        while receiver.blocks(tried.work) and not await self._upkeep.block(tried):
+            if self.stopping:
+                return  # it stays owed
+        self._settle(receiver, tried, transition, blocked=True)
 
     async def _disable(self, receiver: Receiver, by: DisabledBy) -> None:
         if not await self._upkeep.disable(receiver.subscription, by) and receiver.stopping:
@@ -386,18 +390,22 @@ class Dispatcher:
     def _settled(self, settlement: Settlement) -> None:
         receiver, work = settlement.context
         lane: Lane = receiver.lane
-        if settlement.late or settlement.retry_at_us is None:
+        if settlement.late:
+            self._give_back(receiver, work)  # it may have been put off by somebody else
+        elif settlement.delivery is not None:
             lane.leave(work.id)
-            if settlement.late:
-                lane.look_again()  # it may have been put off by somebody else
             self._unload(work)
-            self._count(settlement)
+            self.delivered += settlement.delivery[4] == _STATE_DELIVERED
+            self.given_up += settlement.delivery[4] != _STATE_DELIVERED
         else:
             self.retried += 1
             now_us = self._clock.now_us()
-            due_us = settlement.retry_at_us
-            if not lane.retry(work, due_us, now_us) or due_us > now_us + _KEEP_EVENT_US:
+            due_us = settlement.retry_at_us or now_us
+            kept = lane.retry(work, due_us, now_us)
+            if not kept or due_us > now_us + _KEEP_EVENT_US:
                 self._unload(work)
+            if not kept and lane.order is not None:
+                self._give_back(receiver, work)
         self._leave(receiver, work)
         if not lane.is_quiet():
             self._pump(receiver)
@@ -409,13 +417,10 @@ class Dispatcher:
         if freed.waiting:
             self._serve(freed)
 
-    def _count(self, settlement: Settlement) -> None:
-        if settlement.late or settlement.delivery is None:
-            return
-        if settlement.delivery[4] == _STATE_DELIVERED:
-            self.delivered += 1
-        else:
-            self.given_up += 1
+    def _give_back(self, receiver: Receiver, work: Work) -> None:
+        """Let go of a delivery that may still be owed, and of what was to follow it."""
+        for one in (work, *receiver.lane.give_back(work)):
+            self._unload(one)
 
     def _unload(self, work: Work) -> None:
         if work.event is not None:
@@ -434,10 +439,6 @@ class Dispatcher:
             keys: its signing keys, where they have changed.
         """
         self.roster.changed(subscription, keys)
-
-    def subscription_deleted(self, project_id: Id, subscription_id: Id) -> None:
-        """Stop sending to a subscription, and cancel what it is owed."""
-        self.roster.deleted(project_id, subscription_id)
 
     # Shards that come and go.
 

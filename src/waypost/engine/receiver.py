@@ -7,11 +7,15 @@ import msgspec
 from waypost.engine.sender import Address
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.shards import shard_of
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import DisabledBy, OnOrderFailure, Ordering, Subscription
+from waypost.policy.chains import Chains
 from waypost.policy.lane import Lane
+from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.retry import RetryPolicy
+from waypost.policy.work import Work
 
 _STANDARD: Final = RetryPolicy()
+_DELIVERED: Final = OutcomeKind.DELIVERED
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -86,6 +90,8 @@ class Receiver:
         self.armed_us: int | None = None
         self.ending: Ending | None = None
         self.failing_since_us = subscription.failing_since_us
+        if subscription.ordering is not Ordering.NONE:
+            lane.order = Chains(subscription.ordering, empty=lane.complete)
         self.take(subscription, address)
 
     def take(self, subscription: Subscription, address: Address) -> None:
@@ -124,6 +130,32 @@ class Receiver:
             return False
         self.stopping = self.lane.paused = True
         return True
+
+    def blocks(self, work: Work) -> bool:
+        """Tell whether what is behind a delivery has to wait when that is given up."""
+        return (
+            work.key is not None
+            and self.subscription.on_order_failure is OnOrderFailure.BLOCK
+            and not self.over
+        )
+
+    def observe(self, outcome: Outcome, now_us: int) -> bool:
+        """Take how a try has ended; tell whether `failing_since_us` has changed by it."""
+        was = self.failing_since_us
+        if outcome.kind is _DELIVERED:
+            self.suspect = False
+            self.lane.succeeded()
+            self.failing_since_us = None
+            return was is not None
+        self.suspect = outcome.timeout
+        self.lane.failed(
+            now_us,
+            slow_down=outcome.slow_down or outcome.timeout,
+            retry_after_s=outcome.retry_after_s,
+        )
+        if was is None:
+            self.failing_since_us = now_us
+        return was is None
 
     def is_idle(self) -> bool:
         """Tell whether nothing would be lost by forgetting it, but for `failing_since_us`."""

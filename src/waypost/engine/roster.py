@@ -90,6 +90,8 @@ class Roster:
         if receiver is None:
             return
         receiver.take(subscription, self._receivers.address(subscription))
+        for work in receiver.lane.keep_order(subscription.ordering):
+            self._unload(work)
         if receiver.failing_since_us != subscription.failing_since_us:
             self._upkeep.unsaved(receiver)
         if receiver.ending is not None:

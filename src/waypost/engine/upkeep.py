@@ -10,12 +10,15 @@ from msgspec.structs import replace
 from waypost.clock import Clock
 from waypost.engine.configuration import Configuration
 from waypost.engine.receiver import Receiver, ending_of
+from waypost.engine.recorder import Try
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
 from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.storage import configuration, projects, queue, subscriptions
+from waypost.policy.chains import WHOLE
+from waypost.storage import blocked_keys, configuration, projects, queue, subscriptions
+from waypost.storage.blocked_keys import BlockedKey
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
 
@@ -123,6 +126,23 @@ class Upkeep:
         except Exception as error:  # noqa: BLE001 - its next failure disables it again
             _failed("upkeep_disable_failed", error)
             return False
+
+    async def block(self, tried: Try) -> bool:
+        """Block the key of a delivery that is about to be given up.
+
+        Returns:
+            False where that could not be written.
+        """
+        work = tried.work
+        place = (tried.project_id, tried.subscription_id, work.key or WHOLE, work.sequence)
+        key = BlockedKey(*place, work.id, work.event_id, tried.ended_us)
+        try:
+            await self._store.write(lambda c: blocked_keys.block(c, key, work.attempts))
+        except Exception as error:  # noqa: BLE001 - what is behind it may not go before
+            _failed("upkeep_block_failed", error)
+            await asyncio.sleep(_RETRY_S)
+            return False
+        return True
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
         """End what a disabled or deleted subscription is owed, in chunks.

@@ -45,6 +45,10 @@ class DeliveryClass(IntEnum):
     REPLAY = 2
 
 
+PARKED: Final = 3
+"""The class in the queue of what has to wait for others of its ordering key: no refill reads it."""
+
+
 class Reason(StrEnum):
     """Why a delivery ended without being delivered."""
 

@@ -25,7 +25,7 @@ from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.policy import settings
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
-from waypost.storage import audit, projects, signing_keys, subscriptions
+from waypost.storage import audit, blocked_keys, chains, projects, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
@@ -85,6 +85,7 @@ class Subscriptions:
         self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
         subscription = settings.merge(bare, wanted)
+        settings.demand_consistent(subscription)
         key = self._keys.make(subscription.signing)
 
         def write(connection: Connection) -> _Change:
@@ -152,6 +153,7 @@ class Subscriptions:
 
         def write(connection: Connection) -> int:
             subscriptions.delete(connection, project_id, subscription_id, now_us)
+            blocked_keys.delete_all(connection, project_id, subscription_id)
             signing_keys.delete_all(connection, project_id, subscription_id)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "subscription.delete", subject)
@@ -175,7 +177,12 @@ class Subscriptions:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
             changed = settings.merge(present, wanted)
+            settings.demand_consistent(changed)
             subscriptions.update(connection, changed)
+            if changed.ordering is not present.ordering:
+                # What had to wait is found, and put in its place, by the new order.
+                chains.unpark_all(connection, *place)
+                blocked_keys.delete_all(connection, *place)
             if new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:

@@ -84,9 +84,11 @@ class Chains:
         wanted = tuple(self._wanted)[:most]
         for key in wanted:
             del self._wanted[key]
-        strict = self.mode is Ordering.STRICT
-        behind = None if strict else self._behind
-        return Asked(strict, frozenset(self._lines), wanted, behind, most)
+        if self.mode is not Ordering.STRICT:
+            return Asked(False, frozenset(self._lines), wanted, self._behind, most)
+        if self._behind is not None:
+            wanted = (WHOLE,)
+        return Asked(True, frozenset(self._lines), wanted, None, most)
 
     def restart(self) -> None:
         """Look for all keys anew: what a refill was to bring has not come."""
@@ -104,7 +106,7 @@ class Chains:
 
     def is_read(self) -> bool:
         """Tell whether no chain is known that should be read as soon as there is room."""
-        return not self._wanted and (self._behind is None or self.mode is Ordering.STRICT)
+        return not self._wanted and self._behind is None
 
     def hold(self, key: str) -> None:
         """The chain of a key is to be read at the next refill, which it calls for by itself."""
@@ -143,13 +145,6 @@ class Chains:
         dropped = tuple(line)
         line.clear()
         return dropped
-
-    def drop(self, work: Work) -> None:
-        """The database alone keeps a delivery from now on, and nobody is to ask for its key."""
-        self._strays.discard(work.id)
-        if work.key is not None:
-            self._lines.pop(work.key, None)
-            work.key = None
 
     def is_stray(self, work: Work) -> bool:
         """Tell whether a delivery was started without regard to an order."""

@@ -377,33 +377,39 @@ class Lane(Pace):
             else:
                 heappush(self._later, (follower.due_us, follower.id, follower))
 
-    def give_back(self, work: Work) -> None:
-        """A delivery leaves the lane, and may be owed all the same: the database tells."""
-        self.cut(work)
+    def give_back(self, work: Work) -> Sequence[Work]:
+        """A delivery leaves the lane, and may be owed all the same: the database tells.
+
+        Returns:
+            What was dropped along with it.
+        """
+        dropped = self.cut(work)
         self.leave(work.id)
         self.look_again()
+        return dropped
 
-    def cut(self, work: Work) -> None:
-        """Drop what is behind a delivery in its chain: the database tells what follows on it."""
-        for follower in () if self.order is None else self.order.cut(work):
+    def cut(self, work: Work) -> Sequence[Work]:
+        """Drop what is behind a delivery in its chain, and return it: the database has it."""
+        dropped = () if self.order is None else self.order.cut(work)
+        for follower in dropped:
             del self.known[follower.id]
+        return dropped
 
     def retry(self, work: Work, due_us: int, now_us: int) -> bool:
         """The settling of a failed try is committed: the delivery is due again at `due_us`.
 
         Returns:
-            Whether the lane keeps it; else the database alone does, and the lane knows when.
+            Whether the lane keeps it; else the database alone does, and the lane knows when; or,
+            where it keeps an order, the delivery is to be given back.
         """
         work.kind = DeliveryClass.RETRY
         work.due_us = due_us
         work.attempts += 1
         work.started_us = 0
         if len(self.known) > self._window // 2 or (self.order and self.order.is_stray(work)):
-            if self.order is not None:
-                self.cut(work)
-                self.order.drop(work)
-            self.leave(work.id)
-            self._soonest(due_us)
+            if self.order is None:
+                self.leave(work.id)
+                self._soonest(due_us)
             return False
         if due_us <= now_us:
             self._ready[work.kind].append(work)

@@ -147,6 +147,19 @@ def merge(present: Subscription, wanted: Settings) -> Subscription:
     return msgspec.structs.replace(present, **changes)
 
 
+def demand_consistent(subscription: Subscription) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        InvalidSetting: one of them can't be obeyed because of another.
+    """
+    blocks = subscription.on_order_failure is OnOrderFailure.BLOCK
+    if blocks and subscription.ordering is Ordering.NONE:
+        raise InvalidSetting(
+            details=[("on_order_failure", "block needs an ordering: key or strict")]
+        )
+
+
 def schedule_name(schedule_s: tuple[float, ...] | None) -> str | None:
     """Return the name of a schedule, or None where it has none."""
     if schedule_s is None:

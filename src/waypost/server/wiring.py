@@ -260,7 +260,7 @@ class Surface:
                     self.signing_keys,
                     self.catalogue,
                     rules,
-                    dispatcher.subscription_deleted,
+                    dispatcher.roster.deleted,
                     ids,
                 ),
                 self.signing_keys,
@@ -286,9 +286,7 @@ class Surface:
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(
             Kind.SUBSCRIPTION,
-            SubscriptionMemory(
-                engine.router, self.signing_keys, engine.dispatcher.subscription_deleted
-            ),
+            SubscriptionMemory(engine.router, self.signing_keys, engine.dispatcher.roster.deleted),
         )
 
         def admit(until: float) -> None:
