@@ -88,7 +88,7 @@ class Read(msgspec.Struct, frozen=True):
 
     Attributes:
         rows: by key, the beginning of each chain that was read and may be sent, by sequence.
-        parkable: of what was found, the deliveries that have to wait for others.
+        parkable: of what was found, the deliveries that are not the first of an open chain.
         behind: keys behind this one are still to be looked for; None: none are.
     """
 
@@ -132,10 +132,11 @@ def read(
         keys = msgspec.json.encode(wanted).decode()
         for row in connection.execute(_CHAINS[dialect], {**named, "deep": DEEP, "keys": keys}):
             chains.setdefault(row.ordering_key, []).append(row)
-    seen = {row.id for rows in chains.values() for row in rows}
-    parkable = [one.id for one in found if one.id not in seen]
     blocked = connection.execute(_BLOCKED, {**lane, "keys": wanted})
-    return Read(_open(chains, dict(blocked.tuples().all())), parkable, behind)
+    until = {row.ordering_key: row.sequence for row in blocked}
+    opened = _open(chains, until)
+    heads = {rows[0].id for rows in opened.values()}
+    return Read(opened, [one.id for one in found if one.id not in heads], behind)
 
 
 def _scan(
