@@ -231,12 +231,12 @@ async def test_an_ordering_that_is_changed_holds_for_what_waits(
     async with works(records, tmp_path / "w.db", window=20) as running:
         await running.hand_in(*(draft(n, "a") for n in range(100)))
         await running.quiet()
-        flying = {content(post)[1] for post in running.receivers.open}
         await running.change(one, ordering=after)
         await running.quiet()
         await running.hand_in(*(draft(n, "a") for n in range(100, 120)))
         witness = Witness(random.Random(1), fail=0.1)
         running.receivers.script = witness
+        flying = {content(post)[1] for post in running.receivers.open}
         for post in running.receivers.open:
             post.answer(200)
         await drain(running)
