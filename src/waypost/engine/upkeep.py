@@ -13,12 +13,12 @@ from waypost.engine.receiver import Receiver, ending_of
 from waypost.engine.recorder import Try
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
+from waypost.model.delivery import BlockedKey
 from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.chains import WHOLE
 from waypost.storage import blocked_keys, configuration, projects, queue, subscriptions
-from waypost.storage.blocked_keys import BlockedKey
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
 

@@ -27,6 +27,9 @@ FIRST: Final = ""
 KEYS_AT_ONCE: Final = 256
 """So many chains are read at once."""
 
+HELD_US: Final = 100_000
+"""After so long it is looked again at a chain whose beginning is in flight from before."""
+
 RESCAN_US: Final = 60_000_000
 """All keys are looked for so often: a delivery may have been ended behind the lane's back."""
 

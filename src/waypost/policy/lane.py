@@ -40,17 +40,13 @@ from typing import Final
 
 from waypost.model.delivery import DeliveryClass
 from waypost.model.subscription import Ordering
-from waypost.policy.chains import WHOLE, Asked, Chains
+from waypost.policy.chains import HELD_US, WHOLE, Asked, Chains
 from waypost.policy.pace import Pace
 from waypost.policy.work import TURNS, Work
 
 REMEMBERED: Final = 128
 """So many deliveries that have entered by refills are remembered: the news of a commit that comes
 later than they leave is late indeed."""
-
-
-HELD_US: Final = 100_000
-"""After so long it is looked again at a chain whose beginning is in flight from before."""
 
 
 class Lane(Pace):

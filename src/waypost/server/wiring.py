@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from waypost import __version__
 from waypost.api import app as api
 from waypost.api.aside import Aside
+from waypost.api.blocked_keys import BlockedKeyRoutes
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
@@ -45,6 +46,7 @@ from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
+from waypost.operations.blocked_keys import BlockedKeys
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -268,6 +270,7 @@ class Surface:
             ).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
+            *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
             *FilterRoutes(Filters(store)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),

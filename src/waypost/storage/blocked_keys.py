@@ -6,30 +6,11 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy import insert as insert_into
 
+from waypost.model.delivery import BlockedKey
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.storage import chains, pages
 from waypost.storage.schema import blocked_keys, queue
-
-
-class BlockedKey(msgspec.Struct, frozen=True):
-    """A key whose deliveries wait behind one that was given up.
-
-    Attributes:
-        ordering_key: empty: all that a strict subscription is owed.
-        sequence: the place of what was given up; what is behind it waits.
-        delivery_id: what was given up, and
-        event_id: its event.
-        blocked_us: since when, UTC microseconds.
-    """
-
-    project_id: Id
-    subscription_id: Id
-    ordering_key: str
-    sequence: int
-    delivery_id: Id
-    event_id: Id
-    blocked_us: int
 
 
 def block(connection: Connection, key: BlockedKey, attempts: int) -> bool:

@@ -55,7 +55,7 @@ def acceptance(*entries: Entry, now_us: int = 1_000) -> Acceptance:
 
 def sequences(hot: Hot, table: str = "queue") -> dict[bytes, int | None]:
     column = "event_id" if table == "queue" else "id"
-    return dict(hot.rows(table, f"{column}, sequence"))  # type: ignore[arg-type]
+    return dict(hot.rows(table, f"{column}, sequence"))
 
 
 def places(hot: Hot, *numbers: int) -> list[int]:

@@ -210,9 +210,8 @@ async def test_the_followers_of_a_held_key_fill_no_window(records: Records, tmp_
         await running.hand_in(draft(1000, "free"))
         await running.quiet()
         assert [content(post) for post in running.receivers.open] == [("free", 1000)]
-        parked = await running.store.read(
-            lambda c: c.execute(text(f"SELECT count(*) FROM queue WHERE class = {PARKED}")).scalar()
-        )
+        count = text(f"SELECT count(*) FROM queue WHERE class = {PARKED}")
+        parked = await running.store.read(lambda c: int(c.execute(count).scalar_one()))
         assert parked > 200
     async with works(records, tmp_path / "w.db", window=10) as running:
         witness = Witness(random.Random(1), fail=0.0)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost.model.errors import InvalidInput, InvalidSetting
-from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.subscription import DisabledBy, OnOrderFailure, Ordering, Signing, Subscription
 from waypost.policy import settings
 from waypost.policy.egress import EgressRules
 from waypost.policy.retry import LITHIC, STANDARD
-from waypost.policy.settings import Settings, SubscriptionRules, check, merge
+from waypost.policy.settings import Settings, SubscriptionRules, check, demand_consistent, merge
 
 RULES = SubscriptionRules(EgressRules(), frozenset({"payload", "thin"}))
 URL = "https://receiver.example/hook"
@@ -77,6 +77,10 @@ def test_what_is_not_given_stays() -> None:
         ({"filter": None}, {"filter": None}),
         ({"filter": {}}, {"filter": "{}"}),
         ({"filter": {"body": {"n": 1}}}, {"filter": '{"body":{"n":1}}'}),
+        ({"ordering": "key"}, {"ordering": Ordering.KEY}),
+        ({"ordering": None}, {"ordering": Ordering.NONE}),
+        ({"on_order_failure": "block"}, {"on_order_failure": OnOrderFailure.BLOCK}),
+        ({"on_order_failure": None}, {"on_order_failure": OnOrderFailure.CONTINUE}),
     ],
 )
 def test_what_is_given_is_merged_and_nothing_else(
@@ -91,6 +95,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter"),
+        *("ordering", "on_order_failure"),
     }
 
 
@@ -236,3 +241,18 @@ def test_any_text_is_refused_or_taken_but_never_breaks(text: str) -> None:
     ):
         with suppress(InvalidInput):
             check(wanted, RULES)
+
+
+@pytest.mark.parametrize("ordering", list(Ordering))
+def test_nothing_is_blocked_where_there_is_no_order(ordering: Ordering) -> None:
+    blocking = msgspec.structs.replace(
+        FULL, ordering=ordering, on_order_failure=OnOrderFailure.BLOCK
+    )
+    demand_consistent(FULL)
+    if ordering is not Ordering.NONE:
+        demand_consistent(blocking)
+        return
+    with pytest.raises(InvalidSetting) as refusal:
+        demand_consistent(blocking)
+    [(field, _)] = refusal.value.details
+    assert field == "on_order_failure"
