@@ -98,10 +98,11 @@ async def test_each_key_in_its_order_whatever_fails(
             running.receivers.script = witness
             for _ in range(12):
                 keys = [chance.choice(["a", "b", "c", None]) for _ in range(chance.randint(1, 9))]
-                running.hand_in(*(draft(count + n, key) for n, key in enumerate(keys)))
+                last = running.hand_in(*(draft(count + n, key) for n, key in enumerate(keys)))
                 count += len(keys)
                 if chance.random() < 0.5:
                     await running.forward(chance.random() * 2)
+            await last
             await running.quiet()
     async with works(records, tmp_path / "w.db", window=window) as running:
         running.receivers.script = witness
@@ -121,9 +122,10 @@ async def test_strict_is_one_line_for_all(records: Records, tmp_path: Path, wind
     async with works(records, tmp_path / "w.db", window=window) as running:
         running.receivers.script = witness
         for n in range(150):
-            running.hand_in(draft(n, chance.choice(["a", None])))
+            last = running.hand_in(draft(n, chance.choice(["a", None])))
             if n % 40 == 0:
                 await running.forward(1)
+        await last
     async with works(records, tmp_path / "w.db", window=window) as running:
         running.receivers.script = witness
         await drain(running)
