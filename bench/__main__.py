@@ -17,6 +17,7 @@ from bench.child import ChildError
 from bench.databases import Databases, SqliteFiles
 from bench.growth import growth
 from bench.healing import healing
+from bench.isolation import isolation
 from bench.ledger import LedgerError
 from bench.postgres import Postgres, running
 from bench.report import Report
@@ -38,6 +39,7 @@ loses or doubles anything prints VOID and ends with exit code 1.
   backlog     events that wait while the subscription is paused, a restart, the drain
   growth      throughput on a database full of events, beside an empty one
   healing     workers on PostgreSQL, killed one by one: when their shards are sending again
+  isolation   what healthy receivers notice of those that hang, are dead, or are flooded
   soak        a fixed rate for ten minutes; memory over time
   limit       the limit loop alone
   routing     filters of many conditions, projects of many subscriptions; no server (seconds)
@@ -223,6 +225,11 @@ def measure_healing(arguments: argparse.Namespace, settings: Settings, report: R
     )
 
 
+def measure_isolation(_: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """Every scenario, with and without its trouble."""
+    isolation(settings, report)
+
+
 def measure_soak(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
     """At the first `--rate`, else 1,000/s."""
     rate = (arguments.rate or [1_000])[0]
@@ -254,6 +261,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "backlog": measure_backlog,
     "growth": measure_growth,
     "healing": measure_healing,
+    "isolation": measure_isolation,
     "soak": measure_soak,
     "limit": measure_limit,
     "routing": measure_routing,

@@ -78,3 +78,9 @@ RECEIPT_P99_MS: Final[Mapping[int, Bars]] = {
 
 HEALING_AFTER_LEASE_S: Final = 2.0
 """A dead worker's shards are sending again at most this long after its lease has passed."""
+
+ISOLATION_P99: Final = Bar(2)
+"""Of accept → receipt of healthy receivers, beside others' trouble, to that without it."""
+
+ISOLATION_RATE: Final = Bar(0.9, at_least=True)
+"""The same of their rate."""

@@ -49,6 +49,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     first_sequence: int = 0
     types: int = 1
     """How many event types there are in turn."""
+    family: str = wire.EVENT_TYPE
+    """What their names begin with."""
 
 
 class LoadSummary(msgspec.Struct, frozen=True):
@@ -244,11 +246,13 @@ class Schedule:
         return times
 
 
-def single_request(head: bytes, types: int = 1) -> Callable[[int], bytes]:
+def single_request(
+    head: bytes, types: int = 1, family: str = wire.EVENT_TYPE
+) -> Callable[[int], bytes]:
     """What makes the request of one event; all but the sequence is laid out once for each type."""
     laid_out = []
     for number in range(types):
-        body = wire.event_body(number, types)
+        body = wire.event_body(number, types, family)
         text = b"POST /v1/events HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (
             head,
             len(body),
@@ -264,12 +268,14 @@ def single_request(head: bytes, types: int = 1) -> Callable[[int], bytes]:
     return request
 
 
-def batch_request(head: bytes, size: int, types: int = 1) -> Callable[[int], bytes]:
+def batch_request(
+    head: bytes, size: int, types: int = 1, family: str = wire.EVENT_TYPE
+) -> Callable[[int], bytes]:
     """What makes the request of `size` events, the first one with that sequence."""
 
     def request(sequence: int) -> bytes:
         wanted = range(sequence, sequence + size)
-        events = b",".join(wire.event_body(number, types) for number in wanted)
+        events = b",".join(wire.event_body(number, types, family) for number in wanted)
         body = b'{"events":[%b]}' % events
         return b"POST /v1/events/batch HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (
             head,
@@ -286,9 +292,9 @@ async def run(load: Load, port: int, key: str, ledger: Path) -> LoadSummary:
         f"host: 127.0.0.1:{port}\r\nauthorization: {key}\r\ncontent-type: application/json\r\n"
     ).encode()
     if load.batch > 1:
-        request = batch_request(head, load.batch, load.types)
+        request = batch_request(head, load.batch, load.types, load.family)
     else:
-        request = single_request(head, load.types)
+        request = single_request(head, load.types, load.family)
     generator = Generator(load, request)
     for _ in range(load.connections):
         _, connection = await generator.loop.create_connection(

@@ -239,15 +239,22 @@ class Stage:
         self._watch(child, load.seconds + 2 * ANSWERS_DEADLINE_S)
         return self.finish(child)
 
-    def begin(self, load: Load) -> Child:
-        """Start a load that runs beside what the caller does; SIGTERM ends it before its time."""
-        ledger = self.directory / f"posted-{len(self._ledgers)}"
-        self._ledgers.append(ledger)
+    def begin(self, load: Load, *, key: str | None = None, counted: bool = True) -> Child:
+        """Start a load that runs beside what the caller does; SIGTERM ends it before its time.
+
+        Args:
+            load: what to post.
+            key: to post with; the admin key where it is None.
+            counted: what is acknowledged goes into the ledger.
+        """
+        ledger = self.directory / (f"posted-{len(self._ledgers)}" if counted else "not-counted")
+        if counted:
+            self._ledgers.append(ledger)
         text = msgspec.json.encode(load).decode()
         child = Child(
             "load",
             [sys.executable, "-m", "bench.load", text, str(self.server.port), str(ledger)],
-            environment=environment({"WAYPOST_ADMIN_KEY": self.server.key}),
+            environment=environment({"WAYPOST_ADMIN_KEY": key or self.server.key}),
             log=self.directory / "load.log",
             piped=True,
         )

@@ -76,12 +76,17 @@ class Running:
         return self.child.wait(STOP_DEADLINE_S)
 
     def call(
-        self, method: str, path: str, body: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        key: str | None = None,
     ) -> tuple[int, bytes]:
-        """One request with the admin key; gives status and body."""
+        """One request with the admin key, or another; gives status and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HTTP_TIMEOUT_S)
         try:
-            headers = {"authorization": self.key, "content-type": "application/json"}
+            headers = {"authorization": key or self.key, "content-type": "application/json"}
             content = None if body is None else json.dumps(body, separators=(",", ":"))
             connection.request(method, path, content, headers)
             answer = connection.getresponse()
@@ -89,17 +94,24 @@ class Running:
         finally:
             connection.close()
 
-    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        key: str | None = None,
+    ) -> bytes:
         """One request that must succeed, if not at once; gives the body.
 
         Raises:
             ChildError: the server refused, or went on asking to come again.
         """
         deadline = time.monotonic() + READY_DEADLINE_S
-        status, answer = self.call(method, path, body)
+        status, answer = self.call(method, path, body, key=key)
         while status == http.client.SERVICE_UNAVAILABLE and time.monotonic() < deadline:
             time.sleep(AGAIN_S)
-            status, answer = self.call(method, path, body)
+            status, answer = self.call(method, path, body, key=key)
         if status >= http.client.BAD_REQUEST:
             raise ChildError(f"{method} {path}: {status} {answer[:300]!r}\n{self.child.log_tail()}")
         return answer

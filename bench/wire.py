@@ -27,12 +27,12 @@ def payload(sequence: int) -> bytes:
     return b"%b%012d%b" % (PAYLOAD_HEAD, sequence, PAYLOAD_TAIL)
 
 
-def event_type(sequence: int, types: int) -> str:
+def event_type(sequence: int, types: int, family: str = EVENT_TYPE) -> str:
     """The type of the event of that sequence number, where there are so many types in turn."""
-    return f"{EVENT_TYPE}.{sequence % types:04d}" if types > 1 else EVENT_TYPE
+    return f"{family}.{sequence % types:04d}" if types > 1 else family
 
 
-def event_body(sequence: int, types: int = 1) -> bytes:
+def event_body(sequence: int, types: int = 1, family: str = EVENT_TYPE) -> bytes:
     """The request body that posts the event of that sequence number."""
-    kind = event_type(sequence, types).encode()
+    kind = event_type(sequence, types, family).encode()
     return b'{"event_type":"%b","payload":%b}' % (kind, payload(sequence))

@@ -8,6 +8,9 @@ from waypost.model import ids
 
 _MICROS: Final = 1_000_000
 
+# Counts while the machine sleeps, as other machines' clocks do; CLOCK_MONOTONIC does so on macOS.
+_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """What the rest of Waypost knows of time."""
@@ -17,7 +20,10 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Return seconds of a clock that never goes back; only differences mean something."""
+        """Return seconds of a clock that never goes back; only differences mean something.
+
+        It goes on while the machine sleeps: a lease ends in the meantime.
+        """
         ...
 
 
@@ -29,8 +35,8 @@ class SystemClock:
         return time.time_ns() // 1000
 
     def monotonic(self) -> float:
-        """Return seconds of a clock that never goes back."""
-        return time.monotonic()
+        """Return seconds of a clock that never goes back, nor stands still in a machine's sleep."""
+        return time.clock_gettime(_STEADY)
 
 
 class AlignedClock:

@@ -18,7 +18,7 @@ from tests.support.program import PATIENCE_S, environment
 from waypost.telemetry import MEASURES
 
 DOCS = tree.ROOT / "docs"
-BLOCK = re.compile(r"^( *)```(sh|python|sql)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^( *)```(sh|python|sql|json)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _PAGE_S = 3 * PATIENCE_S
 """A page starts a program for each of its lines."""
 
@@ -122,6 +122,17 @@ def test_a_how_to_works_beside_a_running_server(terminal: Terminal, page: str) -
         terminal.type(block)
     out = terminal.run()
     assert "bad" not in out
+
+
+def test_the_how_to_of_transforms_shows_what_is_answered(terminal: Terminal) -> None:
+    page = "how-to/transform-events.md"
+    for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):
+        terminal.type(block)
+    out = terminal.run()
+    answers = blocks(page, "json")
+    assert len(answers) == 3
+    for answer in answers:
+        assert answer in out
 
 
 def test_the_page_of_filters_tells_what_is_answered(terminal: Terminal) -> None:

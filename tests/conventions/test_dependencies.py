@@ -12,7 +12,7 @@ PYPROJECT = tomllib.loads((tree.ROOT / "pyproject.toml").read_text("utf-8"))
 LOCK = (tree.ROOT / "requirements.lock").read_text("utf-8")
 
 # Used without an import: by a setting, by the command line, or as a plugin.
-RUN: dict[str, str] = {}
+RUN = {"quickjs-ng": "the engine of transforms, by the name of its C module alone"}
 DEV = {
     "editables": "the editable install of `make setup`",
     "hatchling": "the build backend",

@@ -19,6 +19,9 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),
+    "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
+    "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

@@ -2,8 +2,9 @@
 
 Ours differs from it in these points, each of them wider: event types are open; a payload may be any
 JSON value, not objects alone; objects have members beyond the vendor's; `event_types` is null where
-a subscription wants every type, which the vendor's own client has it to be; and any operation may
-refuse by 400, 401, 403, 413, 415, 429, 503, in the vendor's envelope.
+a subscription wants every type, which the vendor's own client has it to be; a setting that the
+vendor does not have may be refused by 422; and any operation may refuse by 400, 401, 403, 413, 415,
+429, 503, in the vendor's envelope.
 """
 
 import json

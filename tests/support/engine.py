@@ -13,10 +13,12 @@ from sqlalchemy import func, select
 from tests.support import database
 from tests.support.database import Records
 from tests.support.manual import SeededEntropy
+from tests.support.sandbox import Runs
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Accepted, Ingest, IngestConfig
+from waypost.engine.preparer import Runner
 from waypost.engine.router import Router
 from waypost.engine.sender import Done, Sender
 from waypost.engine.slots import DispatcherConfig
@@ -121,9 +123,9 @@ class Receivers:
         if post.open:
             script(post)
 
-    async def reach(self, count: int) -> None:
+    async def reach(self, count: int, patience_s: float = PATIENCE_S) -> None:
         """Wait until so many requests were sent in all."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             while len(self.posts) < count:
                 self._changed.clear()
                 await self._changed.wait()
@@ -143,7 +145,12 @@ class Works:
     """One process's engine. `stop` drains it; a test that just leaves it plays a crash."""
 
     def __init__(
-        self, records: Records, store: SqliteStore, config: DispatcherConfig, intake: IngestConfig
+        self,
+        records: Records,
+        store: SqliteStore,
+        config: DispatcherConfig,
+        intake: IngestConfig,
+        runner: Runner | None = None,
     ) -> None:
         """Wire the parts as the server does."""
         loop = asyncio.get_running_loop()
@@ -152,9 +159,16 @@ class Works:
         self.store = store
         self.router = Router()
         self.receivers = Receivers()
+        self.runs = Runs()
         sender = Sender(loop, self.receivers, {**NATIVE_FORMATS, "broken": Broken()})
         self.dispatcher = Dispatcher(
-            loop, Configuration(store), self.router, sender, self.clock, SeededEntropy(), config
+            Configuration(store),
+            self.router,
+            sender,
+            self.clock,
+            SeededEntropy(),
+            config,
+            runner or self.runs,
         )
         self.expander = Expander(store, self.dispatcher.owed, records.ids)
         self.woken = 0
@@ -321,11 +335,14 @@ async def works(
     path: Path,
     *,
     intake: IngestConfig | None = None,
+    runner: Runner | None = None,
     **config: Any,
 ) -> AsyncIterator[Works]:
     """Run an engine on a database that was made; at the end it is killed, not drained."""
     async with database.opened(path) as store:
-        running = Works(records, store, DispatcherConfig(**config), intake or IngestConfig())
+        running = Works(
+            records, store, DispatcherConfig(**config), intake or IngestConfig(), runner
+        )
         await running.start()
         yield running
         dispatcher = running.dispatcher

@@ -9,6 +9,7 @@ from tests.support import database
 from tests.support.database import Records
 from tests.support.engine import Receivers
 from tests.support.manual import SeededEntropy
+from tests.support.sandbox import Runs, untouched
 from waypost.clock import IdSource, SystemClock, SystemEntropy
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
@@ -36,6 +37,7 @@ from waypost.operations.keys import Keys
 from waypost.operations.projects import Projects
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transforms import Transforms
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Draft
 from waypost.policy.format import NATIVE_FORMATS
@@ -87,14 +89,15 @@ class Node:
         )
         self.router = Router()
         self.receivers = Receivers()
+        self.runs = Runs(untouched)
         self.dispatcher = Dispatcher(
-            loop,
             sharing.configuration,
             self.router,
             Sender(loop, self.receivers, NATIVE_FORMATS),
             self.clock,
             SeededEntropy(),
             DispatcherConfig(**config),
+            self.runs,
             sharing.shards,
         )
         self.expander = Expander(store, self.dispatcher.owed, self.ids)
@@ -142,6 +145,7 @@ class Node:
             self.router,
             self.signing_keys,
             self.catalogue,
+            Transforms(self.store, self.runs, self.ids),
             RULES,
             self.dispatcher.roster.deleted,
             self.ids,

@@ -16,6 +16,7 @@ BODIES: dict[str, Any] = {
     "create_event_subscription": SUBSCRIPTION,
     "update_event_subscription": SUBSCRIPTION,
     "test_filter": {"filter": {"body": {"n": 1}}, "event": {"payload": {"n": 1}}},
+    "test_transform": {"transform": {"template": "{{ payload }}"}, "payload": {"n": 1}},
     "replace_event_types": {"event_types": []},
     "create_project": {"name": "n", "environment": "test"},
     "update_project": {},

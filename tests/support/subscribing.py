@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.support import database
 from tests.support.database import Records
+from tests.support.sandbox import Runs, untouched
 from waypost.clock import SystemEntropy
 from waypost.engine.configuration import Configuration
 from waypost.engine.ingest import Ingest, IngestConfig
@@ -18,6 +19,7 @@ from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transforms import Transforms
 from waypost.policy.egress import EgressRules
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.settings import SubscriptionRules
@@ -54,8 +56,10 @@ class Office:
         vault = Vault(SECRET_KEY, SystemEntropy())
         changes = Configuration(store)
         self.keys = SigningKeys(changes, vault, self.changed, clock, SystemEntropy(), ids)
+        self.runs = Runs(untouched)
+        self.programs = Transforms(store, self.runs, ids)
         self.subscriptions = Subscriptions(
-            changes, self.router, self.keys, self.catalogue, RULES, self.deleted, ids
+            changes, self.router, self.keys, self.catalogue, self.programs, RULES, self.deleted, ids
         )
         self.event_types = EventTypes(changes, self.catalogue)
         self.replays = Replays(store, self.take, self.wake, ids)

@@ -1,3 +1,4 @@
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -76,6 +77,12 @@ def test_the_machine_s_clock_shows_the_present() -> None:
     assert before <= clock.now_us() <= time.time_ns() // 1000
     start = clock.monotonic()
     assert clock.monotonic() >= start
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS calls it by another name")
+def test_the_machine_s_sleep_counts() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= SystemClock().monotonic() <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def test_the_machine_s_chance_keeps_its_bounds() -> None:

@@ -121,9 +121,9 @@ class AttemptDetails(AttemptOut, frozen=True):
     """An attempt and its circumstances.
 
     `request_headers` are made again from the subscription's present settings, the timestamp from
-    when the attempt was due; what could be a secret is masked. Null where the subscription is
-    deleted. `possibly_repeated`: a connection broke off before any answer and the request went out
-    a second time.
+    when the attempt was due; what could be a secret is masked, and what a transform adds is not
+    there. Null where the subscription is deleted. `possibly_repeated`: a connection broke off
+    before any answer and the request went out a second time.
     """
 
     delivery_token: str

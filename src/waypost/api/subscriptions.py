@@ -17,10 +17,13 @@ from waypost.api.shapes import (
 from waypost.model import ids
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import Subscription
+from waypost.model.transform import Language, Transform
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.policy import transforms
 from waypost.policy.settings import ContentFilter, Settings, schedule_name
+from waypost.policy.transforms import TransformIn
 
 TAG: Final = "Event subscriptions"
 PATH: Final = "/v1/event_subscriptions"
@@ -39,7 +42,8 @@ class SubscriptionIn(Settings, frozen=True, kw_only=True, forbid_unknown_fields=
 class SubscriptionOut(msgspec.Struct, frozen=True):
     """A subscription on the wire.
 
-    The values of `headers` are masked for a key that may not change subscriptions.
+    The values of `headers`, and `transform`, are masked for a key that may not change
+    subscriptions.
     """
 
     token: str
@@ -58,6 +62,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     concurrency: int
     retry_schedule: str | tuple[float, ...]
     filter: ContentFilter
+    transform: TransformIn | None
     ordering: str
     on_order_failure: str
     failing_since: Moment | None
@@ -277,9 +282,10 @@ def subscription_id(call: Call[Any, Any]) -> ids.Id:
 
 def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
     """Return a subscription as `principal` may see it."""
-    headers = subscription.headers
+    headers, transform = subscription.headers, subscription.transform
     if Scope.SUBSCRIPTIONS_WRITE not in principal.scopes:
         headers = dict.fromkeys(headers, _MASKED)
+        transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
     content = subscription.filter
     schedule_s = subscription.retry_schedule_s
@@ -300,7 +306,13 @@ def shape(subscription: Subscription, principal: Principal) -> SubscriptionOut:
         concurrency=subscription.concurrency,
         retry_schedule=schedule_name(schedule_s) or schedule_s or (),
         filter=_NO_FILTER if content is None else msgspec.Raw(content.encode()),
+        transform=None if transform is None else transforms.shown(transform),
         ordering=subscription.ordering.value,
         on_order_failure=subscription.on_order_failure.value,
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )
+
+
+def _masked(transform: Transform) -> Transform:
+    masked = {Language.JAVASCRIPT: _MASKED, Language.TEMPLATE: f'"{_MASKED}"'}
+    return Transform(transform.language, masked[transform.language])

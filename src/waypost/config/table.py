@@ -122,6 +122,24 @@ class Config:
         " when they are sent.",
         unit="bytes",
     )
+    transform_workers: int = _setting(
+        "2",
+        values.count(1, 64),
+        "Transforms that may run at once, each in a process of its own. None is started before the"
+        " first transform is set.",
+    )
+    transform_timeout: float = _setting(
+        "100ms",
+        values.span(0.001, 10),
+        "How much of the processor's time one run of a transform may take.",
+        unit="seconds",
+    )
+    transform_memory: int = _setting(
+        "32MiB",
+        values.size(4 * MIB, 1024 * MIB),
+        "How much memory one run of a transform may take.",
+        unit="bytes",
+    )
     max_event_bytes: int = _setting(
         "256KiB", values.size(1, MIB), "The largest payload of an event.", unit="bytes"
     )

@@ -1,7 +1,7 @@
 """The dispatcher, the second hot path: from what is owed to what is settled.
 
 1. work enters a lane: just committed, or by a refill from the database;
-2. a lane's next work starts where the process has a free slot;
+2. a lane's next work starts where the process has a free slot; what it lacks is prepared;
 3. send: render, sign and post;
 4. decide: a pure function of the answer;
 5. settle: the delivery's change and its attempt, in one commit;
@@ -26,18 +26,18 @@ from waypost.clock import Clock, Entropy
 from waypost.engine import recorder
 from waypost.engine.alarms import Alarms
 from waypost.engine.configuration import Configuration
+from waypost.engine.preparer import INTERNAL, Preparer, Runner
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
 from waypost.engine.refiller import Refiller
 from waypost.engine.roster import Roster
 from waypost.engine.router import Router
-from waypost.engine.sender import Address, Sender
+from waypost.engine.sender import Address, Headers, Sender
 from waypost.engine.shards import Shards, all_shards
 from waypost.engine.slots import DispatcherConfig, Flight, Slots
 from waypost.engine.upkeep import Upkeep
-from waypost.model.delivery import DeliveryState, Owed, Timings
-from waypost.model.errors import Unavailable
+from waypost.model.delivery import DeliveryState, Owed, Reason, Timings
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, Reply
 from waypost.model.ids import Id
@@ -46,7 +46,7 @@ from waypost.model.subscription import DisabledBy, SigningKey, Subscription
 from waypost.policy import outcome as outcomes
 from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import GaveUp, Transition, internal_failure, settle
+from waypost.policy.settle import GaveUp, Skipped, Transition, internal_failure, settle
 from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 
@@ -54,13 +54,11 @@ _log = structlog.get_logger(__name__)
 
 SLOW_AFTER_US: Final = 1_000_000
 _SWEEP_S: Final = 0.25
-_RELOAD_S: Final = 1.0
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
 
 _DELIVERED: Final = OutcomeKind.DELIVERED
 _STATE_DELIVERED: Final = int(DeliveryState.DELIVERED)
-_INTERNAL: Final = Outcome(OutcomeKind.FAILED, 0, b"internal error; see the server's log")
 
 
 class Dispatcher:
@@ -76,20 +74,20 @@ class Dispatcher:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         configuration: Configuration,
         router: Router,
         sender: Sender,
         clock: Clock,
         entropy: Entropy,
         config: DispatcherConfig,
+        runner: Runner,
         shards: Shards | None = None,
     ) -> None:
         """Take what the dispatcher works with; nothing is sent before `start`.
 
         Without `shards` it sends to every subscription.
         """
-        self._loop = loop
+        self._loop = loop = asyncio.get_running_loop()
         self._store = store = configuration.store
         self._shards = shards = shards or all_shards()
         self._sender = sender
@@ -103,6 +101,7 @@ class Dispatcher:
         self._fast, self._slow = self._flight.fast, self._flight.slow
         self._alarms = Alarms(loop, clock, self._pump)
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
+        self._preparer = Preparer(self._refiller, runner)
         self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
         self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
         self._sweeper: asyncio.TimerHandle | None = None
@@ -263,29 +262,19 @@ class Dispatcher:
 
     def _begin(self, receiver: Receiver, work: Work, now_us: int) -> None:
         self._flight.start(work, now_us, slow=receiver.suspect)
-        if work.event is None:
-            self._spawn(self._load(receiver, work))
+        if work.event is None or receiver.subscription.transform is not None:
+            self._spawn(self._prepare(receiver, work))
         else:
             self._send(receiver, work, work.event, now_us)
 
-    async def _load(self, receiver: Receiver, work: Work) -> None:
-        project_id = receiver.subscription.project_id
-        try:
-            event = await self._refiller.load(project_id, work.event_id)
-        except Unavailable:
-            await asyncio.sleep(_RELOAD_S)
-            self._put_back(receiver, work)
-            return
-        except Exception:  # noqa: BLE001 - whatever it is, three times of it end in the box
-            _log.exception("load_failed")
-            event = None
-        if event is None:
-            self._conclude_fault(receiver, work)
-            return
-        if receiver.lane.paused or not self._may_send():
+    async def _prepare(self, receiver: Receiver, work: Work) -> None:
+        made = await self._preparer.prepare(receiver, work)
+        if isinstance(made, Outcome | Skipped):
+            self._unsent(receiver, work, made)
+        elif made is None or receiver.lane.paused or not self._may_send():
             self._put_back(receiver, work)
         else:
-            self._send(receiver, work, event, self._clock.now_us())
+            self._send(receiver, work, made.event, self._clock.now_us(), made.headers)
 
     def _put_back(self, receiver: Receiver, work: Work) -> None:
         receiver.lane.put_back(work)
@@ -297,14 +286,16 @@ class Dispatcher:
 
     # 3. Send.
 
-    def _send(self, receiver: Receiver, work: Work, event: Event, now_us: int) -> None:
+    def _send(
+        self, receiver: Receiver, work: Work, event: Event, now_us: int, headers: Headers = None
+    ) -> None:
         try:
             done = partial(self._answered, receiver, work, receiver.address)
-            self._sender.send(receiver.address, work, event, now_us, done)
+            self._sender.send(receiver.address, work, event, now_us, done, headers)
         except Exception:  # noqa: BLE001 - so does this
             _log.exception("send_failed")
             # Later, as any other end of a try: concluding it starts the next one.
-            self._loop.call_soon(self._conclude_fault, receiver, work)
+            self._loop.call_soon(self._unsent, receiver, work)
 
     # 4. Decide.
 
@@ -340,16 +331,20 @@ class Dispatcher:
             disable_after_us=self._config.disable_after_us,
         )
 
-    def _conclude_fault(self, receiver: Receiver, work: Work) -> None:
-        """An error of our own kept a delivery from being tried: three times, then diverted."""
+    def _unsent(self, receiver: Receiver, work: Work, why: Outcome | Skipped = INTERNAL) -> None:
+        """Nothing was sent, and not by the receiver's doing: three times, then diverted."""
         receiver.lane.landed()
-        work.faults += 1
         now_us = self._clock.now_us()
-        # Faults are counted in memory, tries in the queue: none goes on long beyond its schedule.
-        beyond = work.attempts + 1 - len(receiver.policy.schedule_s)
-        transition = internal_failure(max(work.faults, beyond), now_us, self._entropy.fraction())
+        if isinstance(why, Outcome):
+            work.faults += 1
+            receiver.suspect |= why.timeout
+            # Faults are counted in memory, tries in the queue: none goes on beyond its schedule.
+            count = max(work.faults, work.attempts + 1 - len(receiver.policy.schedule_s))
+            transition: Transition = internal_failure(count, now_us, self._entropy.fraction())
+        else:
+            transition, why = why, INTERNAL
         of = receiver.subscription
-        tried = Try(of.project_id, of.id, work, _INTERNAL, Timings(), False, now_us)
+        tried = Try(of.project_id, of.id, work, why, Timings(), False, now_us)
         self._settle(receiver, tried, transition)
 
     # 5. Settle.
@@ -395,8 +390,10 @@ class Dispatcher:
         elif settlement.delivery is not None:
             lane.leave(work.id)
             self._unload(work)
-            self.delivered += settlement.delivery[4] == _STATE_DELIVERED
-            self.given_up += settlement.delivery[4] != _STATE_DELIVERED
+            if settlement.delivery[4] == _STATE_DELIVERED:
+                self.delivered += 1
+            elif settlement.delivery[7] != Reason.SKIPPED:
+                self.given_up += 1
         else:
             self.retried += 1
             now_us = self._clock.now_us()

@@ -6,10 +6,10 @@ from typing import Final
 import msgspec
 
 from waypost.engine.receiver import Ending
-from waypost.model.delivery import AttemptState, DeliveryState, Timings
+from waypost.model.delivery import AttemptState, DeliveryState, Reason, Timings
 from waypost.model.ids import Id
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import Delivered, RetryAt, Transition
+from waypost.policy.settle import Delivered, RetryAt, Skipped, Transition
 from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 
@@ -54,6 +54,8 @@ def settlement(tried: Try, transition: Transition, ending: Ending | None, done: 
         return _final(tried, _STATE_DELIVERED, None, divert=False, done=done)
     if ending is not None:
         return _final(tried, int(ending.state), ending.reason, divert=ending.divert, done=done)
+    if isinstance(transition, Skipped):
+        return _skipped(tried, done)
     if isinstance(transition, RetryAt):
         return _retry(tried, transition.due_us, done)
     return _final(tried, _STATE_FAILED, transition.reason, divert=transition.divert, done=done)
@@ -86,6 +88,15 @@ def _final(tried: Try, state: int, reason: str | None, *, divert: bool, done: Do
         if divert
         else None,
     )
+
+
+def _skipped(tried: Try, done: Done) -> Settlement:
+    """Return the settlement that takes a delivery out of the queue without a try."""
+    work = tried.work
+    place = (tried.project_id, work.event_id, work.id)
+    end = (int(DeliveryState.CANCELLED), work.attempts, tried.ended_us, Reason.SKIPPED)
+    delivery = (*place, tried.subscription_id, *end)
+    return Settlement(*place, work.attempts, (), done, delivery=delivery)
 
 
 def _retry(tried: Try, due_us: int, done: Done) -> Settlement:

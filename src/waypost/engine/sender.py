@@ -24,6 +24,7 @@ from waypost.policy.work import Work
 USER_AGENT: Final = f"Waypost/{__version__}".encode()
 
 Done = Callable[[Exchange], None]
+Headers = Mapping[str, str] | None
 
 
 class Call(Protocol):
@@ -58,9 +59,10 @@ class Address:
         post: what sends there; None where nothing can be sent, or this only shows what would be.
         refusal: why nothing can be sent.
         start: the head up to what differs from event to event.
+        headers: the subscription's own, which `start` holds.
     """
 
-    __slots__ = ("destination", "form", "keys", "post", "refusal", "start", "timeout_s")
+    __slots__ = ("destination", "form", "headers", "keys", "post", "refusal", "start", "timeout_s")
 
     def __init__(
         self, subscription: Subscription, keys: tuple[SigningKey, ...], form: Format | None
@@ -68,6 +70,7 @@ class Address:
         """Prepare what all deliveries of a subscription share."""
         self.keys = keys
         self.form = form
+        self.headers = subscription.headers
         self.timeout_s = subscription.timeout_s
         self.refusal: str | None = None if form else f"unknown format {subscription.format!r}"
         self.destination: Destination | None = None
@@ -91,6 +94,14 @@ def _start(destination: Destination, headers: Mapping[str, str]) -> bytes:
     )
 
 
+def _start_with(address: Address, headers: Mapping[str, str]) -> bytes:
+    """Return the start of the head with headers of one event's own."""
+    assert address.destination is not None  # noqa: S101 - else nothing is sent
+    given = {name.lower() for name in headers}
+    kept = {name: value for name, value in address.headers.items() if name.lower() not in given}
+    return _start(address.destination, {**kept, **headers})
+
+
 class Sender:
     """Renders, signs and sends."""
 
@@ -112,7 +123,15 @@ class Sender:
             address.post = self._transport.to(subscription.project_id, address.destination)
         return address
 
-    def send(self, address: Address, work: Work, event: Event, now_us: int, done: Done) -> None:
+    def send(
+        self,
+        address: Address,
+        work: Work,
+        event: Event,
+        now_us: int,
+        done: Done,
+        headers: Headers = None,
+    ) -> None:
         """Start one try; `work.call` is the request on its way.
 
         Args:
@@ -121,6 +140,7 @@ class Sender:
             event: its event.
             now_us: the present, UTC microseconds: the timestamp that is signed.
             done: called once with what came back, later.
+            headers: to be sent beside the subscription's own, and in place of those of their names.
 
         Raises:
             Exception: the format failed; nothing was sent, `done` is not called.
@@ -142,7 +162,7 @@ class Sender:
             )
         )
         head = b"%b%bcontent-length: %d\r\n\r\n" % (
-            address.start,
+            _start_with(address, headers) if headers else address.start,
             rendered.head,
             len(rendered.body),
         )

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     SUBSCRIPTION_DELETED = "subscription_deleted"
     EXPIRED = "expired"
     INTERNAL = "internal"
+    SKIPPED = "skipped_by_transform"
 
 
 class Owed(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from waypost.model.ids import Id
+from waypost.model.transform import Transform
 
 
 class DisabledBy(StrEnum):
@@ -60,6 +61,7 @@ class Subscription(msgspec.Struct, frozen=True):
         retry_schedule_s: seconds between an attempt and the next; None for the default schedule.
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
+        transform: what is made of an event before it is sent.
         ordering: in which order its events are sent.
         on_order_failure: what becomes of those behind one that was given up.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
@@ -79,6 +81,7 @@ class Subscription(msgspec.Struct, frozen=True):
     signing: Signing = Signing.HMAC
     owner: str | None = None
     retry_schedule_s: tuple[float, ...] | None = None
+    transform: Transform | None = None
     failing_since_us: int | None = None
     filter: str | None = None
     ordering: Ordering = Ordering.NONE

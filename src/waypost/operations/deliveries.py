@@ -120,8 +120,8 @@ class Deliveries:
         """Return an attempt and the headers of its request.
 
         The headers are rendered now, by the subscription's present settings, with whatever could
-        be a secret masked: the signature and the values of the subscription's own headers. None
-        where the subscription was deleted.
+        be a secret masked: the signature and the values of the subscription's own headers. What a
+        transform makes of the payload is not told. None where the subscription was deleted.
 
         Raises:
             NotFound: the project has no such event (any more), or the event no such attempt.
@@ -160,5 +160,6 @@ class Deliveries:
         )
         lines = Address(masked, (), form).start.partition(b"\r\n")[2] + rendered.head
         headers = dict(line.split(": ", 1) for line in lines.decode("latin-1").splitlines() if line)
-        headers["content-length"] = str(len(rendered.body))
+        if subscription.transform is None:
+            headers["content-length"] = str(len(rendered.body))
         return headers | dict.fromkeys(_SECRET & headers.keys(), MASKED)

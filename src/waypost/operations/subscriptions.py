@@ -22,7 +22,8 @@ from waypost.model.project import Principal
 from waypost.model.subscription import Subscription
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
-from waypost.policy import settings
+from waypost.operations.transforms import Transforms
+from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.storage import audit, blocked_keys, chains, projects, signing_keys, subscriptions
@@ -50,6 +51,7 @@ class Subscriptions:
         router: Router,
         keys: SigningKeys,
         catalogue: Catalogue,
+        programs: Transforms,
         rules: SubscriptionRules,
         deleted: Callable[[Id, Id], None],
         source: IdSource,
@@ -61,6 +63,7 @@ class Subscriptions:
             router: told of every change, on the loop.
             keys: their signing keys; it also tells the dispatcher of every change.
             catalogue: the event types that strict projects take.
+            programs: tells whether a transform compiles.
             rules: what settings are held to.
             deleted: told of the project and the id of a deleted subscription, on the loop.
             source: of ids.
@@ -70,6 +73,7 @@ class Subscriptions:
         self._router = router
         self._keys = keys
         self._catalogue = catalogue
+        self._programs = programs
         self._rules = rules
         self._deleted = deleted
         self._ids = source
@@ -79,10 +83,11 @@ class Subscriptions:
 
         Raises:
             InvalidInput: a setting is not allowed, or there is no URL.
+            Unavailable: a transform can't be compiled now.
         """
         if wanted.url is UNSET:
             raise InvalidInput(details=[("url", "is required")])
-        self._check(principal, wanted)
+        await self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
         subscription = settings.merge(bare, wanted)
         settings.demand_consistent(subscription)
@@ -122,8 +127,9 @@ class Subscriptions:
             NotFound: the project has none with this id.
             InvalidInput: a setting is not allowed.
             LimitReached: its secret can't be rotated now.
+            Unavailable: a transform can't be compiled now.
         """
-        self._check(principal, wanted)
+        await self._check(principal, wanted)
         return await self._change(principal, subscription_id, wanted)
 
     async def pause(self, principal: Principal, subscription_id: Id) -> Subscription:
@@ -196,9 +202,12 @@ class Subscriptions:
         self._router.apply(change.version, change.subscription)
         self._keys.tell(change.subscription, change.keys)
 
-    def _check(self, principal: Principal, wanted: Settings) -> None:
+    async def _check(self, principal: Principal, wanted: Settings) -> None:
         settings.check(wanted, self._rules)
         for index, name in enumerate(wanted.event_types or ()):
             if name != ALL and not name.endswith(PREFIX):
                 path = f"event_types[{index}]"
                 self._catalogue.require(principal.project_id, name, path)
+        if wanted.transform is not UNSET and wanted.transform is not None:
+            program = transforms.read(wanted.transform)
+            await self._programs.require(principal.project_id, program)

@@ -95,6 +95,26 @@ class EventIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1000)] | None = None
 
 
+class BesideIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an event is beside its payload, where one is made up to try something on."""
+
+    event_type: str = "example"
+    idempotency_key: str | None = None
+    ordering_key: Text | None = None
+    occurred_at: timestamp.Moment | None = None
+    owner: Text | None = None
+    user: Text | None = None
+    request_id: Text | None = None
+    platform: Text | None = None
+    label: Text | None = None
+    resource: ResourceIn | None = None
+    related_resources: Annotated[tuple[ResourceIn, ...], Meta(max_length=MAX_LIST)] | None = None
+    metadata: Annotated[dict[Name, Note], Meta(max_length=MAX_LIST)] | None = None
+    headers: Annotated[dict[str, str], Meta(max_length=MAX_LIST)] = {}
+    query: Annotated[dict[str, str | list[str]], Meta(max_length=MAX_LIST)] = {}
+    path: Text | None = None
+
+
 class BatchIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a request that posts many events."""
 
@@ -143,6 +163,29 @@ def parse_batch(body: bytes, limits: EventLimits) -> list[Draft]:
         _draft(fields, limits, None, f"events[{index}].")
         for index, fields in enumerate(rawjson.decode(_BATCH, body).events)
     ]
+
+
+def draft(beside: BesideIn, payload: bytes, limits: EventLimits) -> Draft:
+    """Return an event that is made up of a JSON payload and of what it is beside that.
+
+    Raises:
+        InvalidInput: something is not valid; paths are those of `payload` and of `event`.
+        PayloadTooLarge: the payload is over the limit.
+    """
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        raise _invalid("payload", "must be UTF-8") from error
+    require_payload_size(payload, limits, "payload")
+    rawjson.require_shallow(payload, "payload")
+    if not is_type(beside.event_type):
+        raise _invalid("event.event_type", BAD_TYPE)
+    known = msgspec.structs.asdict(beside)
+    request = {name: known.pop(name) for name in ("headers", "query", "path")}
+    request["headers"] = {name.lower(): value for name, value in beside.headers.items()}
+    fields = EventIn(payload=msgspec.Raw(payload), **known)
+    attributes = msgspec.structs.replace(_attributes(fields, None, "event."), **request)
+    return Draft(beside.event_type, payload.strip(), attributes)
 
 
 def needs_scan(body: bytes) -> bool:

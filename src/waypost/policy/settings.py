@@ -20,10 +20,11 @@ from waypost.model.subscription import (
     Signing,
     Subscription,
 )
-from waypost.policy import filters, headers, retry, urls
+from waypost.policy import filters, headers, retry, transforms, urls
 from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
 from waypost.policy.routing import ALL, PREFIX
+from waypost.policy.transforms import TransformIn
 
 TYPES_MAX: Final = 500
 """How many event types a subscription may name."""
@@ -125,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner | UnsetType | None = UNSET
     retry_schedule: Schedule | str | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
+    transform: TransformIn | UnsetType | None = UNSET
     ordering: OrderingMode | UnsetType | None = UNSET
     on_order_failure: AfterFailure | UnsetType | None = UNSET
 
@@ -200,6 +202,7 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "concurrency": lambda count: {"concurrency": count or DEFAULT_CONCURRENCY},
     "retry_schedule": _retry_schedule,
     "filter": lambda raw: {"filter": filter_text(raw)},
+    "transform": lambda given: {"transform": given and transforms.read(given)},
     "ordering": lambda mode: {"ordering": mode or Ordering.NONE},
     "on_order_failure": lambda what: {"on_order_failure": what or OnOrderFailure.CONTINUE},
 }

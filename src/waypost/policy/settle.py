@@ -5,6 +5,7 @@
     pending ── delivered ───────────────────────────────▶ delivered
     pending ── failed, and the schedule goes on ────────▶ pending    (RetryAt)
     pending ── 410, schedule exhausted, days of failures ▶ failed     (GaveUp, diverted)
+    pending ── its transform says so ───────────────────▶ cancelled  (Skipped)
 """
 
 from typing import Final
@@ -46,7 +47,11 @@ class GaveUp(msgspec.Struct, frozen=True):
     disable: DisabledBy | None = None
 
 
-Transition = Delivered | RetryAt | GaveUp
+class Skipped(msgspec.Struct, frozen=True):
+    """It is cancelled: the subscription's own program wanted nothing sent."""
+
+
+Transition = Delivered | RetryAt | GaveUp | Skipped
 
 _DELIVERED: Final = Delivered()
 _KIND_DELIVERED: Final = OutcomeKind.DELIVERED

@@ -195,6 +195,7 @@ class Server:
     def _readings(self) -> dict[str, Reading]:
         ingest, dispatcher = self._engine.ingest, self._engine.dispatcher
         transport, errors = self._engine.transport, self._surface.errors
+        sandbox = self._engine.sandbox
         return {
             "events_accepted": lambda: ingest.accepted,
             "events_duplicate": lambda: ingest.duplicates,
@@ -205,6 +206,7 @@ class Server:
             },
             "retries": lambda: dispatcher.retried,
             "requests_resent": lambda: transport.requests_resent,
+            "transforms": lambda: sandbox.counts,
             "deliveries_expired": lambda: self._engine.pruner.given_up,
             "results_unplaced": lambda: self._store.counters.unplaced,
             "rows_pruned": lambda: self._engine.pruner.pruned,
@@ -215,6 +217,7 @@ class Server:
             "storage_syncs": lambda: self._store.counters.syncs,
             "attempts_in_flight": lambda: dispatcher.in_flight_count,
             "lanes": lambda: dispatcher.lane_count,
+            "transform_workers": lambda: sandbox.worker_count,
             "queue_depth": lambda: self._watch.depth,
             "intake_waiting": lambda: ingest.waiting,
             "intake_free_bytes": lambda: self._front.budget.free,

@@ -26,6 +26,7 @@ from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
+from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.egress.transport import Transport
@@ -64,10 +65,12 @@ from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
+from waypost.sandbox.pool import Pool, PoolConfig
 from waypost.storage import projects, queue, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -119,8 +122,8 @@ class Engine:
             clock=tools.clock,
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
+        self.sandbox = _sandbox(loop, config)
         self.dispatcher = Dispatcher(
-            loop,
             self.configuration,
             self.router,
             Sender(loop, self.transport, NATIVE_FORMATS),
@@ -133,6 +136,7 @@ class Engine:
                 payload_bytes=config.payload_memory,
                 disable_after_us=int(config.disable_after * _MICROS),
             ),
+            self.sandbox,
             None if sharing is None else sharing.shards,
         )
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
@@ -216,6 +220,7 @@ class Engine:
         if self.sharing is not None:
             self.sharing.retire()
         await self.dispatcher.drain(self._drain_s)
+        await self.sandbox.close()
         if self.sharing is not None:
             await self.sharing.stop()
         await self.transport.close()
@@ -252,6 +257,7 @@ class Surface:
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
+        transforms = Transforms(store, engine.sandbox, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
@@ -261,6 +267,7 @@ class Surface:
                     router,
                     self.signing_keys,
                     self.catalogue,
+                    transforms,
                     rules,
                     dispatcher.roster.deleted,
                     ids,
@@ -268,6 +275,7 @@ class Surface:
                 self.signing_keys,
                 deliveries,
             ).operations(),
+            *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
             *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
@@ -337,6 +345,18 @@ class Surface:
             clock=self._tools.clock,
             errors=self.errors,
         )
+
+
+def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
+    return Pool(
+        loop,
+        PoolConfig(
+            config.transform_workers,
+            config.transform_timeout,
+            config.transform_memory,
+            config.max_event_bytes,
+        ),
+    )
 
 
 def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None) -> Pruner:

@@ -84,7 +84,7 @@ class Settlement(msgspec.Struct, eq=False):
 
     Attributes:
         attempts: how many tries the queue counts before this one; compared when it is written.
-        attempt: the row for `attempts`.
+        attempt: the row for `attempts`; empty where none was made.
         diverted: the row for `diverted_events`, where the delivery was given up.
         shard: the shard of the subscription, and
         epoch: under which this process owned it when the try began; compared where several

@@ -1,8 +1,12 @@
 """The log of changes of the configuration: how processes learn what others have changed.
 
-Each change counts up one version, in its own transaction. The row of the version is locked until
+Each change takes the next version, in its own transaction. The row of the version is locked until
 the commit, so versions become visible in their order, and none is missed by whoever goes on from
 the last that it has seen.
+
+A version is the moment of the change, or one more than the last. So no number is given twice, even
+where the last changes were lost and others were made in their place: when a standby took over that
+was behind, or a backup was put back.
 """
 
 from collections.abc import Iterable
@@ -16,14 +20,9 @@ from waypost.model.ids import Id
 from waypost.storage.moment import now_us
 from waypost.storage.schema import config_changes, config_version
 
-KEPT: Final = 10_000
-"""So many changes can be followed one by one; whoever is further behind reads everything."""
-
-_PRUNE_EVERY: Final = 100
-_COUNT: Final = text(
-    "INSERT INTO config_version (id, version) VALUES (1, 1) "
-    "ON CONFLICT (id) DO UPDATE SET version = config_version.version + 1 RETURNING version"
-)
+KEPT_US: Final = 3_600_000_000
+"""For so long changes can be followed one by one, microseconds; whoever is further behind reads
+everything."""
 
 
 class Kind(StrEnum):
@@ -33,6 +32,15 @@ class Kind(StrEnum):
     PROJECT = "project"
     API_KEY = "api_key"
     EVENT_TYPES = "event_types"
+
+
+_COUNT: Final = text(
+    "INSERT INTO config_version (id, version) VALUES (1, :at_us) ON CONFLICT (id) DO UPDATE SET "
+    "version = CASE WHEN config_version.version < :at_us THEN :at_us "
+    "ELSE config_version.version + 1 END RETURNING version"
+)
+
+_KINDS: Final = frozenset(kind.value for kind in Kind)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -45,14 +53,14 @@ class Change(msgspec.Struct, frozen=True):
 
 def record(connection: Connection, kind: Kind, project_id: Id, subject: Id | None = None) -> None:
     """Record a change, in the transaction that makes it."""
-    version = connection.execute(_COUNT).scalar_one()
+    at_us = connection.execute(select(now_us())).scalar_one()
+    version = connection.execute(_COUNT, {"at_us": at_us}).scalar_one()
     connection.execute(
         insert(config_changes).values(
-            version=version, kind=kind.value, project_id=project_id, subject=subject, at_us=now_us()
+            version=version, kind=kind.value, project_id=project_id, subject=subject, at_us=at_us
         )
     )
-    if version % _PRUNE_EVERY == 0:
-        prune(connection, version - KEPT)
+    prune(connection, version - KEPT_US)
 
 
 def current(connection: Connection) -> int:
@@ -66,15 +74,18 @@ def since(connection: Connection, version: int) -> list[Change] | None:
     Returns:
         None where it can't be told, because not all of those changes are kept.
     """
+    if current(connection) == version:
+        return []
     rows = connection.execute(
-        select(config_changes).where(config_changes.c.version > version).order_by("version")
+        select(config_changes).where(config_changes.c.version >= version).order_by("version")
     ).all()
-    if not rows:
-        return [] if current(connection) == version else None
-    if rows[0].version != version + 1:
+    if not rows or rows[0].version != version:
         return None
     return _last_of_each(
-        Change(Kind(row.kind), row.project_id, row.subject or row.project_id) for row in rows
+        Change(Kind(row.kind), row.project_id, row.subject or row.project_id)
+        for row in rows[1:]
+        # Of what a newer version of the program keeps, nothing is in memory here.
+        if row.kind in _KINDS
     )
 
 

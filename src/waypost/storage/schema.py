@@ -133,6 +133,7 @@ subscriptions = Table(
     Column("failing_since_us", BigInteger),
     Column("deleted_at_us", BigInteger),
     Column("filter", Text),
+    Column("transform", Text),
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
     sqlite_with_rowid=False,

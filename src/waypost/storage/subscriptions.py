@@ -26,11 +26,13 @@ from waypost.model.subscription import (
     Signing,
     Subscription,
 )
+from waypost.model.transform import Transform
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
+_read_transform = msgspec.json.Decoder(Transform).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -178,6 +180,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "signing": subscription.signing.value,
         "owner": subscription.owner,
         "retry_schedule": _json(subscription.retry_schedule_s),
+        "transform": _json(subscription.transform),
         "failing_since_us": subscription.failing_since_us,
         "filter": subscription.filter,
         "ordering": subscription.ordering.value,
@@ -202,6 +205,7 @@ def _subscription(row: Row[Any]) -> Subscription:
         signing=Signing(row.signing),
         owner=row.owner,
         retry_schedule_s=None if schedule is None else _read_seconds(schedule),
+        transform=None if row.transform is None else _read_transform(row.transform),
         failing_since_us=row.failing_since_us,
         filter=row.filter,
         ordering=Ordering(row.ordering),

@@ -83,6 +83,44 @@ def entry(number: int, key: str | None = None, body: bytes = b"") -> Entry:
     return Entry(event(number), row, owed, key, body.ljust(16)[:16])
 
 
+def untried(number: int, attempts: int = 0) -> Settlement:
+    """Return that a delivery is over without another try."""
+    made = settlement(number, state=DeliveryState.CANCELLED)
+    made.attempts, made.attempt = attempts, ()
+    made.delivery = (*(made.delivery or ())[:5], attempts, 5, Reason.SKIPPED)
+    return made
+
+
+@pytest.mark.parametrize("attempts", [0, 3])
+def test_one_that_ends_without_a_try_has_no_attempt(hot: Hot, attempts: int) -> None:
+    hot.owe([1], attempts=attempts)
+    hot.owe([2, 3])
+    over, retried = untried(1, attempts), settlement(3, state=None)
+    hot.settle([over, settlement(2), retried])
+    assert not over.late
+    assert not retried.late
+    assert hot.rows("deliveries", "id, state, attempts, reason, status_code") == [
+        (delivery(1), DeliveryState.CANCELLED, attempts, Reason.SKIPPED, None),
+        (delivery(2), DeliveryState.DELIVERED, 1, None, 200),
+    ]
+    assert hot.rows("attempts", "delivery_id") == [(delivery(3),)]
+    assert hot.rows("queue", "id") == [(delivery(3),)]
+    assert hot.rows("diverted_events") == []
+
+
+def test_of_what_ended_otherwise_meanwhile_nothing_is_written(hot: Hot) -> None:
+    hot.owe([1], attempts=7)
+    hot.owe([2])
+    before, over, again = untried(2), untried(1), untried(2)
+    hot.settle([before])
+    hot.settle([over])
+    hot.settle([again])
+    assert [one.late for one in (before, over, again)] == [False, True, True]
+    assert hot.rows("queue", "id, attempts") == [(delivery(1), 7)]
+    assert hot.rows("deliveries", "id") == [(delivery(2),)]
+    assert hot.rows("attempts") == []
+
+
 @pytest.mark.parametrize("count", SIZES)
 def test_any_number_of_events_is_written(hot: Hot, count: int) -> None:
     taken = [acceptance(entry(n)) for n in range(count)]

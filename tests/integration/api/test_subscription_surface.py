@@ -216,6 +216,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "owner": "o",
         "retry_schedule": [1, 2.5],
         "filter": {"body": {"n": {"$gt": 1}}, "headers": {"X-Tenant": "a"}},
+        "transform": {"template": {"a": "{{ payload }}"}},
     }
     made = await at.made(**settings)
     assert {name: made[name] for name in settings} == settings
@@ -234,13 +235,16 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "owner": None,
         "retry_schedule": "standard",
         "filter": None,
+        "transform": None,
         "failing_since": None,
         "url": URL,
     }
     assert {name: bare[name] for name in expected} == expected
     assert set(bare) - set(expected) == {"token", "created"}
     path = f"{PATH}/{made['token']}"
-    nulls = dict.fromkeys(("event_types", "headers", "owner", "retry_schedule", "filter"))
+    nulls = dict.fromkeys(
+        ("event_types", "headers", "owner", "retry_schedule", "filter", "transform")
+    )
     reset = (await at.http.patch(path, json={"url": URL, **nulls})).json()
     assert {name: reset[name] for name in nulls} == {name: expected[name] for name in nulls}
     assert reset["format"] == "thin"

@@ -4,12 +4,19 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from sqlalchemy import select
 
 from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.nodes import Node, node, nodes, until
+from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.ids import Id
 from waypost.model.shards import SHARDS
+from waypost.model.subscription import Subscription
+from waypost.model.transform import Made, Skipped
+from waypost.policy.settings import Settings
+from waypost.policy.transforms import TransformIn
+from waypost.storage import schema
 
 
 @pytest.fixture
@@ -201,3 +208,38 @@ async def test_what_is_accepted_before_a_claimed_shard_was_looked_at_hides_nothi
         may_look.set()
         await one.receivers.reach(3)
         assert len({post.webhook_id for post in one.receivers.posts}) == 2
+
+
+async def test_a_program_runs_where_the_owner_is_and_what_it_skips_has_no_try(
+    records: Records, url: str
+) -> None:
+    program = TransformIn(javascript="function transform(payload) { return payload }")
+    async with nodes(records, url) as (first, second):
+        await until(lambda: shares(first, second) == [128, 128])
+        answering(first, second)
+        mine: list[Subscription] = []
+        theirs: list[Subscription] = []
+        while not (mine and theirs):
+            one = await first.subscribe(transform=program)
+            (theirs if second.sharing.shards.owns(one.id) else mine).append(one)
+        first.runs.script = lambda _: Skipped()
+        second.runs.script = lambda _: Made(b'"made"')
+        await first.accept()
+        await until(lambda: len(second.receivers.posts) == len(theirs))
+        assert {post.body for post in second.receivers.posts} == {b'"made"'}
+        assert {run.line for run in second.runs.all} == {one.id for one in theirs}
+        # Set in the first process, the second goes by it once it has heard of it.
+        none = Settings(url=theirs[0].url, transform=None)
+        await first.subscriptions.update(first.principal, theirs[0].id, none)
+        await until(lambda: None in {one.transform for one in second.router.list_all()})
+        await first.accept()
+        await until(lambda: len(second.receivers.posts) == 2 * len(theirs))
+        assert sorted({post.body for post in second.receivers.posts}) == [b'"made"', b"{}"]
+        assert first.receivers.posts == []
+        await until(lambda: not first.dispatcher.in_flight_count)
+        found = records.connection.execute(
+            select(schema.deliveries.c.reason, schema.deliveries.c.attempts).where(
+                schema.deliveries.c.state == DeliveryState.CANCELLED
+            )
+        ).all()
+        assert [tuple(row) for row in found] == [(Reason.SKIPPED, 0)] * 2 * len(mine)

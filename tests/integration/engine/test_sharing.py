@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.support.database import Records
 from tests.support.engine import works
-from waypost.engine import dispatcher
+from waypost.engine import preparer
 from waypost.model.delivery import DeliveryState
 from waypost.model.errors import Unavailable
 from waypost.model.event import Event
@@ -222,7 +222,7 @@ async def test_a_lane_is_not_forgotten_before_how_it_fares_is_saved(
 async def test_a_reader_that_is_overrun_diverts_nothing(
     records: Records, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "_RELOAD_S", 0.0)
+    monkeypatch.setattr(preparer, "_AGAIN_S", 0.0)
     records.subscription()
     async with works(records, path, payload_bytes=0) as engine:
         load, refusals = engine.dispatcher._refiller.load, [20]

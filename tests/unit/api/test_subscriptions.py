@@ -7,6 +7,7 @@ from waypost.api.subscriptions import SubscriptionIn, shape
 from waypost.model import ids
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.transform import Language, Transform
 from waypost.policy.retry import LITHIC
 
 ID = ids.make(1_800_000_000_123_456, 1)
@@ -63,3 +64,20 @@ def test_a_body_needs_a_url_and_nothing_unknown() -> None:
             msgspec.json.decode(bad, type=SubscriptionIn)
     body = msgspec.json.decode(b'{"url": "a"}', type=SubscriptionIn)
     assert {body.description, body.event_types, body.disabled} == {msgspec.UNSET}
+
+
+@pytest.mark.parametrize(
+    "program, writer, reader",
+    [
+        (None, None, None),
+        (Transform(Language.JAVASCRIPT, "s3cret"), {"javascript": "s3cret"}, {"javascript": "***"}),
+        (Transform(Language.TEMPLATE, '{"a":1.10}'), {"template": {"a": 1.1}}, {"template": "***"}),
+    ],
+)
+def test_a_transform_is_shown_to_who_may_change_it(
+    program: Transform | None, writer: object, reader: object
+) -> None:
+    one = msgspec.structs.replace(BARE, transform=program)
+    for caller_, expected in ((WRITER, writer), (caller(Scope.SUBSCRIPTIONS_READ), reader)):
+        shown = msgspec.json.decode(msgspec.json.encode(shape(one, caller_)))
+        assert shown["transform"] == expected

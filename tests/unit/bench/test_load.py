@@ -116,3 +116,8 @@ def test_types_come_in_turn() -> None:
     assert batch(0).endswith(b"[%b]}" % b",".join(wire.event_body(n, 3) for n in range(3)))
     assert b'"event_type":"bench.event.0001"' in single(1)
     assert b'"event_type":"bench.event"' in wire.event_body(1)
+
+
+def test_types_are_of_the_load_s_family() -> None:
+    assert b'"event_type":"noise.0001"' in single_request(b"", 3, "noise")(1)
+    assert b'"event_type":"noise"' in batch_request(b"", 1, 1, "noise")(1)

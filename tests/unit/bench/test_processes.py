@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bench.processes import children, cpu_seconds, family, memory, proportional_memory
+from bench.processes import children, count_files, cpu_seconds, family, memory, proportional_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -68,3 +68,13 @@ def test_a_process_that_is_gone_takes_nothing() -> None:
         assert children(ended.pid) == []
     assert cpu_seconds(ended.pid) == 0.0
     assert family(os.getpid())[0] == os.getpid()
+
+
+def test_open_files_are_counted() -> None:
+    before = count_files(os.getpid())
+    one, other = os.pipe()
+    try:
+        assert count_files(os.getpid()) == before + 2
+    finally:
+        os.close(one)
+        os.close(other)

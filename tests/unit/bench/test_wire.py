@@ -18,3 +18,8 @@ def test_the_body_is_a_native_event() -> None:
     event = json.loads(wire.event_body(7))
 
     assert event == {"event_type": wire.EVENT_TYPE, "payload": json.loads(wire.payload(7))}
+
+
+def test_types_are_of_a_family() -> None:
+    assert wire.event_type(7, 4, "noise") == "noise.0003"
+    assert json.loads(wire.event_body(7, 4, "noise"))["event_type"] == "noise.0003"

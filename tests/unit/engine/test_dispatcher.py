@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from tests.support.engine import KEY, Broken, Post, Receivers
 from tests.support.manual import ManualClock, SeededEntropy
+from tests.support.sandbox import Runs
 from waypost.clock import IdSource
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
@@ -45,18 +46,19 @@ class Depot:
         self.router = Router()
         self.router.load({PROJECT: 1}, subscriptions)
         self.network = Receivers()
+        self.runs = Runs()
         self.settlements: list[Settlement] = []
         self.events: dict[Id, Event] = {}
         formats = {**NATIVE_FORMATS, "broken": Broken()}
         store: Any = self
         self.dispatcher = Dispatcher(
-            loop,
             Configuration(store),
             self.router,
             Sender(loop, self.network, formats),
             self.clock,
             SeededEntropy(),
             DispatcherConfig(**config),
+            self.runs,
             shards,
         )
         self.dispatcher._receivers.load({one.id: (KEY,) for one in subscriptions})

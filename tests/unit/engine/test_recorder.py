@@ -8,7 +8,7 @@ from waypost.engine.recorder import Try, settlement
 from waypost.model import ids
 from waypost.model.delivery import AttemptState, DeliveryState, Reason, Timings
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import Delivered, GaveUp, RetryAt, Transition
+from waypost.policy.settle import Delivered, GaveUp, RetryAt, Skipped, Transition
 from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 
@@ -64,6 +64,13 @@ def test_one_that_is_given_up(divert: bool) -> None:
     assert made.delivery[4:] == (DeliveryState.FAILED, 2, 99, Reason.EXHAUSTED)
     box = (PROJECT, DELIVERY, EVENT, SUBSCRIPTION, Reason.EXHAUSTED, 99, 2)
     assert made.diverted == (box if divert else None)
+
+
+def test_one_that_is_skipped_had_no_try() -> None:
+    made = settlement(tried(1), Skipped(), None, done)
+    assert made.delivery is not None
+    assert made.delivery[4:] == (DeliveryState.CANCELLED, 1, 99, Reason.SKIPPED)
+    assert (made.attempt, made.attempts, made.diverted) == ((), 1, None)
 
 
 @pytest.mark.parametrize("transition", [RetryAt(1_000), GaveUp(Reason.EXHAUSTED)])

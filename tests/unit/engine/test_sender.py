@@ -92,3 +92,18 @@ async def test_a_format_that_fails_sends_nothing() -> None:
         post.send(replace(ONE, format="broken"))
     assert post.network.posts == []
     assert not post.ended.done()
+
+
+async def test_headers_of_the_event_take_the_place_of_the_subscription_s() -> None:
+    post = Post()
+    one = replace(ONE, headers={"X-Own": "a", "x-kept": "b"})
+    address = post.sender.address(one, (KEY,))
+    headers = {"x-own": "c", "x-new": "d"}
+    post.sender.send(address, post.work, EVENT, NOW_US, post.ended.set_result, headers)
+    post.sender.send(address, post.work, EVENT, NOW_US, print, {})
+    with_them, without = (
+        [line for line in sent.head.decode().splitlines() if line.lower().startswith("x-")]
+        for sent in post.network.posts
+    )
+    assert with_them == ["x-kept: b", "x-own: c", "x-new: d"]
+    assert without == ["X-Own: a", "x-kept: b"]

@@ -14,6 +14,7 @@ from waypost.model.errors import NotFound
 from waypost.model.page import PageRequest
 from waypost.model.shown import AttemptStatus
 from waypost.model.subscription import Signing, Subscription
+from waypost.model.transform import Language, Transform
 from waypost.operations.deliveries import MASKED, Deliveries, DeliveryFilter, position
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.storage import subscriptions
@@ -128,6 +129,17 @@ async def test_a_requests_headers_are_shown_without_secrets(
     assert {shown[name] for name in hidden} == {MASKED}
     assert "s3cret" not in str(shown)
     assert int(shown["content-length"]) > 0
+
+
+async def test_of_what_a_transform_makes_nothing_is_told(
+    deliveries: Deliveries, scene: Scene, store: Store
+) -> None:
+    program = Transform(Language.TEMPLATE, "[1]")
+    changed = msgspec.structs.replace(scene.subscription, transform=program)
+    await store.write(lambda c: subscriptions.update(c, changed))
+    shown = await headers(deliveries, scene)
+    assert shown is not None
+    assert "content-length" not in shown
 
 
 async def test_there_are_no_headers_once_the_subscription_is_deleted(

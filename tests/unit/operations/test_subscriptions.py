@@ -8,13 +8,15 @@ from sqlalchemy import select
 
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
-from waypost.model.errors import InvalidInput, NotFound
+from waypost.model.errors import InvalidInput, InvalidSetting, NotFound, Unavailable
 from waypost.model.event_type import EventType
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing
+from waypost.model.transform import Deferred, Fault, FaultKind, Language, Transform
 from waypost.operations.event_types import EventTypeIn
 from waypost.policy.settings import Settings
+from waypost.policy.transforms import TransformIn
 from waypost.storage import schema
 from waypost.storage.sqlite.store import SqliteStore
 
@@ -165,3 +167,38 @@ async def test_a_strict_project_takes_types_of_its_catalogue_and_patterns(at: Of
     with pytest.raises(InvalidInput) as refusal:
         await at.subscriptions.create(caller, bad)
     assert refusal.value.details[0][0] == "event_types[1]"
+
+
+PROGRAM = TransformIn(javascript="const transform = p => p")
+
+
+async def test_a_transform_is_compiled_before_it_is_kept(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, Settings(url=URL, transform=PROGRAM))
+    assert made.transform == Transform(Language.JAVASCRIPT, "const transform = p => p")
+    assert await at.subscriptions.get(caller, made.id) == made
+    assert len(at.runs.all) == 1
+    await at.subscriptions.update(caller, made.id, Settings(url=URL, description="d"))
+    await at.subscriptions.pause(caller, made.id)
+    assert len(at.runs.all) == 1
+    removed = await at.subscriptions.update(caller, made.id, Settings(url=URL, transform=None))
+    assert (removed.transform, len(at.runs.all)) == (None, 1)
+
+
+async def test_one_that_does_not_compile_changes_nothing(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    at.runs.script = lambda _: Fault(FaultKind.COMPILE, "no", line=1)
+    wanted = Settings(url=URL, transform=PROGRAM)
+    for refused in (
+        at.subscriptions.create(caller, wanted),
+        at.subscriptions.update(caller, made.id, wanted),
+        at.subscriptions.create(caller, Settings(url=URL, transform=TransformIn())),
+    ):
+        with pytest.raises(InvalidSetting):
+            await refused
+    at.runs.script = lambda _: Deferred("busy")
+    with pytest.raises(Unavailable):
+        await at.subscriptions.update(caller, made.id, wanted)
+    assert (await at.subscriptions.list_page(caller, PageRequest(10))).items == [made]
+    assert await version(at) == 2

@@ -11,8 +11,11 @@ from waypost.model import ids
 from waypost.model.errors import InvalidInput, PayloadTooLarge
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Resource
 from waypost.policy.events import (
+    BesideIn,
     Draft,
+    EventIn,
     EventLimits,
+    draft,
     is_type,
     needs_scan,
     parse_batch,
@@ -356,6 +359,48 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
+
+
+def test_an_event_may_be_made_up_of_its_parts() -> None:
+    assert draft(BesideIn(), b' {"a": 1.10} ', LIMITS) == Draft("example", b'{"a": 1.10}')
+    fields = {"owner": "o", "idempotency_key": "k", "metadata": {"a": "b"}}
+    beside = msgspec.convert({"event_type": "a.b", **fields}, BesideIn)
+    made = draft(beside, b"1", LIMITS)
+    assert made == Draft("a.b", b"1", Attributes(**fields))  # type: ignore[arg-type]
+    request = {"headers": {"X-A": "b"}, "query": {"q": ["1", "2"]}, "path": "/in"}
+    brought = draft(msgspec.convert(request, BesideIn), b"1", LIMITS).attributes
+    assert (brought.headers, brought.query, brought.path) == (
+        {"x-a": "b"},
+        {"q": ["1", "2"]},
+        "/in",
+    )
+    posted = set(EventIn.__struct_fields__) - {"payload", "targets"}
+    assert set(BesideIn.__struct_fields__) == posted | set(request)
+
+
+@pytest.mark.parametrize(
+    "beside, payload, path",
+    [
+        ({}, b'"\xff"', "payload"),
+        ({}, b"[" * 65 + b"]" * 65, "payload"),
+        ({"event_type": "a b"}, b"1", "event.event_type"),
+        ({"idempotency_key": "a b"}, b"1", "event.idempotency_key"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, b"1", "event.occurred_at"),
+    ],
+)
+def test_what_is_wrong_with_a_part_is_named(
+    beside: dict[str, Any], payload: bytes, path: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        draft(msgspec.convert(beside, BesideIn), payload, LIMITS)
+    assert [detail[0] for detail in caught.value.details] == [path]
+
+
+def test_a_part_that_is_too_large_is_refused() -> None:
+    with pytest.raises(PayloadTooLarge):
+        draft(BesideIn(), b"1" * 9, EventLimits(max_event_bytes=8))
+
+
 FIELDS = [
     *("event_type", "payload", "idempotency_key", "occurred_at", "owner", "resource"),
     *("related_resources", "metadata", "targets"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.subscription import DisabledBy, OnOrderFailure, Ordering, Signing, Subscription
+from waypost.model.transform import Language, Transform
 from waypost.policy import settings
 from waypost.policy.egress import EgressRules
 from waypost.policy.retry import LITHIC, STANDARD
@@ -32,6 +33,7 @@ FULL = Subscription(
     signing=Signing.ED25519,
     owner="o",
     retry_schedule_s=(1.0,),
+    transform=Transform(Language.JAVASCRIPT, "f"),
     failing_since_us=7,
     filter='{"path":"/a"}',
 )
@@ -77,6 +79,12 @@ def test_what_is_not_given_stays() -> None:
         ({"filter": None}, {"filter": None}),
         ({"filter": {}}, {"filter": "{}"}),
         ({"filter": {"body": {"n": 1}}}, {"filter": '{"body":{"n":1}}'}),
+        ({"transform": None}, {"transform": None}),
+        (
+            {"transform": {"javascript": "x"}},
+            {"transform": Transform(Language.JAVASCRIPT, "x")},
+        ),
+        ({"transform": {"template": [1]}}, {"transform": Transform(Language.TEMPLATE, "[1]")}),
         ({"ordering": "key"}, {"ordering": Ordering.KEY}),
         ({"ordering": None}, {"ordering": Ordering.NONE}),
         ({"on_order_failure": "block"}, {"on_order_failure": OnOrderFailure.BLOCK}),
@@ -94,7 +102,7 @@ def test_what_is_given_is_merged_and_nothing_else(
 def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
-        *("concurrency", "format", "signing", "owner", "retry_schedule", "filter"),
+        *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
         *("ordering", "on_order_failure"),
     }
 

@@ -6,6 +6,7 @@ from tests.support.database import Records
 from waypost.model.errors import NotFound
 from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.transform import Language, Transform
 from waypost.storage import subscriptions
 
 
@@ -22,6 +23,7 @@ def full(records: Records) -> Subscription:
         signing=Signing.ED25519,
         owner="o",
         retry_schedule_s=(1.5, 2.0),
+        transform=Transform(Language.TEMPLATE, '{"a":  "é"}'),
         failing_since_us=17,
         filter='{"body":{"n":1.10}}',
     )

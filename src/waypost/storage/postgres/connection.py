@@ -136,10 +136,12 @@ def open_raw(
             "statement_timeout": f"{options.statement_timeout_s * 1_000:.0f}",
             "lock_timeout": f"{options.lock_timeout_s * 1_000:.0f}",
             "idle_in_transaction_session_timeout": f"{options.idle_s * 1_000:.0f}",
+            # Statements that meet on a row are written to see what the other one did.
+            "default_transaction_isolation": "read committed",
             "timezone": "UTC",
             **settings,
         }
-        named["options"] = " ".join(f"-c {key}={value}" for key, value in session.items())
+        named["options"] = " ".join(f"-c {key}={_escaped(value)}" for key, value in session.items())
     given = conninfo_to_dict(conninfo)
     if "options" in given and "options" in named:
         # What the operator has written counts, also where it is ours.
@@ -159,6 +161,11 @@ def open_raw(
         connection.close()
         raise ConfigInvalid(f"the server is PostgreSQL {version}: Waypost needs {OLDEST} or newer")
     return connection
+
+
+def _escaped(value: str) -> str:
+    """Return a value as `options` takes it (libpq, "Connection Strings", options)."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def is_alive(connection: psycopg.Connection[Any]) -> bool:
@@ -214,6 +221,8 @@ def connect(
         poolclass=StaticPool,
         pool_reset_on_return=None,
         use_native_hstore=False,
+        # What is written must not stand in the log because writing it has failed.
+        hide_parameters=True,
     )
     try:
         return engine.connect().execution_options(isolation_level="AUTOCOMMIT")

@@ -230,10 +230,13 @@ _SAME: Final = """
 event's latest; where an event has many subscriptions there are too many to look through."""
 
 _ENDED: Final = (
-    "g.place, q.project_id, q.event_id, q.id, q.subscription_id, g.attempts + 1 AS number,"
-    " g.state, g.at_us, g.reason, g.divert, g.attempt_id, g.attempt_state, g.status_code,"
-    " g.response, g.timings, g.resent"
+    "g.place, q.project_id, q.event_id, q.id, q.subscription_id,"
+    " g.attempts + (g.attempt_state <> 0)::int AS number, g.state, g.at_us, g.reason, g.divert,"
+    " g.attempt_id, g.attempt_state, g.status_code, g.response, g.timings, g.resent"
 )
+_UNTRIED: Final = (None, None, bytes(16), None, None, 0, 0, 0, None, None, None, 0)
+"""In place of the row of an attempt where none was made: no attempt has the state 0."""
+
 _OURS: Final = f"{_ROW} AND q.attempts = g.attempts AND s.shard = g.shard AND s.epoch = g.epoch"
 
 OTHERS: Final = Statement(
@@ -273,6 +276,7 @@ WITH given AS MATERIALIZED (
     SELECT f.id FROM ({_SAME}
     ) AS f WHERE t.number > 1 AND length(t.response) >= 64
   ) AS same ON true
+  WHERE t.attempt_state <> 0
 )
 SELECT CASE WHEN count(*) <> $16 THEN coalesce(array_agg(place::int4), '{{}}') END FROM tried
 """,
@@ -282,7 +286,8 @@ SELECT CASE WHEN count(*) <> $16 THEN coalesce(array_agg(place::int4), '{{}}') E
         INT8,
     ],
 )
-"""Settles all other tries: a final state, or 0 and when it is due again. Compares the number of
+"""Settles all other tries, and what ends without one: a final state, or 0 and when it is due again.
+An attempt's state is 0 where there was none. Compares the number of
 attempts and the epoch of the shard; where some did not fit, returns the places of the others."""
 
 
@@ -400,7 +405,7 @@ def delivered_values(settlements: Sequence[Settlement]) -> Values:
 
 def others_values(settlements: Sequence[Settlement]) -> Values:
     """Return the parameters of `OTHERS`."""
-    attempts = [one.attempt for one in settlements]
+    attempts = [one.attempt or _UNTRIED for one in settlements]
     ends = [
         (0, one.retry_at_us, None)
         if one.delivery is None

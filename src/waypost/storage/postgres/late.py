@@ -56,6 +56,8 @@ def record(session: Session, settlement: Settlement) -> bool:
     Returns:
         Whether the settlement holds after all: it settled what was owed, now or before.
     """
+    if not settlement.attempt:
+        return False  # there is no try to tell of
     one, attempt = settlement, settlement.attempt
     finished_us = 0 if one.delivery is None else one.delivery[6]
     found = session.run(

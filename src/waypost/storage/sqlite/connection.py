@@ -18,7 +18,11 @@ def connect(path: Path, *, read_only: bool = False) -> Connection:
         sqlalchemy.exc.DBAPIError: the file can't be opened.
     """
     engine = create_engine(
-        "sqlite://", creator=lambda: _open(path, read_only=read_only), poolclass=StaticPool
+        "sqlite://",
+        creator=lambda: _open(path, read_only=read_only),
+        poolclass=StaticPool,
+        # What is written must not stand in the log because writing it has failed.
+        hide_parameters=True,
     )
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 

@@ -402,7 +402,9 @@ def _settle_others(cursor: sqlite3.Cursor, settlements: list[Settlement]) -> Non
     diverted: list[Row] = []
     for settlement in settlements:
         delivery = settlement.delivery
-        if delivery is None or settlement.late:
+        if not settlement.attempt:
+            deliveries += _untried(settlement)
+        elif delivery is None or settlement.late:
             attempts.append(_attempt_row(cursor, settlement))
         elif settlement.attempts == 0 and delivery[4] == _DELIVERED:
             deliveries.append(_delivered_row(settlement))
@@ -440,6 +442,12 @@ def _is_late(cursor: sqlite3.Cursor, settlement: Settlement) -> bool:
     owed = cursor.execute(_IS_OWED, (project_id, settlement.delivery_id)).fetchone()
     final = cursor.execute(_IS_FINAL, (project_id, event_id, settlement.delivery_id)).fetchone()
     return owed is not None or final is not None
+
+
+def _untried(settlement: Settlement) -> list[Row]:
+    """Return the row of a delivery that has ended without a try, if it still was to end."""
+    delivery = settlement.delivery
+    return [] if delivery is None or settlement.late else [(*delivery, *_NO_TRY)]
 
 
 def _attempt_row(cursor: sqlite3.Cursor, settlement: Settlement) -> Row:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import psycopg
 import pytest
 from psycopg import OperationalError
 from sqlalchemy import insert, select, text
@@ -20,6 +21,19 @@ def test_nothing_takes_for_ever(url: str) -> None:
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     found = [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
     assert found == ["3s", "2s", "1s"]
+    connection.close()
+    connection.engine.dispose()
+
+
+def test_statements_see_what_others_have_committed_whatever_the_role_is_set_to(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("ALTER ROLE CURRENT_USER SET default_transaction_isolation = serializable")
+        try:
+            connection = connect(url, PostgresOptions())
+        finally:
+            admin.execute("ALTER ROLE CURRENT_USER RESET default_transaction_isolation")
+    found = connection.execute(text("SHOW transaction_isolation")).scalar_one()
+    assert found == "read committed"
     connection.close()
     connection.engine.dispose()
 
@@ -45,6 +59,12 @@ def test_ids_and_bytes_are_bytes(records: Records) -> None:
     assert as_text.execute("SELECT id FROM projects ORDER BY id").fetchall() == [
         (project,) for project in sorted([records.project, records.other])
     ]
+
+
+def test_an_error_does_not_tell_what_was_to_be_written(records: Records) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        records.connection.execute(text("SELECT CAST(:hidden AS int)"), {"hidden": "a secret"})
+    assert "a secret" not in str(caught.value).split("[SQL")[1]
 
 
 def test_what_can_not_be_connected_to_is_told_by_the_driver_s_error() -> None:

@@ -45,3 +45,10 @@ def test_what_is_no_database_is_not_left_open(
         connect(tmp_path / "w.db")
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         opened[0].execute("SELECT 1")
+
+
+def test_an_error_does_not_tell_what_was_to_be_written(tmp_path: Path) -> None:
+    connection = adopt(connect(tmp_path / "w.db"))
+    with pytest.raises(OperationalError) as caught:
+        connection.execute(text("SELECT :hidden FROM nothing"), {"hidden": "a secret"})
+    assert "a secret" not in str(caught.value)

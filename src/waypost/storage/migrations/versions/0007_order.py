@@ -6,7 +6,7 @@ from alembic import op
 from waypost.storage.schema import IdType, Name
 
 revision = "0007_order"
-down_revision = "0003_filters"
+down_revision = "0004_transforms"
 
 
 def upgrade() -> None:
