@@ -145,6 +145,8 @@ def test_another_projects_things_are_not_there(world: World) -> None:
         target = spelled(world, path, tokens)
         required = operation.get("requestBody", {}).get("required")
         body = {"url": world.receiver.url} if required else None
+        if operation["operationId"] == "release_blocked_key":
+            body = {"ordering_key": "k"}
         stranger = call(world.url, target, body, method=method, key=world.other)
         nobody = call(world.url, spelled(world, path, {}), body, method=method, key=world.mine)
         assert stranger[0] == nobody[0] == 404, (operation["operationId"], stranger, nobody)

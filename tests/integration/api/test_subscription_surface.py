@@ -217,6 +217,8 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "retry_schedule": [1, 2.5],
         "filter": {"body": {"n": {"$gt": 1}}, "headers": {"X-Tenant": "a"}},
         "transform": {"template": {"a": "{{ payload }}"}},
+        "ordering": "key",
+        "on_order_failure": "block",
     }
     made = await at.made(**settings)
     assert {name: made[name] for name in settings} == settings
@@ -236,6 +238,8 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "retry_schedule": "standard",
         "filter": None,
         "transform": None,
+        "ordering": "none",
+        "on_order_failure": "continue",
         "failing_since": None,
         "url": URL,
     }
@@ -243,7 +247,10 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
     assert set(bare) - set(expected) == {"token", "created"}
     path = f"{PATH}/{made['token']}"
     nulls = dict.fromkeys(
-        ("event_types", "headers", "owner", "retry_schedule", "filter", "transform")
+        (
+            *("event_types", "headers", "owner", "retry_schedule", "filter", "transform"),
+            *("ordering", "on_order_failure"),
+        )
     )
     reset = (await at.http.patch(path, json={"url": URL, **nulls})).json()
     assert {name: reset[name] for name in nulls} == {name: expected[name] for name in nulls}
@@ -373,3 +380,19 @@ async def test_each_operation_has_its_place_in_the_document(at: Surface) -> None
     body = made["components"]["schemas"]["SubscriptionIn"]
     assert body["required"] == ["url"]
     assert "description" in body["properties"]["timeout_s"]["anyOf"][0]
+
+
+@pytest.mark.parametrize("ordering", ["none", None])
+async def test_blocking_without_an_order_is_refused_when_it_is_set(
+    at: Surface, ordering: str | None
+) -> None:
+    settings = {"url": URL, "ordering": ordering, "on_order_failure": "block"}
+    refused = await at.http.post(PATH, json=settings)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["path"] == "on_order_failure"
+    made = await at.made(ordering="strict", on_order_failure="block")
+    path = f"{PATH}/{made['token']}"
+    assert (await at.http.patch(path, json={"url": URL, "ordering": ordering})).status_code == 422
+    assert (await at.http.get(path)).json()["ordering"] == "strict"
+    unknown = await at.http.patch(path, json={"url": URL, "ordering": "topic"})
+    assert (unknown.status_code, unknown.json()["errors"][0]["path"]) == (400, "ordering")
