@@ -104,18 +104,8 @@ _INSERT_RECEIPTS: Final = _Insert(
 _INSERT_DELIVERIES: Final = _Insert(
     "deliveries",
     (
-        "project_id",
-        "event_id",
-        "id",
-        "subscription_id",
-        "state",
-        "attempts",
-        "finished_us",
-        "reason",
-        "status_code",
-        "response",
-        "timings",
-        "resent",
+        *("project_id", "event_id", "id", "subscription_id", "state", "attempts", "finished_us"),
+        *("reason", "status_code", "response", "timings", "resent"),
     ),
 )
 _INSERT_ATTEMPTS: Final = _Insert(
