@@ -46,6 +46,7 @@ OUTSIDE = {
 # Records that hold the project that a statement is about.
 BOUND = {
     "ApiKey",
+    "BlockedKey",
     "FanOut",
     "Principal",
     "Project",

@@ -18,9 +18,10 @@ from waypost.engine.receiver import Receiver
 from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.ids import Id
-from waypost.policy.lane import Work
-from waypost.storage import queue
-from waypost.storage.queue import LaneHead, LaneWanted
+from waypost.policy.work import Work
+from waypost.storage import chains, queue
+from waypost.storage.connection import Connection
+from waypost.storage.queue import LaneHead, LaneRow, LaneWanted
 from waypost.storage.store import OWED_READERS, Store
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +41,9 @@ _ROWS: Final = 4_000
 _ROWS_MIN: Final = 64
 _APART_S: Final = 0.004
 """How much later than the last one a statement that reads lanes begins."""
+
+_PARK_FROM: Final = 32
+"""So many deliveries that wait for others are parked; fewer are rather read again."""
 
 _RETRY_S: Final = 1.0
 
@@ -141,24 +145,25 @@ class Refiller:
         for receiver, head in zip(receivers, heads, strict=True):
             self._fill(receiver, head, now_us)
 
+    async def _park(self, lanes: Sequence[LaneWanted], heads: Sequence[LaneHead]) -> None:
+        """Put out of the way what has to wait for others, where it stands in it."""
+        for lane, head in zip(lanes, heads, strict=True):
+            if len(head.parkable) >= _PARK_FROM or (head.parkable and head.cut_us is not None):
+                place, now_us = (lane.project_id, lane.subscription_id), self._clock.now_us()
+                await self._store.write(
+                    partial(_park, place=place, delivery_ids=head.parkable, now_us=now_us)
+                )
+
     def _fill(self, receiver: Receiver, head: LaneHead, now_us: int) -> None:
-        works = [
-            Work(
-                row.owed.id,
-                row.owed.event_id,
-                int(row.owed.kind),
-                row.owed.due_us,
-                row.owed.attempts,
-                row.event,
-            )
-            for row in head.rows
-        ]
+        works = [_work(row) for row in head.rows]
         entered = receiver.lane.end_refill(
             works,
             now_us,
             read_us=self._clock.now_us(),
             reached_end=head.cut_us is None or head.cut_us > now_us,
             next_due_us=head.cut_us,
+            chains=[[_work(row, key) for row in rows] for key, rows in head.chains.items()],
+            behind=head.behind,
         )
         self._refilled(receiver, entered)
 
@@ -171,6 +176,7 @@ class Refiller:
                 receiver.subscription.id,
                 limit,
                 tuple(receiver.lane.known),
+                receiver.lane.ask(),
             )
             for receiver, limit in zip(receivers, limits, strict=True)
         ]
@@ -179,4 +185,19 @@ class Refiller:
             heads = await self._store.read_owed(
                 partial(queue.read_heads, lanes=lanes, payload_max=_INLINE_MAX)
             )
+        await self._park(lanes, heads)
         return heads, now_us
+
+
+def _work(row: LaneRow, key: str | None = None) -> Work:
+    owed = row.owed
+    work = Work(owed.id, owed.event_id, int(owed.kind), owed.due_us, owed.attempts, row.event)
+    if key is not None:
+        work.key, work.sequence = key, row.sequence or 0
+    return work
+
+
+def _park(
+    connection: Connection, *, place: tuple[Id, Id], delivery_ids: Sequence[Id], now_us: int
+) -> None:
+    chains.park(connection, *place, delivery_ids, now_us)

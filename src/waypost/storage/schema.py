@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import UserDefinedType
 
@@ -57,7 +58,9 @@ _BUSY_OPTIONS: Final = {"fillfactor": 50}
 """Few rows, changed all the time: with room beside them a change touches no index."""
 
 
-def _indexes(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...]) -> list[Index]:
+def _indexes(
+    name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...], where: str | None = None
+) -> list[Index]:
     """Return an index of a table with much traffic, as each database is to have it.
 
     SQLite finds a row behind an index by its primary key: with that in front and behind, the index
@@ -65,9 +68,10 @@ def _indexes(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...])
     more: were a part of the primary key in it, it could be taken for statements that name the whole
     key, by a plan that was made when the table was empty and all ways seemed short.
     """
+    only = None if where is None else text(where)
     return [
-        Index(name, *sqlite).ddl_if(dialect="sqlite"),
-        Index(name, *postgresql).ddl_if(dialect="postgresql"),
+        Index(name, *sqlite, sqlite_where=only).ddl_if(dialect="sqlite"),
+        Index(name, *postgresql, postgresql_where=only).ddl_if(dialect="postgresql"),
     ]
 
 
@@ -142,6 +146,8 @@ subscriptions = Table(
     Column("verification", Text),
     Column("verification_state", Text),
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
+    Column("ordering", Text, nullable=False, server_default="none"),
+    Column("on_order_failure", Text, nullable=False, server_default="continue"),
     sqlite_with_rowid=False,
 )
 
@@ -166,9 +172,26 @@ events = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("attributes", LargeBinary),
     Column("routing_version", BigInteger, nullable=False),
+    # The place in the order of acceptance, where the event has one: see `ordering_counters`.
+    Column("sequence", BigInteger),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
+
+ordering_counters = Table(
+    "ordering_counters",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    # An ordering key; empty: the counter of all events of the project.
+    Column("name", Name, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+"""The last number in the order of acceptance, of each ordering key or of a whole project.
+
+A number is never below the moment at which it was given, in UTC microseconds: those of different
+counters follow each other as well, and a counter that was not used for long may be forgotten."""
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -223,15 +246,46 @@ queue = Table(
     Column("class", SmallInteger, nullable=False),
     Column("due_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # Those of the event. A row without a sequence has no place in any order.
+    Column("ordering_key", Name),
+    Column("sequence", BigInteger),
     *_indexes(
         "ix_queue_lane",
         sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
         postgresql=("subscription_id", "class", "due_us"),
     ),
     *_indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *_indexes(
+        "ix_queue_key",
+        sqlite=("project_id", "subscription_id", "ordering_key", "sequence"),
+        postgresql=("subscription_id", "ordering_key", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
+    *_indexes(
+        "ix_queue_sequence",
+        sqlite=("project_id", "subscription_id", "sequence"),
+        postgresql=("subscription_id", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
     sqlite_with_rowid=False,
     postgresql_with=_QUEUE_OPTIONS,
 )
+
+blocked_keys = Table(
+    "blocked_keys",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    # Empty: the one order of a strict subscription.
+    Column("ordering_key", Name, primary_key=True),
+    # What comes behind it waits; of the event that was given up.
+    Column("sequence", BigInteger, nullable=False),
+    Column("delivery_id", IdType, nullable=False),
+    Column("event_id", IdType, nullable=False),
+    Column("blocked_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Ordering keys of which an event was given up, and that wait to be released."""
 
 deliveries = Table(
     "deliveries",

@@ -22,9 +22,10 @@ from waypost.model.delivery import Owed, Reason, Timings
 from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.failure import AlertEndpoint, FailureHandling, OnGivingUp, Suspension
 from waypost.model.subscription import DisabledBy, Subscription
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import GaveUp
+from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 from waypost.storage.connection import Connection
 from waypost.storage.store import Store
@@ -85,8 +86,12 @@ class Scene:
         self.shelf, self.upkeep = Shelf(store), Fake()
         self.owed: list[Owed] = []
         self.pumped: list[Receiver] = []
+        self.unloaded: list[Work] = []
+        self.stopping = False
         self.tasks: list[asyncio.Task[None]] = []
-        hands = Hands(self.take, self.pumped.append, self.spawn)
+        hands = Hands(
+            self.take, self.pumped.append, self.spawn, self.unloaded.append, lambda: self.stopping
+        )
         self.aftermath = Aftermath(hands, cast(Store, self.shelf), self.upkeep, records.ids)
         self.one = Subscription(records.project, records.ids.next(), database.URL, **settings)
         self.receiver = Receiver(self.one, Address(self.one, (), None), Lane(1, 1))

@@ -17,9 +17,10 @@ from waypost.model.failure import (
 from waypost.model.subscription import DEFAULT_CONCURRENCY, DisabledBy, Subscription
 from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.ending import DELETED
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.retry import STANDARD
+from waypost.policy.work import Work
 
 ONE = Subscription(b"p" * 16, b"a" * 16, "https://a.example/")
 
