@@ -15,6 +15,7 @@ from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import GaveUp
 from waypost.policy.verification import allowed
+from waypost.policy.waits import LaneStanding
 from waypost.policy.work import Work
 
 _DELIVERED: Final = OutcomeKind.DELIVERED
@@ -195,6 +196,17 @@ class Receiver:
             and not (transition.disable or transition.suspend)
             and transition.reason is not Reason.EXPIRED
             and (self.endings is None or self.endings.of(work.id) is None)
+        )
+
+    def standing(self, now_us: int) -> LaneStanding:
+        """Return how its lane stands, for people."""
+        lane = self.lane
+        return LaneStanding(
+            in_flight=lane.in_flight,
+            limit=lane.limit,
+            concurrency=lane.concurrency,
+            held=lane.gate.waits(now_us),
+            suspect=self.suspect,
         )
 
     @property

@@ -15,6 +15,7 @@ import structlog
 
 from waypost.clock import Clock
 from waypost.engine.receiver import Receiver
+from waypost.model.delivery import Owed
 from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.ids import Id
@@ -155,14 +156,14 @@ class Refiller:
                 )
 
     def _fill(self, receiver: Receiver, head: LaneHead, now_us: int) -> None:
-        works = [_work(row) for row in head.rows]
+        works = [work_of(row.owed, row.event) for row in head.rows]
         entered = receiver.lane.end_refill(
             works,
             now_us,
             read_us=self._clock.now_us(),
             reached_end=head.cut_us is None or head.cut_us > now_us,
             next_due_us=head.cut_us,
-            chains=[[_work(row, key) for row in rows] for key, rows in head.chains.items()],
+            chains=[[_placed(row, key) for row in rows] for key, rows in head.chains.items()],
             behind=head.behind,
         )
         self._refilled(receiver, entered)
@@ -189,11 +190,22 @@ class Refiller:
         return heads, now_us
 
 
-def _work(row: LaneRow, key: str | None = None) -> Work:
-    owed = row.owed
-    work = Work(owed.id, owed.event_id, int(owed.kind), owed.due_us, owed.attempts, row.event)
-    if key is not None:
-        work.key, work.sequence = key, row.sequence or 0
+def work_of(owed: Owed, event: Event | None = None) -> Work:
+    """Return what a lane holds of a delivery as it stands in the queue."""
+    return Work(
+        owed.id,
+        owed.event_id,
+        int(owed.kind),
+        owed.due_us,
+        owed.attempts,
+        event,
+        replay_id=owed.replay_id,
+    )
+
+
+def _placed(row: LaneRow, key: str) -> Work:
+    work = work_of(row.owed, row.event)
+    work.key, work.sequence = key, row.sequence or 0
     return work
 
 

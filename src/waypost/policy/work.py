@@ -35,6 +35,7 @@ class Work(msgspec.Struct, eq=False):
         key: of the chain that it has its place in, where its lane keeps an order; see `chains`.
         sequence: its place there.
         faults: how often an error of our own has kept it from being tried.
+        replay_id: the job that owes it, where one does; the lane never looks at it.
     """
 
     id: bytes
@@ -48,6 +49,7 @@ class Work(msgspec.Struct, eq=False):
     slow: bool = False
     faults: int = 0
     expires_us: int = 0
+    replay_id: bytes | None = None
     key: str | None = None
     sequence: int = 0
 

@@ -23,8 +23,8 @@ DEEP_STRICT: Final = 64
 """so many of a strict subscription, which has one chain."""
 
 _COLUMNS: Final = (
-    "q.id, q.event_id, q.class, q.due_us, q.attempts, q.ordering_key, q.sequence, e.type,"
-    " e.attributes, e.routing_version,"
+    "q.id, q.event_id, q.class, q.due_us, q.attempts, q.replay_id, q.ordering_key, q.sequence,"
+    " e.type, e.attributes, e.routing_version,"
     " CASE WHEN length(e.payload) <= :payload_max THEN e.payload END AS payload"
 )
 _EVENT: Final = "JOIN events AS e ON e.project_id = :project_id AND e.id = q.event_id"
@@ -197,16 +197,19 @@ _PARK: Final = text(
     "UPDATE queue SET class = :parked, due_us = CASE WHEN attempts = 0 THEN due_us ELSE :now_us END"
     " WHERE queue.project_id = :project_id AND queue.id = :id AND queue.sequence IS NOT NULL"
 )
+_OPEN: Final = "CASE WHEN attempts > 0 THEN 1 WHEN replay_id IS NULL THEN 0 ELSE 2 END"
+"""The class of a delivery that is parked no more."""
+
 _UNPARK: Final = {
     dialect: text(
-        f"UPDATE queue {by} SET class = CASE WHEN attempts = 0 THEN 0 ELSE 1 END"
+        f"UPDATE queue {by} SET class = {_OPEN}"
         " WHERE queue.project_id = :project_id AND queue.subscription_id = :subscription_id"
         f" AND queue.class = {PARKED}"
     )
     for dialect, by in (("sqlite", "INDEXED BY ix_queue_lane"), ("postgresql", ""))
 }
 _UNPARK_FIRST: Final = text(
-    "UPDATE queue SET class = CASE WHEN attempts = 0 THEN 0 ELSE 1 END"
+    f"UPDATE queue SET class = {_OPEN}"
     f" WHERE queue.project_id = :project_id AND queue.class = {PARKED} AND queue.id ="
     f" (SELECT queue.id FROM queue WHERE {_OF_LANE}"
     " AND (:ordering_key = '' OR queue.ordering_key = :ordering_key)"

@@ -24,8 +24,8 @@ PASSED_OVER_MAX: Final = 256
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
 _LANE = text(
-    "SELECT q.id, q.event_id, q.class, q.due_us, q.attempts, q.ordering_key, q.sequence, "
-    "e.type, e.attributes, "
+    "SELECT q.id, q.event_id, q.class, q.due_us, q.attempts, q.replay_id, q.ordering_key, "
+    "q.sequence, e.type, e.attributes, "
     "e.routing_version, CASE WHEN length(e.payload) <= :payload_max THEN e.payload END AS payload "
     "FROM (SELECT * FROM queue WHERE project_id = :project_id "
     "AND subscription_id = :subscription_id AND class = :class "
@@ -222,10 +222,11 @@ def _due(row: LaneRow) -> tuple[int, Id]:
 
 
 def _lane_row(project_id: Id, subscription_id: Id, row: Any) -> LaneRow:
-    identifier, event_id, kind, due_us, attempts, ordering_key, sequence, *of_event = row
-    name, attributes, version, payload = of_event
+    identifier, event_id, kind, due_us, attempts, replay_id, ordering_key, sequence, *rest = row
+    name, attributes, version, payload = rest
     if kind == PARKED:
-        kind = DeliveryClass.RETRY if attempts else DeliveryClass.FRESH
+        first = DeliveryClass.FRESH if replay_id is None else DeliveryClass.REPLAY
+        kind = DeliveryClass.RETRY if attempts else first
     owed = Owed(
         project_id=project_id,
         id=identifier,
@@ -234,6 +235,7 @@ def _lane_row(project_id: Id, subscription_id: Id, row: Any) -> LaneRow:
         kind=DeliveryClass(kind),
         due_us=due_us,
         attempts=attempts,
+        replay_id=replay_id,
     )
     event = None
     if payload is not None:
@@ -280,28 +282,38 @@ def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
 
 
 def insert(connection: Connection, owed: Sequence[Owed]) -> None:
-    """Put deliveries into the queue, with the places of their events. Call it in a write only."""
+    """Put deliveries into the queue, with the places of their events. Call it in a write only.
+
+    Args:
+        connection: inside the write.
+        owed: deliveries, all of one replay, or of none.
+    """
+    if not owed:
+        return
+    replay_id = owed[0].replay_id
     events: dict[Id, set[Id]] = {}
     for one in owed:
         events.setdefault(one.project_id, set()).add(one.event_id)
     places: dict[Id, Any] = {}
     for project_id, event_ids in events.items():
         places |= chains.places(connection, project_id, sorted(event_ids))
-    rows = [owed_row(one) for one in owed if one.event_id not in places]
-    placed = [
-        (*owed_row(one), _attributes(place.attributes).ordering_key, place.sequence)
-        for one in owed
-        if (place := places.get(one.event_id)) is not None
-    ]
+    rows = [(*owed_row(one), *_place(places.get(one.event_id))) for one in owed]
     if connection.dialect.name == "postgresql":
-        postgres_rows.insert_queue(connection, rows + placed)
+        postgres_rows.insert_queue(connection, rows, replay_id)
     else:
-        hot.INSERT_QUEUE.run(raw(connection).cursor(), rows)
-        hot.INSERT_NUMBERED_QUEUE.run(raw(connection).cursor(), placed)
+        owing = [(*row, replay_id) for row in rows]
+        hot.INSERT_OWED.run(raw(connection).cursor(), owing)
+
+
+def _place(event: Any) -> tuple[str | None, int | None]:
+    """Return the ordering key and the sequence of an event that may have a place in an order."""
+    if event is None:
+        return None, None
+    return _attributes(event.attributes).ordering_key, event.sequence
 
 
 def owed_row(owed: Owed) -> tuple[Any, ...]:
-    """Return the row of a delivery that is owed."""
+    """Return the row of a delivery that is owed, the replay aside."""
     return (
         owed.project_id,
         owed.id,

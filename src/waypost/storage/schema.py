@@ -24,9 +24,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.types import UserDefinedType
+
+from waypost.storage.indexing import indexes
 
 metadata = MetaData()
 
@@ -56,23 +57,6 @@ _QUEUE_OPTIONS: Final = {
 
 _BUSY_OPTIONS: Final = {"fillfactor": 50}
 """Few rows, changed all the time: with room beside them a change touches no index."""
-
-
-def _indexes(
-    name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...], where: str | None = None
-) -> list[Index]:
-    """Return an index of a table with much traffic, as each database is to have it.
-
-    SQLite finds a row behind an index by its primary key: with that in front and behind, the index
-    leads there in order. PostgreSQL needs no more than what is looked for. And it must have no
-    more: were a part of the primary key in it, it could be taken for statements that name the whole
-    key, by a plan that was made when the table was empty and all ways seemed short.
-    """
-    only = None if where is None else text(where)
-    return [
-        Index(name, *sqlite, sqlite_where=only).ddl_if(dialect="sqlite"),
-        Index(name, *postgresql, postgresql_where=only).ddl_if(dialect="postgresql"),
-    ]
 
 
 projects = Table(
@@ -146,10 +130,32 @@ subscriptions = Table(
     Column("verification", Text),
     Column("verification_state", Text),
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
+    # The version of the project's routing from which these settings hold; NULL: as far as is known.
+    Column("routed_from", BigInteger),
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
     sqlite_with_rowid=False,
 )
+
+former_routes = Table(
+    "former_routes",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    # Made when these settings ended.
+    Column("id", IdType, primary_key=True),
+    Column("subscription_id", IdType, nullable=False),
+    # They held for the versions of the project's routing from `since` (NULL: as far as is known)
+    # up to `until`, itself not among them.
+    Column("since", BigInteger),
+    Column("until", BigInteger, nullable=False),
+    Column("event_types", Text),
+    Column("owner", Text),
+    Column("filter", Text),
+    Column("disabled_by", Text),
+    Index("ix_former_routes", "project_id", "subscription_id", "until"),
+    sqlite_with_rowid=False,
+)
+"""What subscriptions took before they were changed or deleted."""
 
 signing_keys = Table(
     "signing_keys",
@@ -246,22 +252,24 @@ queue = Table(
     Column("class", SmallInteger, nullable=False),
     Column("due_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # The job that owes it, where one does.
+    Column("replay_id", IdType),
     # Those of the event. A row without a sequence has no place in any order.
     Column("ordering_key", Name),
     Column("sequence", BigInteger),
-    *_indexes(
+    *indexes(
         "ix_queue_lane",
         sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
         postgresql=("subscription_id", "class", "due_us"),
     ),
-    *_indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
-    *_indexes(
+    *indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes(
         "ix_queue_key",
         sqlite=("project_id", "subscription_id", "ordering_key", "sequence"),
         postgresql=("subscription_id", "ordering_key", "sequence"),
         where="sequence IS NOT NULL",
     ),
-    *_indexes(
+    *indexes(
         "ix_queue_sequence",
         sqlite=("project_id", "subscription_id", "sequence"),
         postgresql=("subscription_id", "sequence"),
@@ -303,7 +311,7 @@ deliveries = Table(
     Column("response", LargeBinary),
     Column("timings", LargeBinary),
     Column("resent", SmallInteger),
-    *_indexes(
+    *indexes(
         "ix_deliveries_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
@@ -328,7 +336,7 @@ attempts = Table(
     Column("same_as", IdType),
     Column("timings", LargeBinary, nullable=False),
     Column("resent", SmallInteger, nullable=False),
-    *_indexes(
+    *indexes(
         "ix_attempts_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
@@ -358,6 +366,7 @@ replays = Table(
     Column("project_id", IdType, primary_key=True),
     Column("id", IdType, primary_key=True),
     Column("kind", Text, nullable=False),
+    # The first id of all where the job is not for one subscription.
     Column("subscription_id", IdType, nullable=False),
     Column("begin_us", BigInteger, nullable=False),
     Column("end_us", BigInteger, nullable=False),
@@ -365,7 +374,18 @@ replays = Table(
     Column("position", IdType, nullable=False),
     Column("state", Text, nullable=False),
     Column("owed", BigInteger, nullable=False),
+    # What else was asked for, in JSON; NULL for nothing.
+    Column("plan", Text),
+    # Set where the event at `position` is done for the subscriptions up to this one only.
+    Column("within", IdType),
+    Column("looked", BigInteger, nullable=False, server_default="0"),
+    Column("due_us", BigInteger, nullable=False, server_default="0"),
+    Column("worked_us", BigInteger, nullable=False, server_default="0"),
+    Column("stepped_us", BigInteger, nullable=False, server_default="0"),
+    Column("idempotency_key", Name),
+    Column("fingerprint", LargeBinary),
     Index("ix_replays_state", "state", "project_id", "id"),
+    Index("uq_replays_key", "project_id", "idempotency_key", unique=True),
     sqlite_with_rowid=False,
 )
 
@@ -408,6 +428,8 @@ audit = Table(
     Column("key_id", IdType, nullable=False),
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
+    # What the key was called then.
+    Column("key_name", Text),
     sqlite_with_rowid=False,
 )
 

@@ -19,7 +19,8 @@ KNOWN: Final = (
     "0006_flow",
     "0007_transactions",
     "0010_verification",
-    "0011_order",
+    "0011_replays",
+    "0012_order",
 )
 """Every revision, oldest first."""
 

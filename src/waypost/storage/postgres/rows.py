@@ -12,9 +12,9 @@ Row = tuple[Any, ...]
 
 _INSERT_QUEUE: Final = (
     "INSERT INTO queue (project_id, id, event_id, subscription_id, class, due_us, attempts,"
-    " ordering_key, sequence) "
+    " replay_id, ordering_key, sequence) "
     "SELECT g.project_id, g.id, g.event_id, g.subscription_id, g.class, g.due_us, g.attempts,"
-    " g.ordering_key, nullif(g.sequence, 0) "
+    " %s::uuid, g.ordering_key, nullif(g.sequence, 0) "
     "FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::int2[], %s::int8[], "
     "%s::int4[], %s::text[], %s::int8[]) AS g (project_id, id, event_id, subscription_id, class,"
     " due_us, attempts, ordering_key, sequence)"
@@ -39,8 +39,11 @@ SELECT count(*) FROM gone
 """
 
 
-def insert_queue(connection: Connection, rows: Sequence[Row]) -> None:
-    """Put deliveries into the queue, given as its rows, with or without their places."""
+def insert_queue(connection: Connection, rows: Sequence[Row], replay_id: Id | None = None) -> None:
+    """Put deliveries into the queue, given as its rows, with or without their places.
+
+    `replay_id` is the job that owes them.
+    """
     if not rows:
         return
     columns = zip(*((*row, None, None)[:9] for row in rows), strict=True)
@@ -48,6 +51,7 @@ def insert_queue(connection: Connection, rows: Sequence[Row]) -> None:
     connection.exec_driver_sql(
         _INSERT_QUEUE,
         (
+            replay_id,
             *(uuids(projects), uuids(identifiers), uuids(events), uuids(subscriptions)),
             *(int2s(classes), int8s(dues), int4s(attempts)),
             *(texts(keys), int8s([place or 0 for place in places])),

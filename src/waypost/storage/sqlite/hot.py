@@ -87,7 +87,8 @@ _INSERT_DELIVERED: Final = PackedInsert(
 _QUEUE: Final = ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts")
 INSERT_QUEUE: Final = _Insert("queue", _QUEUE)
 _INSERT_NUMBERED_EVENTS: Final = _Insert("events", (*_EVENT, "sequence"))
-INSERT_NUMBERED_QUEUE: Final = _Insert("queue", (*_QUEUE, "ordering_key", "sequence"))
+_INSERT_NUMBERED_QUEUE: Final = _Insert("queue", (*_QUEUE, "ordering_key", "sequence"))
+INSERT_OWED: Final = _Insert("queue", (*_QUEUE, "ordering_key", "sequence", "replay_id"))
 _COUNT_UP: Final = (
     "INSERT INTO ordering_counters AS c (project_id, name, last) VALUES (?1, ?2, ?3 + ?4) "
     "ON CONFLICT (project_id, name) DO UPDATE SET last = max(c.last, ?3) + ?4 RETURNING last"
@@ -303,7 +304,7 @@ def _insert_numbered(cursor: sqlite3.Cursor, entries: list[tuple[Entry, int]]) -
             events.append((*entry.row, sequence))
             owed += [(*row, entry.ordering_key, sequence) for row in entry.owed]
     _INSERT_NUMBERED_EVENTS.run(cursor, events)
-    INSERT_NUMBERED_QUEUE.run(cursor, owed)
+    _INSERT_NUMBERED_QUEUE.run(cursor, owed)
 
 
 def prepare(cursor: sqlite3.Cursor) -> None:

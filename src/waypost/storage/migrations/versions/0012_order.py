@@ -5,8 +5,8 @@ from alembic import op
 
 from waypost.storage.schema import IdType, Name
 
-revision = "0011_order"
-down_revision = "0010_verification"
+revision = "0012_order"
+down_revision = "0011_replays"
 
 
 def upgrade() -> None:
