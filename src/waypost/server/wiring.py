@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from waypost import __version__
 from waypost.api import app as api
+from waypost.api.blocked_keys import BlockedKeyRoutes
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
@@ -55,6 +56,7 @@ from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
+from waypost.operations.blocked_keys import BlockedKeys
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -278,7 +280,7 @@ class Surface:
             changes, vault, engine.subscription_changed, clock, entropy, ids
         )
         self._roster = dispatcher.roster
-        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
+        alerts = Alerts(router, self.signing_keys, dispatcher.roster.deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
@@ -302,6 +304,7 @@ class Surface:
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
+            *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
             *FilterRoutes(Filters(store)).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
@@ -347,7 +350,7 @@ class Surface:
             self.catalogue,
             transforms,
             rules,
-            engine.dispatcher.subscription_deleted,
+            engine.dispatcher.roster.deleted,
             self._tools.ids,
         )
 
@@ -364,9 +367,7 @@ class Surface:
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(
             Kind.SUBSCRIPTION,
-            SubscriptionMemory(
-                engine.router, self.signing_keys, engine.dispatcher.subscription_deleted
-            ),
+            SubscriptionMemory(engine.router, self.signing_keys, engine.dispatcher.roster.deleted),
         )
 
         def admit(until: float) -> None:

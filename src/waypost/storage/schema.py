@@ -28,6 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import UserDefinedType
 
+from waypost.storage.indexing import indexes
+
 metadata = MetaData()
 
 
@@ -56,20 +58,6 @@ _QUEUE_OPTIONS: Final = {
 
 _BUSY_OPTIONS: Final = {"fillfactor": 50}
 """Few rows, changed all the time: with room beside them a change touches no index."""
-
-
-def _indexes(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...]) -> list[Index]:
-    """Return an index of a table with much traffic, as each database is to have it.
-
-    SQLite finds a row behind an index by its primary key: with that in front and behind, the index
-    leads there in order. PostgreSQL needs no more than what is looked for. And it must have no
-    more: were a part of the primary key in it, it could be taken for statements that name the whole
-    key, by a plan that was made when the table was empty and all ways seemed short.
-    """
-    return [
-        Index(name, *sqlite).ddl_if(dialect="sqlite"),
-        Index(name, *postgresql).ddl_if(dialect="postgresql"),
-    ]
 
 
 projects = Table(
@@ -145,6 +133,8 @@ subscriptions = Table(
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
+    Column("ordering", Text, nullable=False, server_default="none"),
+    Column("on_order_failure", Text, nullable=False, server_default="continue"),
     sqlite_with_rowid=False,
 )
 
@@ -189,9 +179,26 @@ events = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("attributes", LargeBinary),
     Column("routing_version", BigInteger, nullable=False),
+    # The place in the order of acceptance, where the event has one: see `ordering_counters`.
+    Column("sequence", BigInteger),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
+
+ordering_counters = Table(
+    "ordering_counters",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    # An ordering key; empty: the counter of all events of the project.
+    Column("name", Name, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+"""The last number in the order of acceptance, of each ordering key or of a whole project.
+
+A number is never below the moment at which it was given, in UTC microseconds: those of different
+counters follow each other as well, and a counter that was not used for long may be forgotten."""
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -256,15 +263,46 @@ queue = Table(
     Column("attempts", Integer, nullable=False),
     # The job that owes it, where one does.
     Column("replay_id", IdType),
-    *_indexes(
+    # Those of the event. A row without a sequence has no place in any order.
+    Column("ordering_key", Name),
+    Column("sequence", BigInteger),
+    *indexes(
         "ix_queue_lane",
         sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
         postgresql=("subscription_id", "class", "due_us"),
     ),
-    *_indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes(
+        "ix_queue_key",
+        sqlite=("project_id", "subscription_id", "ordering_key", "sequence"),
+        postgresql=("subscription_id", "ordering_key", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
+    *indexes(
+        "ix_queue_sequence",
+        sqlite=("project_id", "subscription_id", "sequence"),
+        postgresql=("subscription_id", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
     sqlite_with_rowid=False,
     postgresql_with=_QUEUE_OPTIONS,
 )
+
+blocked_keys = Table(
+    "blocked_keys",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    # Empty: the one order of a strict subscription.
+    Column("ordering_key", Name, primary_key=True),
+    # What comes behind it waits; of the event that was given up.
+    Column("sequence", BigInteger, nullable=False),
+    Column("delivery_id", IdType, nullable=False),
+    Column("event_id", IdType, nullable=False),
+    Column("blocked_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Ordering keys of which an event was given up, and that wait to be released."""
 
 deliveries = Table(
     "deliveries",
@@ -282,7 +320,7 @@ deliveries = Table(
     Column("response", LargeBinary),
     Column("timings", LargeBinary),
     Column("resent", SmallInteger),
-    *_indexes(
+    *indexes(
         "ix_deliveries_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
@@ -307,7 +345,7 @@ attempts = Table(
     Column("same_as", IdType),
     Column("timings", LargeBinary, nullable=False),
     Column("resent", SmallInteger, nullable=False),
-    *_indexes(
+    *indexes(
         "ix_attempts_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
