@@ -10,7 +10,7 @@ A delivery is owed while it has a row in `queue`; its final settling deletes tha
 one in `deliveries`. `queue` therefore holds only what is owed, however long Waypost runs.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -26,28 +26,11 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.types import UserDefinedType
 
+from waypost.storage.columns import IdType, Name
 from waypost.storage.indexing import indexes
 
 metadata = MetaData()
-
-
-class _Uuid(UserDefinedType[bytes]):
-    """PostgreSQL's `uuid`, which stays 16 bytes here: the connection reads and writes it so."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        """Return its name."""
-        return "UUID"
-
-
-IdType = LargeBinary(16).with_variant(_Uuid(), "postgresql")
-"""An id: 16 bytes, and in Python never anything else."""
-
-Name = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text that a key holds: it sorts by its bytes in every database, whatever its locale."""
 
 _QUEUE_OPTIONS: Final = {
     "autovacuum_vacuum_scale_factor": 0.02,
