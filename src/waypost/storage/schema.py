@@ -141,6 +141,8 @@ subscriptions = Table(
     Column("flow", Text),
     Column("verification", Text),
     Column("verification_state", Text),
+    # What its format goes by, in the format's own words.
+    Column("format_settings", Text),
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     sqlite_with_rowid=False,
 )
@@ -190,6 +192,7 @@ receipts = Table(
     Column("id", IdType, primary_key=True),
     Column("key_id", IdType, nullable=False),
     Column("same_body", Integer, nullable=False),
+    Index("ix_receipts_project", "project_id", "id"),
     sqlite_with_rowid=False,
 )
 
@@ -327,6 +330,21 @@ fan_outs = Table(
     sqlite_with_rowid=False,
 )
 """Events whose deliveries are too many for the commit that accepted them."""
+
+records = Table(
+    "records",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("parent", IdType),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("deleted_us", BigInteger),
+    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
+    sqlite_with_rowid=False,
+)
+"""What other surfaces keep beside ours; encrypted as a whole, since it may hold secrets."""
 
 lane_state = Table(
     "lane_state",
