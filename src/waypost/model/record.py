@@ -1,4 +1,4 @@
-"""Records: what another API's clients set and only its surface reads, kept as that surface wrote it.
+"""Records: what another API's clients set and only its surface reads, kept as it wrote it.
 
 Where such an API has nouns that are none of ours, as an address that several subscriptions share,
 its settings are kept beside what they come to in ours.

@@ -64,9 +64,7 @@ class Records:
             lambda c: records.find(c, self._vault, principal.project_id, kind, record_id)
         )
 
-    async def some(
-        self, principal: Principal, kind: str, wanted: Sequence[Id]
-    ) -> dict[Id, Record]:
+    async def some(self, principal: Principal, kind: str, wanted: Sequence[Id]) -> dict[Id, Record]:
         """Return those of some records that there are, deleted ones too, by id."""
         found = await self._store.read(
             lambda c: records.list_some(c, self._vault, principal.project_id, kind, wanted)
@@ -78,9 +76,7 @@ class Records:
     ) -> Page[Record]:
         """Return one page of the records of a kind; with a parent, of its parts alone."""
         return await self._store.read(
-            lambda c: records.list_page(
-                c, self._vault, principal.project_id, kind, request, parent
-            )
+            lambda c: records.list_page(c, self._vault, principal.project_id, kind, request, parent)
         )
 
     async def parts(self, principal: Principal, kind: str, *parents: Id) -> list[Record]:
@@ -97,9 +93,7 @@ class Records:
 
     async def ids_of(self, principal: Principal, kind: str) -> list[Id]:
         """Return the ids of all records of a kind that there are or were."""
-        return await self._store.read(
-            lambda c: records.list_ids(c, principal.project_id, kind)
-        )
+        return await self._store.read(lambda c: records.list_ids(c, principal.project_id, kind))
 
     async def save(self, *wanted: Record) -> None:
         """Keep records, new or changed, all of them or none."""
@@ -117,9 +111,7 @@ class Records:
         now_us = ids.moment(self._ids.next())
 
         def write(connection: Connection) -> Record:
-            present = records.get(
-                connection, self._vault, principal.project_id, kind, record_id
-            )
+            present = records.get(connection, self._vault, principal.project_id, kind, record_id)
             after = msgspec.structs.replace(present, body=alter(present), changed_us=now_us)
             records.put(connection, self._vault, after)
             return after

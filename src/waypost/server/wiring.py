@@ -32,6 +32,7 @@ from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
+from waypost.dialects.convoy import routes as convoy
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
@@ -70,6 +71,7 @@ from waypost.operations.following import (
 from waypost.operations.keys import Keys
 from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
+from waypost.operations.records import Records
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
@@ -290,14 +292,12 @@ class Surface:
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
         transforms = Transforms(store, engine.sandbox, ids)
+        subscriptions = self._subscriptions(engine, alerts, transforms, rules)
+        keys = Keys(changes, self.access, clock, entropy, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(
-                self._subscriptions(engine, alerts, transforms, rules),
-                self.signing_keys,
-                deliveries,
-            ).operations(),
+            *SubscriptionRoutes(subscriptions, self.signing_keys, deliveries).operations(),
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
@@ -308,15 +308,25 @@ class Surface:
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *self._keys(changes, tools).operations(),
+            *KeyRoutes(keys, f"http://{config.listen}").operations(),
             *TransactionRoutes(self.transactions).operations(),
         ]
         self.fast = FastRoutes()
-        self.others = self._dialects(events)
-
-    def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
-        keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
-        return KeyRoutes(keys, f"http://{self._config.listen}")
+        parts = convoy.Parts(
+            access=self.access,
+            surfaces=self.surfaces,
+            clock=clock,
+            projects=self.projects,
+            keys=keys,
+            records=Records(changes, vault, ids),
+            subscriptions=subscriptions,
+            signing_keys=self.signing_keys,
+            transforms=transforms,
+            events=events,
+            deliveries=deliveries,
+            replays=replays,
+        )
+        self.others = [*self._dialects(events), *convoy.routes(parts)]
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(

@@ -26,9 +26,7 @@ def find(
     connection: Connection, vault: Vault, project_id: Id, kind: str, record_id: Id
 ) -> Record | None:
     """Return a record, deleted or not; None where there is none."""
-    row = connection.execute(
-        select(records).where(*_is(project_id, kind, record_id))
-    ).one_or_none()
+    row = connection.execute(select(records).where(*_is(project_id, kind, record_id))).one_or_none()
     return None if row is None else _reader(vault)(row)
 
 
@@ -67,9 +65,7 @@ def list_some(
         return []
     query = (
         select(records)
-        .where(
-            records.c.project_id == project_id, records.c.kind == kind, records.c.id.in_(wanted)
-        )
+        .where(records.c.project_id == project_id, records.c.kind == kind, records.c.id.in_(wanted))
         .order_by(records.c.id)
     )
     return [_reader(vault)(row) for row in connection.execute(query)]
@@ -117,9 +113,7 @@ def put(connection: Connection, vault: Vault, record: Record) -> None:
         )
 
 
-def delete(
-    connection: Connection, project_id: Id, kind: str, record_id: Id, at_us: int
-) -> None:
+def delete(connection: Connection, project_id: Id, kind: str, record_id: Id, at_us: int) -> None:
     """Mark a record deleted.
 
     Raises:

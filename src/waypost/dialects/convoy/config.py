@@ -21,6 +21,7 @@ PAYLOAD_MAX: Final = 51_200
 RETRY_MAX_S: Final = 7_200.0
 """No gap of the exponential strategy is longer."""
 VERSIONS_MAX: Final = 5
+MASKED: Final = "***"
 SAMPLE_RATE_S: Final = 30
 
 _DAY_S: Final = 86_400
@@ -56,9 +57,9 @@ class SignatureConfig(_Strict, frozen=True, kw_only=True):
     """How deliveries are signed."""
 
     header: HeaderName = SIGNATURE_HEADER
-    versions: Annotated[
-        tuple[VersionConfig, ...], Meta(min_length=1, max_length=VERSIONS_MAX)
-    ] = (VersionConfig(),)
+    versions: Annotated[tuple[VersionConfig, ...], Meta(min_length=1, max_length=VERSIONS_MAX)] = (
+        VersionConfig(),
+    )
 
 
 class RateConfig(_Strict, frozen=True, kw_only=True):
@@ -180,7 +181,7 @@ def shown(config: ProjectConfig) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(config)
     fields["ssl"] = fields.pop("SSL")
     if config.meta_event.secret:
-        fields["meta_event"]["secret"] = "***"
+        fields["meta_event"]["secret"] = MASKED
     return fields
 
 

@@ -41,9 +41,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     def encoded(self) -> bytes:
         """Return the body."""
-        return _encode(
-            {"status": self.status < 400, "message": self.message, "data": self.data}
-        )
+        return _encode({"status": self.status < 400, "message": self.message, "data": self.data})
 
 
 def render(problem: Problem) -> Rendered:

@@ -177,12 +177,8 @@ def _date(call: Call, name: str) -> datetime | None:
     try:
         return datetime.strptime(text, _DATE).replace(tzinfo=UTC)
     except ValueError as error:
-        raise InvalidInput(
-            f"please specify a {name} in the format 2006-01-02T15:04:05"
-        ) from error
+        raise InvalidInput(f"please specify a {name} in the format 2006-01-02T15:04:05") from error
 
 
 def _micros(moment: datetime) -> int:
     return int(moment.timestamp()) * _MICROS
-
-
