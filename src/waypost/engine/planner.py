@@ -117,7 +117,7 @@ class Planner:
     def _takers(self, replay: Replay, event: Event, before: Iterable[Id]) -> list[Id]:
         """Return who is owed an event again, in the order of their ids."""
         plan = replay.plan
-        content = Content(event.payload, event.attributes)
+        content = Content(event.payload, event.attributes, event.type)
         if (plan.of or plan.state) and not before:
             return []
         if plan.content is not None and not self._compiled(plan.content).matches(content):
@@ -224,11 +224,11 @@ def _choose(
     if subscription.filter is None:
         return [one.event_id for one in taken]
     compiled = filters.restored(subscription.filter)
-    asked = [one.event_id for one in taken if not one.targets]
+    asked = {one.event_id: one.type for one in taken if not one.targets}
     matched = {
         one.event_id
-        for one in missed.read_holdings(connection, replay, asked)
-        if compiled.matches(Content(one.payload, one.attributes))
+        for one in missed.read_holdings(connection, replay, list(asked))
+        if compiled.matches(Content(one.payload, one.attributes, asked[one.event_id]))
     }
     # What an event is aimed at is owed it whatever it holds.
     return [one.event_id for one in taken if one.targets or one.event_id in matched]

@@ -22,7 +22,8 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Stored as MessagePack; `cloudevent` holds the context attributes of a CloudEvent as they came.
     `headers` (names in lower case), `query` (a list where a name stood there more than once) and
-    `path` are of the request that brought the event, as far as they were kept. It is delivered from
+    `path` are of the request that brought the event, as far as they were kept; `source` is the id of
+    what it came in by, where that is more than the API. It is delivered from
     `deliver_at_us` on, or `deliver_in_s` seconds after its acceptance, and not any more from
     `deliver_before_us` on.
     """
@@ -48,6 +49,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     deliver_at_us: int | None = None
     deliver_in_s: float | None = None
     deliver_before_us: int | None = None
+    source: Id | None = None
 
 
 NO_ATTRIBUTES: Final = Attributes()

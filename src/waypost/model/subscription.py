@@ -65,6 +65,7 @@ class Subscription(Inheritable, frozen=True):
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
         verification: of its URL; None where it needs none.
+        format_settings: what its format goes by, in the format's own words; None: by nothing.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
     """
 
@@ -84,6 +85,7 @@ class Subscription(Inheritable, frozen=True):
     filter: str | None = None
     suspension: Suspension | None = None
     verification: Verification | None = None
+    format_settings: str | None = None
 
     @property
     def is_verified(self) -> bool:

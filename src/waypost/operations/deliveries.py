@@ -13,7 +13,7 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.shown import AttemptStatus, ShownAttempt
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.policy.format import Format, Outgoing
+from waypost.policy.format import Format, Outgoing, format_of
 from waypost.storage import attempts, deliveries, events, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.deliveries import DeliveryFilter
@@ -143,7 +143,8 @@ class Deliveries:
     def _headers(
         self, attempt: ShownAttempt, event: Event, subscription: Subscription
     ) -> dict[str, str]:
-        form = self._formats[subscription.format]
+        form = format_of(self._formats, subscription.format, subscription.format_settings)
+        assert form is not None  # noqa: S101 - no other is set
         masked = msgspec.structs.replace(
             subscription, headers=dict.fromkeys(subscription.headers, MASKED)
         )

@@ -41,12 +41,23 @@ class Content:
         query: by name; a list where the name stood there more than once.
         path: ABSENT where the event did not come over HTTP.
         metadata: what the producer noted.
+        event_type: its type.
     """
 
-    __slots__ = ("_body", "_payload", "_unspent", "headers", "metadata", "path", "query")
+    __slots__ = (
+        "_body",
+        "_payload",
+        "_unspent",
+        "event_type",
+        "headers",
+        "metadata",
+        "path",
+        "query",
+    )
 
-    def __init__(self, payload: bytes, attributes: Attributes) -> None:
+    def __init__(self, payload: bytes, attributes: Attributes, event_type: str = "") -> None:
         """Take an event's parts."""
+        self.event_type = event_type
         self._payload = payload if is_json(attributes.content_type) else None
         self._body: Any = _UNREAD
         self._unspent = EFFORT

@@ -63,7 +63,7 @@ def judge(subscription_id: Id, taken: Taken, event: Event) -> Failed | None:
         return Failed(Condition.OWNER, f"owner is {found}, and must be {shown(taken.owner)}")
     if taken.filter is not None:
         compiled = filters.restored(taken.filter)
-        mismatch = compiled.explain(Content(event.payload, event.attributes))
+        mismatch = compiled.explain(Content(event.payload, event.attributes, event.type))
         if mismatch is not None:
             return Failed(Condition.FILTER, mismatch.reason, mismatch)
     return None

@@ -159,7 +159,7 @@ class Routes:
                 matched = tuple(s for s in matched if s.owner is None or s.owner == owner)
                 break
         if takers.filtered:
-            return matched + _sift(takers.filtered, owner, Content(payload, attributes))
+            return matched + _sift(takers.filtered, owner, Content(payload, attributes, event_type))
         return matched
 
     def aimed(self, targets: tuple[bytes, ...]) -> tuple[Subscription, ...]:

@@ -33,6 +33,7 @@ from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.dialects.convoy import routes as convoy
+from waypost.dialects.convoy.format import ConvoyFormat
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
@@ -96,6 +97,7 @@ from waypost.web.front import HttpFront
 from waypost.web.limits import HttpLimits
 
 _MICROS: Final = 1_000_000
+FORMATS: Final = {**NATIVE_FORMATS, ConvoyFormat.name: ConvoyFormat()}
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
 
@@ -140,7 +142,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
+            Sender(loop, self.transport, FORMATS, config.origin),
             tools.clock,
             tools.entropy,
             _dispatching(config),
@@ -272,7 +274,7 @@ class Surface:
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
+        rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
         vault = Vault(key, entropy)
         changes = engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
@@ -287,7 +289,7 @@ class Surface:
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
         events = Events(store, engine.ingest, router, self.catalogue, limits)
-        deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
+        deliveries = Deliveries(store, dispatcher.sending, FORMATS)
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
