@@ -131,6 +131,8 @@ class Planner:
         attributes = event.attributes
         if attributes.targets:
             taken = routes.aimed(attributes.targets)
+        elif attributes.endpoints:
+            taken = routes.match_at(event.type, event.payload, attributes)
         else:
             taken = routes.match(event.type, attributes.owner, event.payload, attributes)
         return sorted(one.id for one in taken if one.disabled_by is None)
@@ -238,4 +240,6 @@ def _takes(subscription: Subscription, event: Candidate) -> bool:
     """Tell whether a subscription takes an event, what it holds aside."""
     if event.targets:
         return subscription.id in event.targets
+    if event.endpoints and subscription.endpoint_id not in event.endpoints:
+        return False
     return wants(subscription, event.type, event.owner)

@@ -62,12 +62,14 @@ class Wish(msgspec.Struct, frozen=True):
         id: it is made under this id where it is not there yet.
         wanted: its settings.
         format_settings: what its format goes by.
+        endpoint_id: the address that it shares with others.
         keys: its secrets; None leaves those that it has, of which there must be some.
     """
 
     id: Id
     wanted: Settings
     format_settings: str | None = None
+    endpoint_id: Id | None = None
     keys: Keys | None = None
 
 
@@ -147,6 +149,18 @@ class Subscriptions:
         return await self._store.read(
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
+
+    def check_url(self, url: str) -> None:
+        """Refuse a URL that no subscription may have.
+
+        Raises:
+            InvalidInput: it is one; says why.
+        """
+        settings.check(Settings(url=url), self._rules)
+
+    def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:
+        """Return the subscriptions that share an address, as they are in memory."""
+        return self._router.routes(project_id).at(endpoint_id)
 
     def defaults(self, project_id: Id) -> Inheritable:
         """Return what a project's subscriptions go by where they set nothing."""
@@ -299,7 +313,9 @@ class Subscriptions:
         present = subscriptions.find(connection, *place)
         before = present or Subscription(*place, "")
         merged = replace(
-            settings.merge(before, wish.wanted), format_settings=wish.format_settings
+            settings.merge(before, wish.wanted),
+            format_settings=wish.format_settings,
+            endpoint_id=wish.endpoint_id,
         )
         settings.check_together(merged)
         after, alerts = self._with_alerts(connection, before, merged, asked)

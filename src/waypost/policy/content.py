@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waypost.model import ids
 from waypost.model.event import Attributes
 from waypost.policy.media import is_json
 
@@ -42,6 +43,7 @@ class Content:
         path: ABSENT where the event did not come over HTTP.
         metadata: what the producer noted.
         event_type: its type.
+        source: the id of what it came in by, as a UUID; ABSENT where it came by the API alone.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Content:
         "metadata",
         "path",
         "query",
+        "source",
     )
 
     def __init__(self, payload: bytes, attributes: Attributes, event_type: str = "") -> None:
@@ -65,6 +68,8 @@ class Content:
         self.query: dict[str, str | list[str]] = attributes.query
         self.path: Any = ABSENT if attributes.path is None else attributes.path
         self.metadata: dict[str, str] = attributes.metadata
+        source = attributes.source
+        self.source: Any = ABSENT if source is None else ids.spell_uuid(source)
 
     @property
     def body(self) -> Any:

@@ -295,6 +295,7 @@ class Surface:
         self.transactions = self._transactions(store, engine, tools)
         transforms = Transforms(store, engine.sandbox, ids)
         subscriptions = self._subscriptions(engine, alerts, transforms, rules)
+        filters = Filters(store)
         keys = Keys(changes, self.access, clock, entropy, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
@@ -304,7 +305,7 @@ class Surface:
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
-            *FilterRoutes(Filters(store)).operations(),
+            *FilterRoutes(filters).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
@@ -326,6 +327,7 @@ class Surface:
             transforms=transforms,
             events=events,
             deliveries=deliveries,
+            filters=filters,
             replays=replays,
         )
         self.others = [*self._dialects(events), *convoy.routes(parts)]

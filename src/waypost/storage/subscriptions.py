@@ -239,6 +239,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
         "format_settings": subscription.format_settings,
+        "endpoint_id": subscription.endpoint_id,
         "verification_state": subscription.verification and subscription.verification.state.value,
     }
 
@@ -270,6 +271,7 @@ def of_row(row: Row[Any]) -> Subscription:
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
         format_settings=row.format_settings,
+        endpoint_id=row.endpoint_id,
     )
 
 
