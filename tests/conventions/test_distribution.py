@@ -51,6 +51,7 @@ BOUND = {
     "FanOut",
     "Principal",
     "Project",
+    "Record",
     "Replay",
     "Sequence[LaneWanted]",
     "Sequence[Owed]",
