@@ -24,8 +24,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import UserDefinedType
+
+from waypost.storage.indexing import indexes
 
 metadata = MetaData()
 
@@ -55,20 +58,6 @@ _QUEUE_OPTIONS: Final = {
 
 _BUSY_OPTIONS: Final = {"fillfactor": 50}
 """Few rows, changed all the time: with room beside them a change touches no index."""
-
-
-def _indexes(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...]) -> list[Index]:
-    """Return an index of a table with much traffic, as each database is to have it.
-
-    SQLite finds a row behind an index by its primary key: with that in front and behind, the index
-    leads there in order. PostgreSQL needs no more than what is looked for. And it must have no
-    more: were a part of the primary key in it, it could be taken for statements that name the whole
-    key, by a plan that was made when the table was empty and all ways seemed short.
-    """
-    return [
-        Index(name, *sqlite).ddl_if(dialect="sqlite"),
-        Index(name, *postgresql).ddl_if(dialect="postgresql"),
-    ]
 
 
 projects = Table(
@@ -144,6 +133,8 @@ subscriptions = Table(
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
+    Column("ordering", Text, nullable=False, server_default="none"),
+    Column("on_order_failure", Text, nullable=False, server_default="continue"),
     # What its format goes by, in the format's own words.
     Column("format_settings", Text),
     Column("endpoint_id", IdType),
@@ -191,9 +182,26 @@ events = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("attributes", LargeBinary),
     Column("routing_version", BigInteger, nullable=False),
+    # The place in the order of acceptance, where the event has one: see `ordering_counters`.
+    Column("sequence", BigInteger),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
+
+ordering_counters = Table(
+    "ordering_counters",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    # An ordering key; empty: the counter of all events of the project.
+    Column("name", Name, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+"""The last number in the order of acceptance, of each ordering key or of a whole project.
+
+A number is never below the moment at which it was given, in UTC microseconds: those of different
+counters follow each other as well, and a counter that was not used for long may be forgotten."""
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -219,6 +227,8 @@ receipts = Table(
     sqlite_with_rowid=False,
 )
 
+_LEASED: Final = text("state = 'processing' AND lease_until_us IS NOT NULL")
+
 transactions = Table(
     "transactions",
     metadata,
@@ -235,6 +245,12 @@ transactions = Table(
     # UTF-8, which may hold what a text of PostgreSQL's can't.
     Column("output", LargeBinary),
     Column("history", LargeBinary, nullable=False),
+    Index(
+        "ix_transactions_lease",
+        *("project_id", "tx_key", "lease_until_us"),
+        sqlite_where=_LEASED,
+        postgresql_where=_LEASED,
+    ),
     sqlite_with_rowid=False,
 )
 """What consumers have claimed: at most one row for an event and a key, which makes the claim."""
@@ -251,15 +267,46 @@ queue = Table(
     Column("attempts", Integer, nullable=False),
     # The job that owes it, where one does.
     Column("replay_id", IdType),
-    *_indexes(
+    # Those of the event. A row without a sequence has no place in any order.
+    Column("ordering_key", Name),
+    Column("sequence", BigInteger),
+    *indexes(
         "ix_queue_lane",
         sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
         postgresql=("subscription_id", "class", "due_us"),
     ),
-    *_indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes(
+        "ix_queue_key",
+        sqlite=("project_id", "subscription_id", "ordering_key", "sequence"),
+        postgresql=("subscription_id", "ordering_key", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
+    *indexes(
+        "ix_queue_sequence",
+        sqlite=("project_id", "subscription_id", "sequence"),
+        postgresql=("subscription_id", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
     sqlite_with_rowid=False,
     postgresql_with=_QUEUE_OPTIONS,
 )
+
+blocked_keys = Table(
+    "blocked_keys",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    # Empty: the one order of a strict subscription.
+    Column("ordering_key", Name, primary_key=True),
+    # What comes behind it waits; of the event that was given up.
+    Column("sequence", BigInteger, nullable=False),
+    Column("delivery_id", IdType, nullable=False),
+    Column("event_id", IdType, nullable=False),
+    Column("blocked_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Ordering keys of which an event was given up, and that wait to be released."""
 
 deliveries = Table(
     "deliveries",
@@ -277,7 +324,7 @@ deliveries = Table(
     Column("response", LargeBinary),
     Column("timings", LargeBinary),
     Column("resent", SmallInteger),
-    *_indexes(
+    *indexes(
         "ix_deliveries_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
@@ -302,7 +349,7 @@ attempts = Table(
     Column("same_as", IdType),
     Column("timings", LargeBinary, nullable=False),
     Column("resent", SmallInteger, nullable=False),
-    *_indexes(
+    *indexes(
         "ix_attempts_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
