@@ -10,7 +10,7 @@ A delivery is owed while it has a row in `queue`; its final settling deletes tha
 one in `deliveries`. `queue` therefore holds only what is owed, however long Waypost runs.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -26,39 +26,11 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.types import UserDefinedType
 
+from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
 from waypost.storage.indexing import indexes
 
 metadata = MetaData()
-
-
-class _Uuid(UserDefinedType[bytes]):
-    """PostgreSQL's `uuid`, which stays 16 bytes here: the connection reads and writes it so."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        """Return its name."""
-        return "UUID"
-
-
-IdType = LargeBinary(16).with_variant(_Uuid(), "postgresql")
-"""An id: 16 bytes, and in Python never anything else."""
-
-Name = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text that a key holds: it sorts by its bytes in every database, whatever its locale."""
-
-_QUEUE_OPTIONS: Final = {
-    "autovacuum_vacuum_scale_factor": 0.02,
-    "autovacuum_vacuum_threshold": 20_000,
-    "autovacuum_vacuum_cost_delay": 0,
-}
-"""Every row of the queue is deleted within seconds: what they leave must not pile up."""
-
-_BUSY_OPTIONS: Final = {"fillfactor": 50}
-"""Few rows, changed all the time: with room beside them a change touches no index."""
-
 
 projects = Table(
     "projects",
@@ -196,7 +168,7 @@ ordering_counters = Table(
     Column("name", Name, primary_key=True),
     Column("last", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """The last number in the order of acceptance, of each ordering key or of a whole project.
 
@@ -289,7 +261,7 @@ queue = Table(
         where="sequence IS NOT NULL",
     ),
     sqlite_with_rowid=False,
-    postgresql_with=_QUEUE_OPTIONS,
+    postgresql_with=QUEUE_OPTIONS,
 )
 
 blocked_keys = Table(
@@ -428,7 +400,7 @@ records = Table(
     Index("ix_records_parent", "project_id", "kind", "parent", "id"),
     sqlite_with_rowid=False,
 )
-"""What other surfaces keep beside ours; encrypted as a whole, since it may hold secrets."""
+"""What other surfaces keep beside ours, encrypted."""
 
 lane_state = Table(
     "lane_state",
@@ -444,7 +416,7 @@ lane_state = Table(
     Column("waits_until_us", BigInteger),
     Column("at_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """How lanes fare, and what they wait for, where there is something to tell; about a second old."""
 
@@ -485,7 +457,7 @@ workers = Table(
     Column("lag_ms", BigInteger, nullable=False, server_default="0"),
     Column("in_flight", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """The processes that live: each holds its row until `lease_until_us`, on the database's clock."""
 
@@ -498,7 +470,7 @@ shards = Table(
     # Counts the owners: what was sent under an earlier one is told by it.
     Column("epoch", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 
 config_version = Table(
@@ -507,7 +479,7 @@ config_version = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """One row, whose id is 1: how many changes of configuration there were."""
 
