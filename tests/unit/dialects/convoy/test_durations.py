@@ -13,7 +13,7 @@ def test_a_duration_is_read(given: str | int, expected: int) -> None:
     assert seconds(given, "d") == expected
 
 
-@pytest.mark.parametrize("given", ["", "x", "1d", "-1s", "10 s", "25h", 90_000, -1, "１s"])
+@pytest.mark.parametrize("given", ["", "x", "1d", "-1s", "10 s", "25h", 90_000, -1, "\uff11s"])
 def test_what_is_none_is_refused(given: str | int) -> None:
     with pytest.raises(InvalidInput, match="d: must be a duration"):
         seconds(given, "d")
