@@ -27,21 +27,10 @@ from sqlalchemy import (
     text,
 )
 
-from waypost.storage.columns import IdType, Name
+from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
 from waypost.storage.indexing import indexes
 
 metadata = MetaData()
-
-_QUEUE_OPTIONS: Final = {
-    "autovacuum_vacuum_scale_factor": 0.02,
-    "autovacuum_vacuum_threshold": 20_000,
-    "autovacuum_vacuum_cost_delay": 0,
-}
-"""Every row of the queue is deleted within seconds: what they leave must not pile up."""
-
-_BUSY_OPTIONS: Final = {"fillfactor": 50}
-"""Few rows, changed all the time: with room beside them a change touches no index."""
-
 
 projects = Table(
     "projects",
@@ -118,6 +107,9 @@ subscriptions = Table(
     Column("routed_from", BigInteger),
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
+    # What its format goes by, in the format's own words.
+    Column("format_settings", Text),
+    Column("endpoint_id", IdType),
     sqlite_with_rowid=False,
 )
 
@@ -176,7 +168,7 @@ ordering_counters = Table(
     Column("name", Name, primary_key=True),
     Column("last", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """The last number in the order of acceptance, of each ordering key or of a whole project.
 
@@ -203,6 +195,7 @@ receipts = Table(
     Column("id", IdType, primary_key=True),
     Column("key_id", IdType, nullable=False),
     Column("same_body", Integer, nullable=False),
+    Index("ix_receipts_project", "project_id", "id"),
     sqlite_with_rowid=False,
 )
 
@@ -268,7 +261,7 @@ queue = Table(
         where="sequence IS NOT NULL",
     ),
     sqlite_with_rowid=False,
-    postgresql_with=_QUEUE_OPTIONS,
+    postgresql_with=QUEUE_OPTIONS,
 )
 
 blocked_keys = Table(
@@ -394,6 +387,21 @@ fan_outs = Table(
 )
 """Events whose deliveries are too many for the commit that accepted them."""
 
+records = Table(
+    "records",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("parent", IdType),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("deleted_us", BigInteger),
+    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
+    sqlite_with_rowid=False,
+)
+"""What other surfaces keep beside ours, encrypted."""
+
 lane_state = Table(
     "lane_state",
     metadata,
@@ -408,7 +416,7 @@ lane_state = Table(
     Column("waits_until_us", BigInteger),
     Column("at_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """How lanes fare, and what they wait for, where there is something to tell; about a second old."""
 
@@ -449,7 +457,7 @@ workers = Table(
     Column("lag_ms", BigInteger, nullable=False, server_default="0"),
     Column("in_flight", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """The processes that live: each holds its row until `lease_until_us`, on the database's clock."""
 
@@ -462,7 +470,7 @@ shards = Table(
     # Counts the owners: what was sent under an earlier one is told by it.
     Column("epoch", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 
 config_version = Table(
@@ -471,7 +479,7 @@ config_version = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """One row, whose id is 1: how many changes of configuration there were."""
 

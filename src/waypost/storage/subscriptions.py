@@ -244,6 +244,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "failure_handling": _json(subscription.failure_handling),
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
+        "format_settings": subscription.format_settings,
+        "endpoint_id": subscription.endpoint_id,
         "verification_state": subscription.verification and subscription.verification.state.value,
         "ordering": subscription.ordering.value,
         "on_order_failure": subscription.on_order_failure.value,
@@ -278,6 +280,8 @@ def of_row(row: Row[Any]) -> Subscription:
         verification=None if asked is None else _read_verification(asked),
         ordering=Ordering(row.ordering),
         on_order_failure=OnOrderFailure(row.on_order_failure),
+        format_settings=row.format_settings,
+        endpoint_id=row.endpoint_id,
     )
 
 
