@@ -51,7 +51,9 @@ class Post(Protocol):
 class Poster(Protocol):
     """What the sender needs of the transport."""
 
-    def to(self, project_id: Id, destination: Destination) -> Post:
+    def to(
+        self, project_id: Id, destination: Destination, *, insecure_tls: bool = False
+    ) -> Post:
         """Return what sends a project's requests to a destination."""
         ...
 
@@ -152,7 +154,11 @@ class Sender:
             subscription = replace(subscription, headers=named)
         address = Address(subscription, keys, self._formats.get(subscription.format), defaults)
         if address.destination is not None:
-            address.post = self._transport.to(subscription.project_id, address.destination)
+            address.post = self._transport.to(
+                subscription.project_id,
+                address.destination,
+                insecure_tls=subscription.insecure_tls,
+            )
         return address
 
     def send(

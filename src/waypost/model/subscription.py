@@ -1,10 +1,11 @@
 """Subscriptions: who wants to hear of which events, where, and how."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from waypost.model.api import Api
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
@@ -66,6 +67,9 @@ class Subscription(Inheritable, frozen=True):
         transform: what is made of an event before it is sent.
         verification: of its URL; None where it needs none.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
+        insecure_tls: any certificate of the receiver will do.
+        api: in which API it was made: a dialect lists its own only.
+        particulars: what that API keeps with it; nothing else reads it.
     """
 
     project_id: Id
@@ -84,6 +88,9 @@ class Subscription(Inheritable, frozen=True):
     filter: str | None = None
     suspension: Suspension | None = None
     verification: Verification | None = None
+    insecure_tls: bool = False
+    api: Api = Api.NATIVE
+    particulars: dict[str, Any] = {}
 
     @property
     def is_verified(self) -> bool:

@@ -1,6 +1,6 @@
 """Signing keys: made, shown to who may change the subscription, rotated, published."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
@@ -95,6 +95,19 @@ class SigningKeys:
             return signing.spell_public_key(key)
         return signing.spell_secret(key)
 
+    async def present(
+        self, principal: Principal, subscription_ids: Collection[Id]
+    ) -> dict[Id, SigningKey]:
+        """Return the present key of each of these subscriptions, and alert endpoints, that exist.
+
+        They are to be shown to those only who may change the subscription.
+        """
+        project_id = principal.project_id
+        places = (project_id, ids.alerts_of(project_id))
+        return await self._store.read(
+            lambda c: signing_keys.list_present(c, self._vault, places, subscription_ids)
+        )
+
     async def rotate(self, principal: Principal, subscription_id: Id) -> None:
         """Replace the present secret; it goes on signing for 24 hours beside the new one.
 
@@ -135,6 +148,11 @@ class SigningKeys:
         material = self._entropy.bits(_KEY_BITS).to_bytes(_KEY_BITS // 8, "big")
         return SigningKey(self._ids.next(), scheme, material)
 
+    def make_text(self) -> SigningKey:
+        """Return a new key for HMAC that is text, for receivers that take it as it is spelled."""
+        made = self.make(Signing.HMAC)
+        return msgspec.structs.replace(made, material=made.material.hex().encode())
+
     def load_all(self, connection: Connection) -> dict[Id, Keys]:
         """Return the keys of every subscription, by the subscription's id.
 
@@ -152,6 +170,11 @@ class SigningKeys:
         """Keep a new subscription's first key."""
         signing_keys.insert(connection, self._vault, subscription.project_id, subscription.id, key)
         return (key,)
+
+    def put(self, connection: Connection, subscription: Subscription, key: SigningKey) -> Keys:
+        """Keep a key as the only one, at once: what was signed by another is not good any more."""
+        signing_keys.delete_all(connection, subscription.project_id, subscription.id)
+        return self.insert(connection, subscription, key)
 
     def replace(
         self, connection: Connection, subscription: Subscription, key: SigningKey, now_us: int

@@ -97,6 +97,9 @@ api_keys = Table(
     Column("expires_at_us", BigInteger),
     Column("revoked_at_us", BigInteger),
     Column("api", Text, nullable=False, server_default="native"),
+    # JSON, both; NULL where there is nothing to tell.
+    Column("permissions", Text),
+    Column("tenants", Text),
     UniqueConstraint("digest", name="uq_api_keys_digest"),
     Index("ix_api_keys_project", "project_id", "id"),
     sqlite_with_rowid=False,
@@ -141,6 +144,10 @@ subscriptions = Table(
     Column("flow", Text),
     Column("verification", Text),
     Column("verification_state", Text),
+    Column("insecure_tls", Integer, nullable=False, server_default="0"),
+    Column("api", Text, nullable=False, server_default="native"),
+    # JSON of what that API keeps with it.
+    Column("particulars", Text),
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     sqlite_with_rowid=False,
 )
