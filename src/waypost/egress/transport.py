@@ -105,9 +105,7 @@ class Transport:
         """How many requests are on their way."""
         return len(self._calls())
 
-    def to(
-        self, project_id: Id, destination: Destination, *, insecure_tls: bool = False
-    ) -> Post:
+    def to(self, project_id: Id, destination: Destination, *, insecure_tls: bool = False) -> Post:
         """Return what sends requests to a destination; see `Pool.post`.
 
         Args:

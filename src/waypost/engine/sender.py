@@ -51,9 +51,7 @@ class Post(Protocol):
 class Poster(Protocol):
     """What the sender needs of the transport."""
 
-    def to(
-        self, project_id: Id, destination: Destination, *, insecure_tls: bool = False
-    ) -> Post:
+    def to(self, project_id: Id, destination: Destination, *, insecure_tls: bool = False) -> Post:
         """Return what sends a project's requests to a destination."""
         ...
 
