@@ -50,7 +50,8 @@ def read_on(
         Which of them are read now, and where the reader is then.
     """
     horizon = ids.lowest(now_us - LATE_US)
-    after, seen, read = position.after, dict.fromkeys(position.seen), []
+    after, seen = position.after, dict.fromkeys(position.seen)
+    read: list[Id] = []
     for one in found:
         is_new, is_old = one[-_TAIL:] not in seen, one < horizon
         if is_new and (len(read) == size or (not is_old and len(seen) >= SEEN_MAX)):

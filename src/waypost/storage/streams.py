@@ -9,7 +9,7 @@ from waypost.model import ids
 from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.policy.stream import Position, read_on
-from waypost.storage import events, pages
+from waypost.storage import events
 from waypost.storage.schema import REQUEST_INDEX
 from waypost.storage.schema import events as table
 
