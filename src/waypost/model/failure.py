@@ -101,8 +101,8 @@ class FailureHandling(msgspec.Struct, frozen=True, omit_defaults=True):
         otherwise: what the others mean.
         retry: None for the subscription's schedule.
         retry_window_s: no retry is due later than this after the delivery was made.
-        never_disable: neither a 410 nor days of failures disable the subscription: they are failures
-            like all others.
+        never_disable: neither a 410 nor days of failures disable the subscription: they are
+            failures like all others.
     """
 
     triggers: tuple[str, ...] | None = None

@@ -102,7 +102,7 @@ REQUEST_INDEX: Final = {
 
 
 def _request_indexes() -> list[Index]:
-    """Return the index that finds the events of a request: it costs those nothing that have none."""
+    """Return what finds the events of a request: it costs those nothing that have none."""
     sqlite, postgresql = REQUEST_INDEX["sqlite"], REQUEST_INDEX["postgresql"]
     name = "ix_events_request"
     return [
