@@ -84,3 +84,6 @@ ISOLATION_P99: Final = Bar(2)
 
 ISOLATION_RATE: Final = Bar(0.9, at_least=True)
 """The same of their rate."""
+
+REPLAY_P99: Final = Bar(1.2)
+"""Of accept → receipt of live events beside a replay, to that without one."""

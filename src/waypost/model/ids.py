@@ -101,6 +101,11 @@ def find(kind: str, token: str) -> Id | None:
     return bytes.fromhex(token[len(prefix) :].replace("-", ""))
 
 
+def preceding(identifier: Id) -> Id:
+    """Return the id that comes right before one, in the order of ids; the first has none."""
+    return (int.from_bytes(identifier, "big") - 1).to_bytes(ID_BYTES, "big")
+
+
 def moved(identifier: Id, at_us: int) -> Id:
     """Return an id for another moment, UTC microseconds, as unique as this one."""
     return make(at_us, int.from_bytes(identifier[8:], "big") & MAX_CHANCE)

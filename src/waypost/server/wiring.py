@@ -15,6 +15,7 @@ from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
 from waypost.api.events import EventRoutes
+from waypost.api.explaining import ExplainingRoutes
 from waypost.api.filters import FilterRoutes
 from waypost.api.health import Health
 from waypost.api.intake import Intake
@@ -58,6 +59,7 @@ from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.events import Events
+from waypost.operations.explaining import Explaining, Sends
 from waypost.operations.filters import Filters
 from waypost.operations.following import (
     CatalogueMemory,
@@ -118,6 +120,7 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         self._store = store
+        self._started = False
         sharing = None
         if links is not None:
             sharing = Sharing(store, links, tools.clock, notify=config.notify)
@@ -138,13 +141,7 @@ class Engine:
             Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
             tools.clock,
             tools.entropy,
-            DispatcherConfig(
-                max_in_flight=config.max_in_flight,
-                max_slow=2 * config.max_in_flight,
-                window=config.lane_window,
-                payload_bytes=config.payload_memory,
-                disable_after_us=int(config.disable_after * _MICROS),
-            ),
+            _dispatching(config),
             self.sandbox,
             None if sharing is None else sharing.shards,
         )
@@ -163,7 +160,7 @@ class Engine:
         )
         self.arrivals = Arrivals(self.ingest, sharing)
         self.pruner = _pruner(config, store, tools, sharing)
-        self.replayer = Replayer(store, self.dispatcher.owed, tools.ids)
+        self.replayer = Replayer(store, self.dispatcher.owed, tools.ids, self.router)
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
         if sharing is None:
             self.reconciler = Reconciler(store, self.dispatcher)
@@ -187,7 +184,7 @@ class Engine:
             OwnershipConfig(
                 lease_s=config.lease,
                 role=config.role,
-                name=f"{socket.gethostname()}:{os.getpid()}",
+                name=_process_name(),
                 listen=str(config.listen),
                 version=__version__,
             ),
@@ -229,6 +226,17 @@ class Engine:
             await self.sharing.start()
         for job in (*self._jobs, self.verifier.job):
             job.start()
+        self._started = True
+
+    def sends(self) -> Sends:
+        """Return what is known here of what is sent, for explanations."""
+        roster = self.dispatcher.roster
+        return Sends(
+            _process_name(),
+            self.dispatcher.sending,
+            lambda subscription_id: self._started and roster.owns(subscription_id),
+            roster.standing,
+        )
 
     async def stop(self) -> None:
         """Take no more events, settle what is in flight, and send nothing more."""
@@ -278,7 +286,7 @@ class Surface:
             self._follow(engine.sharing, engine)
         events = Events(store, engine.ingest, router, self.catalogue, limits)
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
-        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
+        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
         transforms = Transforms(store, engine.sandbox, ids)
@@ -293,8 +301,9 @@ class Surface:
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
-            *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
+            *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
             *FilterRoutes(Filters(store)).operations(),
+            *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
@@ -303,7 +312,6 @@ class Surface:
             *TransactionRoutes(self.transactions).operations(),
         ]
         self.fast = FastRoutes()
-        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
         self.others = self._dialects(events)
 
     def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
@@ -321,7 +329,8 @@ class Surface:
         )
 
     def _dialects(self, events: Events) -> list[Route]:
-        """Enter the dialects' fast routes; return their other ones."""
+        """Enter the fast routes, native and of dialects; return the dialects' other ones."""
+        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
         Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
         return buildable.routes(self.access, self.surfaces)
@@ -425,6 +434,20 @@ def _verifier(
         tools.entropy,
         config.origin,
     )
+
+
+def _dispatching(config: Config) -> DispatcherConfig:
+    return DispatcherConfig(
+        max_in_flight=config.max_in_flight,
+        max_slow=2 * config.max_in_flight,
+        window=config.lane_window,
+        payload_bytes=config.payload_memory,
+        disable_after_us=int(config.disable_after * _MICROS),
+    )
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:

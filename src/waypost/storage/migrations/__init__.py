@@ -19,6 +19,7 @@ KNOWN: Final = (
     "0006_flow",
     "0007_transactions",
     "0010_verification",
+    "0011_replays",
     "0013_dialects",
 )
 """Every revision, oldest first."""
