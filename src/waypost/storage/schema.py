@@ -188,13 +188,13 @@ subscriptions = Table(
     Column("flow", Text),
     Column("verification", Text),
     Column("verification_state", Text),
+    Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
+    # The version of the project's routing from which these settings hold; NULL: as far as is known.
+    Column("routed_from", BigInteger),
     Column("insecure_tls", Integer, nullable=False, server_default="0"),
     Column("api", Text, nullable=False, server_default="native"),
     # JSON of what that API keeps with it.
     Column("particulars", Text),
-    Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
-    # The version of the project's routing from which these settings hold; NULL: as far as is known.
-    Column("routed_from", BigInteger),
     sqlite_with_rowid=False,
 )
 
