@@ -120,7 +120,10 @@ class AttemptState(IntEnum):
 
 
 class DivertedEvent(msgspec.Struct, frozen=True):
-    """A failed delivery kept in the dead-letter box, under the delivery's id."""
+    """A failed delivery kept in the dead-letter box, under the delivery's id.
+
+    `request_id` is what the event names as the request that has brought it.
+    """
 
     project_id: Id
     id: Id
@@ -132,3 +135,4 @@ class DivertedEvent(msgspec.Struct, frozen=True):
     attempts: int
     status_code: int
     response: bytes
+    request_id: str | None = None
