@@ -204,6 +204,10 @@ class Access:
             return principal
         return self.enter(principal, ids.read(ids.PROJECT, project.decode("latin-1")))
 
+    def knows(self, project_id: ids.Id) -> bool:
+        """Tell whether there is such a project."""
+        return project_id in self._projects
+
     def enter(self, principal: Principal, project_id: ids.Id) -> Principal:
         """Return a caller in the project that it names.
 

@@ -5,7 +5,7 @@ memory follows right after its commit: every event that is accepted, and every a
 from then on goes by the new settings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -32,6 +32,7 @@ from waypost.policy.settings import Brought, Settings, SubscriptionRules
 from waypost.storage import (
     audit,
     former_routes,
+    health,
     lane_states,
     projects,
     signing_keys,
@@ -39,7 +40,10 @@ from waypost.storage import (
 )
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
+from waypost.storage.health import Tally
 from waypost.storage.subscriptions import SubscriptionFilter
+
+__all__ = ["SubscriptionFilter", "Subscriptions", "Tally"]
 
 _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
@@ -193,6 +197,16 @@ class Subscriptions:
         """Return some of the project's subscriptions, oldest first, and whether there are more."""
         return await self._store.read(
             lambda c: subscriptions.list_slice(c, principal.project_id, which, skip, size)
+        )
+
+    async def tallies(
+        self, principal: Principal, subscription_ids: Sequence[Id]
+    ) -> dict[Id, Tally]:
+        """Return how each of these subscriptions of the project has fared."""
+        return await self._store.read(
+            lambda c: {
+                one: health.read_tally(c, principal.project_id, one) for one in subscription_ids
+            }
         )
 
     async def pause(self, principal: Principal, subscription_id: Id) -> Subscription:

@@ -77,10 +77,10 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
-from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
+from waypost.server.dialects import FORMATS, socotra_routes
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -138,7 +138,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
+            Sender(loop, self.transport, FORMATS, config.origin),
             tools.clock,
             tools.entropy,
             _dispatching(config),
@@ -270,7 +270,7 @@ class Surface:
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
+        rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
         vault = Vault(key, entropy)
         changes = engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
@@ -285,38 +285,36 @@ class Surface:
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
         events = Events(store, engine.ingest, router, self.catalogue, limits)
-        deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
+        deliveries = Deliveries(store, dispatcher.sending, FORMATS)
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
         transforms = Transforms(store, engine.sandbox, ids)
+        subscriptions = self._subscriptions(engine, alerts, transforms, rules)
+        diverted = Diverted(store, dispatcher, ids)
+        keys = Keys(changes, self.access, clock, entropy, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(
-                self._subscriptions(engine, alerts, transforms, rules),
-                self.signing_keys,
-                deliveries,
-            ).operations(),
+            *SubscriptionRoutes(subscriptions, self.signing_keys, deliveries).operations(),
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
-            *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
+            *DivertedRoutes(diverted, replays).operations(),
             *FilterRoutes(Filters(store)).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *self._keys(changes, tools).operations(),
+            *KeyRoutes(keys, f"http://{config.listen}").operations(),
             *TransactionRoutes(self.transactions).operations(),
         ]
         self.fast = FastRoutes()
-        self.others = self._dialects(events)
-
-    def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
-        keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
-        return KeyRoutes(keys, f"http://{self._config.listen}")
+        self.others = [
+            *self._dialects(events),
+            *socotra_routes(self, events, diverted, subscriptions, keys),
+        ]
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
