@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.receiver import Receiver, receiver
 from tests.support.site import Site, Tenant, running
+from tests.support.socotra import Client as Socotra
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,12 @@ def received() -> Iterator[Receiver]:
     """Have a receiver."""
     with receiver() as listening:
         yield listening
+
+
+@pytest.fixture
+def socotra(site: Site, tenant: Tenant) -> Iterator[Socotra]:
+    """Have a client of Socotra's in the project."""
+    key = site.key(tenant.project, api="socotra")
+    made = Socotra(site.url, key, tenant.project.removeprefix("prj_"))
+    yield made
+    made.close()
