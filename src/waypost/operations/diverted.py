@@ -8,7 +8,6 @@ from waypost.clock import IdSource
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, DivertedEvent, Owed
 from waypost.model.errors import Conflict, InvalidInput
-from waypost.model.failure import Incoming
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.policy import timestamp
@@ -105,7 +104,7 @@ class Diverted:
 
         Raises:
             NotFound: nothing of them is in the box (any more).
-            Conflict: the subscription is disabled, or is suspended and diverts what comes.
+            Conflict: the subscription is disabled.
         """
         place = (principal.project_id, subscription_id)
         delivery_id, now_us = self._ids.next_at()
@@ -155,7 +154,7 @@ class Diverted:
 
         Raises:
             NotFound: the project has none with this id (any more).
-            Conflict: its subscription is disabled or deleted, or is suspended and keeps nothing.
+            Conflict: its subscription is disabled or deleted.
         """
         delivery_id, now_us = self._ids.next_at()
 
@@ -275,7 +274,3 @@ def _require_enabled(connection: Connection, project_id: ids.Id, subscription_id
         raise Conflict("The event subscription was deleted.")
     if subscription.disabled_by is not None:
         raise Conflict("The event subscription is disabled.")
-    if subscription.suspension is not None and subscription.failure_handling is not None:
-        incoming = subscription.failure_handling.suspended.incoming
-        if incoming is not Incoming.KEEP:
-            raise Conflict("The event subscription is suspended; unsuspend it first.")
