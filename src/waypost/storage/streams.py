@@ -10,6 +10,7 @@ from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.policy.stream import Position, read_on
 from waypost.storage import events
+from waypost.storage.matching import INDEXED_BY
 from waypost.storage.schema import REQUEST_INDEX
 from waypost.storage.schema import events as table
 
@@ -18,7 +19,8 @@ OF_REQUEST_MAX: Final = 1_000
 
 _OF_REQUEST: Final = {
     dialect: text(
-        f"SELECT id FROM events WHERE project_id = :project_id AND {index.where}"
+        f"SELECT id FROM events {INDEXED_BY[dialect].format('ix_events_request')}"
+        f" WHERE project_id = :project_id AND {index.where}"
         f" AND {index.value} >= :first AND {index.value} < :behind ORDER BY id LIMIT :most"
     )
     for dialect, index in REQUEST_INDEX.items()
@@ -81,8 +83,8 @@ def list_of_request(connection: Connection, project_id: Id, request_id: Id) -> l
             },
         )
         found.update(row.id for row in rows)
-    some = events.list_some(connection, project_id, sorted(found)[:OF_REQUEST_MAX])
-    return [one for one in some if request_of(one) == request_id]
+    some = events.list_some(connection, project_id, sorted(found))
+    return [one for one in some if request_of(one) == request_id][:OF_REQUEST_MAX]
 
 
 def request_of(event: Event) -> Id:
