@@ -15,7 +15,8 @@ import httpx
 import msgspec
 from msgspec import Meta
 
-from tests.support.program import PATIENCE_S
+from tests.support.program import ADMIN_KEY, PATIENCE_S
+from tests.support.site import Site
 
 Ulid = Annotated[str, Meta(pattern=r"\A[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")]
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -213,3 +214,11 @@ class Client:
     def close(self) -> None:
         """Give the connections back."""
         self.http.close()
+
+
+def create_token(site: Site, key: str = ADMIN_KEY, **body: Any) -> httpx.Response:
+    """Ask for a token, as an administrator unless told."""
+    by = Client(site.url, key, "")
+    answer = by.http.post("/auth/users/tokens", json=body)
+    by.close()
+    return answer

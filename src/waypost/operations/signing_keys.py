@@ -103,10 +103,14 @@ class SigningKeys:
         They are to be shown to those only who may change the subscription.
         """
         project_id = principal.project_id
-        places = (project_id, ids.alerts_of(project_id))
-        return await self._store.read(
-            lambda c: signing_keys.list_present(c, self._vault, places, subscription_ids)
-        )
+
+        def read(connection: Connection) -> dict[Id, SigningKey]:
+            found: dict[Id, SigningKey] = {}
+            for one in (project_id, ids.alerts_of(project_id)):
+                found |= signing_keys.list_present(connection, self._vault, one, subscription_ids)
+            return found
+
+        return await self._store.read(read)
 
     async def rotate(self, principal: Principal, subscription_id: Id) -> None:
         """Replace the present secret; it goes on signing for 24 hours beside the new one.

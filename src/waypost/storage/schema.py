@@ -10,7 +10,7 @@ A delivery is owed while it has a row in `queue`; its final settling deletes tha
 one in `deliveries`. `queue` therefore holds only what is owed, however long Waypost runs.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -24,9 +24,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.types import UserDefinedType
+
+from waypost.storage.request_index import request_indexes
 
 metadata = MetaData()
 
@@ -69,49 +70,6 @@ def _indexes(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...])
     return [
         Index(name, *sqlite).ddl_if(dialect="sqlite"),
         Index(name, *postgresql).ddl_if(dialect="postgresql"),
-    ]
-
-
-class _Request(NamedTuple):
-    """How a database finds the id of a request in the attributes of an event, MessagePack.
-
-    Attributes:
-        where: what holds of events that have one; and of a few others, which look like it.
-        value: where it stands, with the length that is written before it.
-    """
-
-    where: str
-    value: str
-
-
-_REQUEST_NAME: Final = b"\xaarequest_id".hex()
-_REQUEST_BYTES: Final = 38
-"""What the longest spelling takes, a UUID's."""
-
-REQUEST_INDEX: Final = {
-    "sqlite": _Request(
-        f"instr(attributes, x'{_REQUEST_NAME}') > 0",
-        f"substr(attributes, instr(attributes, x'{_REQUEST_NAME}') + 11, {_REQUEST_BYTES})",
-    ),
-    "postgresql": _Request(
-        f"position('\\x{_REQUEST_NAME}'::bytea IN attributes) > 0",
-        f"substring(attributes FROM position('\\x{_REQUEST_NAME}'::bytea IN attributes) + 11"
-        f" FOR {_REQUEST_BYTES})",
-    ),
-}
-
-
-def _request_indexes() -> list[Index]:
-    """Return what finds the events of a request: it costs those nothing that have none."""
-    sqlite, postgresql = REQUEST_INDEX["sqlite"], REQUEST_INDEX["postgresql"]
-    name = "ix_events_request"
-    return [
-        Index(name, "project_id", text(sqlite.value), sqlite_where=text(sqlite.where)).ddl_if(
-            dialect="sqlite"
-        ),
-        Index(name, text(postgresql.value), postgresql_where=text(postgresql.where)).ddl_if(
-            dialect="postgresql"
-        ),
     ]
 
 
@@ -239,7 +197,7 @@ events = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("attributes", LargeBinary),
     Column("routing_version", BigInteger, nullable=False),
-    *_request_indexes(),
+    *request_indexes(),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )

@@ -74,16 +74,16 @@ def load_all(connection: Connection, vault: Vault) -> dict[tuple[Id, Id], tuple[
 
 
 def list_present(
-    connection: Connection, vault: Vault, project_ids: Collection[Id], of: Collection[Id]
+    connection: Connection, vault: Vault, project_id: Id, of: Collection[Id]
 ) -> dict[Id, SigningKey]:
-    """Return the present key of each of these subscriptions of some projects.
+    """Return the present key of each of these subscriptions of a project.
 
     Raises:
         ConfigInvalid: one of them can't be decrypted.
     """
     rows = connection.execute(
         select(signing_keys).where(
-            signing_keys.c.project_id.in_(project_ids),
+            signing_keys.c.project_id == project_id,
             signing_keys.c.subscription_id.in_(of),
             signing_keys.c.expires_at_us.is_(None),
         )

@@ -11,7 +11,7 @@ from waypost.model.ids import Id
 from waypost.policy.stream import Position, read_on
 from waypost.storage import events
 from waypost.storage.matching import INDEXED_BY
-from waypost.storage.schema import REQUEST_INDEX
+from waypost.storage.request_index import REQUEST_INDEX
 from waypost.storage.schema import events as table
 
 OF_REQUEST_MAX: Final = 1_000

@@ -105,8 +105,8 @@ def test_the_present_keys_of_some_are_found_together(records: Records, vault: Va
     first, second = kept(records, vault, one), kept(records, vault, other)
     kept(records, vault, third)
     wanted = (one.id, other.id)
-    for projects, expected in (
-        ((records.project,), {one.id: first, other.id: second}),
-        ((records.other,), {}),
+    for project, expected in (
+        (records.project, {one.id: first, other.id: second}),
+        (records.other, {}),
     ):
-        assert signing_keys.list_present(records.connection, vault, projects, wanted) == expected
+        assert signing_keys.list_present(records.connection, vault, project, wanted) == expected
