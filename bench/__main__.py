@@ -14,6 +14,7 @@ from rich.status import Status
 from bench.backlog import backlog
 from bench.bars import POSTGRESQL, SQLITE
 from bench.child import ChildError
+from bench.claims import claims
 from bench.databases import Databases, SqliteFiles
 from bench.growth import growth
 from bench.healing import healing
@@ -27,6 +28,7 @@ from bench.routing import routing
 from bench.scenarios import Settings, latency, profiles, soak, syncs, throughput
 from bench.server import REPOSITORY, LimitLoop, Waypost
 from bench.statements import statements
+from bench.surfaces import surfaces
 
 DESCRIPTION = """\
 Measures Waypost with a load generator, a receiver and the server as separate processes on
@@ -42,6 +44,8 @@ loses or doubles anything prints VOID and ends with exit code 1.
   healing     workers on PostgreSQL, killed one by one: when their shards are sending again
   isolation   what healthy receivers notice of those that hang, are dead, or are flooded
   replay      what live traffic notices while many events are sent again
+  apis        posts by the APIs of others, beside the native one
+  claims      consumers that ask for messages, claim them and end them
   soak        a fixed rate for ten minutes; memory over time
   limit       the limit loop alone
   routing     filters of many conditions, projects of many subscriptions; no server (seconds)
@@ -80,7 +84,7 @@ NOTHING_KEPT = frozenset({"limit", "routing"})
 """Where no database is needed."""
 POSTGRESQL_ALONE = frozenset({"statements", "healing"})
 """What SQLite has nothing of."""
-EVENTS = {"backlog": 1_000_000, "growth": 10_000_000, "replay": 100_000}
+EVENTS = {"backlog": 1_000_000, "growth": 10_000_000, "replay": 100_000, "claims": 20_000}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--events",
         type=int,
-        help="of backlog (default 1,000,000), growth (10,000,000) or replay (100,000)",
+        help="of backlog (1,000,000), growth (10,000,000), replay (100,000), claims (20,000)",
     )
     add(
         "--replay-rate", type=float, help="deliveries/s of the replay (default: as fast as it goes)"
@@ -245,6 +249,16 @@ def measure_replay(arguments: argparse.Namespace, settings: Settings, report: Re
     replaying(settings, report, arguments.events or EVENTS["replay"], arguments.replay_rate)
 
 
+def measure_apis(_: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """Each in turn."""
+    surfaces(settings, report)
+
+
+def measure_claims(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """Of `--events` messages."""
+    claims(settings, report, arguments.events or EVENTS["claims"])
+
+
 def measure_soak(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
     """At the first `--rate`, else 1,000/s."""
     rate = (arguments.rate or [1_000])[0]
@@ -278,6 +292,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "healing": measure_healing,
     "isolation": measure_isolation,
     "replay": measure_replay,
+    "apis": measure_apis,
+    "claims": measure_claims,
     "soak": measure_soak,
     "limit": measure_limit,
     "routing": measure_routing,

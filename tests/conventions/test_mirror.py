@@ -49,9 +49,17 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "storage/columns.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "types alone, which tables are made of",
+    ),
     "storage/request_index.py": (
         "tests/unit/storage/test_streams.py",
         "an index, by which events are found",
+    ),
+    "storage/indexing.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "what it makes is compared with what the migrations make",
     ),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",

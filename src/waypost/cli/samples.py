@@ -59,16 +59,16 @@ _BUILDABLE: Final = """\
 
 _SOCOTRA: Final = """\
   ask() { curl -s -X $1 @URL/event/@TENANT/$2 -H 'Authorization: Bearer @KEY' \\
-    -H 'Content-Type: application/json' "${@:3}"; echo; }
+    -H 'Content-Type: application/json' ${3:+-d "$3"}; echo; }
   ask GET events/list
-  HOOK=$(ask POST webhooks -d '{"name": "broken", "enabled": true,
+  HOOK=$(ask POST webhooks '{"name": "broken", "enabled": true,
     "eventTypes": ["policy.quote.issue"], "endpoint": {"url": "http://127.0.0.1:9/"},
     "failureHandling": {"divert": true}}' | grep -o '"locator":"[0-9A-Z]*"' | cut -d '"' -f 4)
   curl -s @URL/v1/events -H 'Authorization: @KEY' -H 'Content-Type: application/json' \\
     -d '{"event_type": "policy.quote.issue", "payload": {"quote": "q_3"}}'; echo
   until ask GET webhooks/$HOOK/diverted | grep failureTrigger; do sleep 0.1; done
   EVENT=$(ask GET webhooks/$HOOK/diverted | grep -o '"eventLocator":"[0-9A-Z]*"' | cut -d '"' -f 4)
-  ask PATCH webhooks/$HOOK -d '{"enabled": true, "failureHandling": {"suspend": true}}'
+  ask PATCH webhooks/$HOOK '{"enabled": true, "failureHandling": {"suspend": true}}'
   ask DELETE webhooks/$HOOK/diverted/$EVENT
 """
 

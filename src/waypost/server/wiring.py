@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from waypost import __version__
 from waypost.api import app as api
+from waypost.api.blocked_keys import BlockedKeyRoutes
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
@@ -55,6 +56,7 @@ from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
+from waypost.operations.blocked_keys import BlockedKeys
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -278,7 +280,7 @@ class Surface:
             changes, vault, engine.subscription_changed, clock, entropy, ids
         )
         self._roster = dispatcher.roster
-        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
+        alerts = Alerts(router, self.signing_keys, dispatcher.roster.deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
@@ -301,6 +303,7 @@ class Surface:
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
             *DivertedRoutes(diverted, replays).operations(),
+            *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
             *FilterRoutes(Filters(store)).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
@@ -331,7 +334,8 @@ class Surface:
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
         Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
-        return buildable.routes(self.access, self.surfaces)
+        buildable.register(self.fast, self.access, self.surfaces)
+        return []
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
@@ -344,7 +348,7 @@ class Surface:
             self.catalogue,
             transforms,
             rules,
-            engine.dispatcher.subscription_deleted,
+            engine.dispatcher.roster.deleted,
             self._tools.ids,
         )
 
@@ -361,9 +365,7 @@ class Surface:
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(
             Kind.SUBSCRIPTION,
-            SubscriptionMemory(
-                engine.router, self.signing_keys, engine.dispatcher.subscription_deleted
-            ),
+            SubscriptionMemory(engine.router, self.signing_keys, engine.dispatcher.roster.deleted),
         )
 
         def admit(until: float) -> None:

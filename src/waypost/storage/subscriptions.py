@@ -26,7 +26,13 @@ from waypost.model.errors import NotFound
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
-from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.subscription import (
+    DisabledBy,
+    OnOrderFailure,
+    Ordering,
+    Signing,
+    Subscription,
+)
 from waypost.model.transform import Transform
 from waypost.model.verification import Verification, VerificationState
 from waypost.storage import pages
@@ -306,6 +312,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
         "verification_state": subscription.verification and subscription.verification.state.value,
+        "ordering": subscription.ordering.value,
+        "on_order_failure": subscription.on_order_failure.value,
         "insecure_tls": int(subscription.insecure_tls),
         "particulars": _json(subscription.particulars or None),
     }
@@ -337,6 +345,8 @@ def of_row(row: Row[Any]) -> Subscription:
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
+        ordering=Ordering(row.ordering),
+        on_order_failure=OnOrderFailure(row.on_order_failure),
         insecure_tls=bool(row.insecure_tls),
         api=Api(row.api),
         particulars={} if row.particulars is None else msgspec.json.decode(row.particulars),

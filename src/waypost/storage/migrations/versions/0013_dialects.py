@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013_dialects"
-down_revision = "0011_replays"
+down_revision = "0012_order"
 
 
 def upgrade() -> None:
