@@ -171,6 +171,7 @@ class Refiller:
     async def _read(
         self, receivers: Sequence[Receiver], limits: Sequence[int]
     ) -> tuple[list[LaneHead], int]:
+        asked_us = self._clock.now_us()
         lanes = [
             LaneWanted(
                 receiver.subscription.project_id,
@@ -178,6 +179,7 @@ class Refiller:
                 limit,
                 tuple(receiver.lane.known),
                 receiver.lane.ask(),
+                asked_us,
             )
             for receiver, limit in zip(receivers, limits, strict=True)
         ]

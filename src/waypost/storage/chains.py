@@ -63,7 +63,12 @@ _KEYS: Final = {
     )
     for dialect, by in (("sqlite", "INDEXED BY ix_queue_key"), ("postgresql", ""))
 }
-_BLOCKED: Final = select(blocked_keys.c.ordering_key, blocked_keys.c.sequence).where(
+_BLOCKED: Final = select(
+    blocked_keys.c.ordering_key,
+    blocked_keys.c.sequence,
+    blocked_keys.c.delivery_id,
+    blocked_keys.c.event_id,
+).where(
     blocked_keys.c.project_id == bindparam("project_id"),
     blocked_keys.c.subscription_id == bindparam("subscription_id"),
     blocked_keys.c.ordering_key.in_(bindparam("keys", expanding=True)),
@@ -137,6 +142,14 @@ def read(
     opened = _open(chains, until)
     heads = {rows[0].id for rows in opened.values()}
     return Read(opened, [one.id for one in found if one.id not in heads], behind)
+
+
+def find_block(
+    connection: Connection, project_id: Id, subscription_id: Id, ordering_key: str
+) -> Any:
+    """Return the delivery that blocks a key; None where it is not blocked."""
+    lane = {"project_id": project_id, "subscription_id": subscription_id}
+    return connection.execute(_BLOCKED, {**lane, "keys": [ordering_key]}).one_or_none()
 
 
 def _scan(

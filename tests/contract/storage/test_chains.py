@@ -1,7 +1,7 @@
 """Chains in the database: read by key, found again when parked, cut where one is blocked."""
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import delete, select, text, update
 
 from tests.support.database import Records
 from waypost.model.delivery import PARKED, BlockedKey, DeliveryClass
@@ -11,6 +11,9 @@ from waypost.model.subscription import Ordering, Subscription
 from waypost.policy.chains import FIRST, Asked
 from waypost.storage import blocked_keys, chains, queue, schema
 from waypost.storage.queue import LaneHead, LaneWanted
+
+NOW_US = 2**60
+"""Behind everything that is made here."""
 
 
 def owe(records: Records, to: Subscription, key: str | None, sequence: int | None) -> Id:
@@ -25,7 +28,7 @@ def ask(
 
 
 def head(records: Records, of: Subscription, asked: Asked, *known: Id, most: int = 50) -> LaneHead:
-    wanted = LaneWanted(of.project_id, of.id, most, known, asked)
+    wanted = LaneWanted(of.project_id, of.id, most, known, asked, NOW_US)
     [found] = queue.read_heads(records.connection, [wanted], payload_max=1_000)
     return found
 
@@ -36,6 +39,11 @@ def shape(found: LaneHead) -> dict[str, list[Id]]:
 
 def park(records: Records, of: Subscription, *delivery_ids: Id) -> None:
     chains.park(records.connection, of.project_id, of.id, delivery_ids, now_us=77)
+
+
+def change(records: Records, delivery_id: Id, **values: int) -> None:
+    owed = schema.queue
+    records.connection.execute(update(owed).where(owed.c.id == delivery_id).values(**values))
 
 
 def classes(records: Records) -> dict[Id, int]:
@@ -104,6 +112,34 @@ def test_what_has_no_place_goes_before_the_chain_of_a_strict_one(records: Record
     owe(records, one, "a", 1)
     early, later = owe(records, one, None, None), owe(records, one, "a", None)
     assert shape(head(records, one, ask(strict=True))) == {"": [early, later]}
+
+
+def test_what_is_put_off_stands_in_nobodys_way_until_it_is_due(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.STRICT)
+    first = owe(records, one, "a", 1)
+    put_off = owe(records, one, None, None)
+    due_us = NOW_US + 5
+    change(records, put_off, due_us=due_us)
+    found = head(records, one, ask(strict=True))
+    assert (shape(found), found.rows, found.cut_us) == ({"": [first]}, [], due_us)
+    change(records, put_off, attempts=1)
+    assert shape(head(records, one, ask(strict=True))) == {"": [put_off]}, "it was tried: it holds"
+    change(records, put_off, attempts=0, due_us=NOW_US)
+    assert shape(head(records, one, ask(strict=True))) == {"": [put_off]}
+
+
+def test_what_has_no_place_waits_behind_a_block_as_well(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.STRICT)
+    early, blocking, late = (owe(records, one, None, None) for _ in range(3))
+    numbered = owe(records, one, "a", 1)
+    assert blocked_keys.block(records.connection, block(one, "", 0, blocking), attempts=0)
+    assert shape(head(records, one, ask(strict=True))) == {"": [early, blocking]}
+    for done in (early, blocking):
+        records.connection.execute(delete(schema.queue).where(schema.queue.c.id == done))
+    assert shape(head(records, one, ask(strict=True))) == {}
+    assert blocked_keys.release(records.connection, one.project_id, one.id, "")
+    assert shape(head(records, one, ask(strict=True))) == {"": [late]}
+    assert classes(records) == {late: 0, numbered: 0}
 
 
 def test_a_blocked_chain_ends_at_its_block(records: Records) -> None:

@@ -133,6 +133,34 @@ async def test_strict_is_one_line_for_all(records: Records, tmp_path: Path, wind
     assert witness.overtaken == []
 
 
+async def test_what_is_put_off_takes_its_place_when_it_is_due(
+    records: Records, tmp_path: Path
+) -> None:
+    ordered(records, ordering=Ordering.STRICT)
+    async with works(records, tmp_path / "w.db") as running:
+        later = Draft("a", json.dumps({"key": None, "n": 9}).encode(), Attributes(deliver_in_s=60))
+        await running.hand_in(later)
+        await running.hand_in(draft(1, "a"), draft(2, None))
+        seen = []
+        for _ in range(2):
+            await running.quiet()
+            [post] = running.receivers.open
+            seen.append(content(post)[1])
+            post.answer(200)
+        await running.quiet()
+        assert (seen, running.receivers.open) == ([1, 2], [])
+        await running.hand_in(draft(3, None))
+        await running.quiet()
+        await running.hand_in(draft(4, None))
+        await running.forward(61)
+        running.receivers.open[0].answer(200)
+        for expected in (9, 4):
+            await running.quiet()
+            [post] = running.receivers.open
+            assert content(post)[1] == expected
+            post.answer(200)
+
+
 async def test_without_an_ordering_the_same_events_overtake_each_other(
     records: Records, tmp_path: Path
 ) -> None:
