@@ -215,11 +215,20 @@ _OPEN: Final = "CASE WHEN attempts > 0 THEN 1 WHEN replay_id IS NULL THEN 0 ELSE
 
 _UNPARK: Final = {
     dialect: text(
-        f"UPDATE queue {by} SET class = {_OPEN}"
+        f"UPDATE queue SET class = {_OPEN} WHERE queue.project_id = :project_id"
+        f" AND queue.id IN (SELECT queue.id FROM queue {by}"
         " WHERE queue.project_id = :project_id AND queue.subscription_id = :subscription_id"
-        f" AND queue.class = {PARKED}"
+        f" AND queue.class = {PARKED} LIMIT :most)"
     )
     for dialect, by in (("sqlite", "INDEXED BY ix_queue_lane"), ("postgresql", ""))
+}
+_UNPARK_KEYLESS: Final = {
+    dialect: text(
+        f"UPDATE queue SET class = {_OPEN} WHERE queue.project_id = :project_id"
+        f" AND queue.id IN (SELECT queue.id FROM queue {by} WHERE {_OF_LANE}"
+        f" AND queue.ordering_key IS NULL AND queue.class = {PARKED} LIMIT :most)"
+    )
+    for dialect, by in (("sqlite", "INDEXED BY ix_queue_key"), ("postgresql", ""))
 }
 _UNPARK_FIRST: Final = text(
     f"UPDATE queue SET class = {_OPEN}"
@@ -230,12 +239,27 @@ _UNPARK_FIRST: Final = text(
 )
 
 
-def unpark_all(connection: Connection, project_id: Id, subscription_id: Id) -> None:
-    """Let refills find all of a subscription's deliveries: it keeps no order any more."""
-    connection.execute(
-        _UNPARK[connection.dialect.name],
-        {"project_id": project_id, "subscription_id": subscription_id},
+def unpark(
+    connection: Connection, project_id: Id, subscription_id: Id, *, keyless: bool, most: int
+) -> int:
+    """Let refills find what is parked by an order that was changed. Call it in a write only.
+
+    Args:
+        connection: inside the write.
+        project_id: the project.
+        subscription_id: whose deliveries.
+        keyless: only those without an ordering key, which one that is sent to by key finds so.
+        most: so many at most.
+
+    Returns:
+        How many were found; fewer than `most` when none is left.
+    """
+    statements = _UNPARK_KEYLESS if keyless else _UNPARK
+    found = connection.execute(
+        statements[connection.dialect.name],
+        {"project_id": project_id, "subscription_id": subscription_id, "most": most},
     )
+    return found.rowcount
 
 
 def unpark_first(

@@ -134,6 +134,7 @@ subscriptions = Table(
     Column("routed_from", BigInteger),
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
+    Column("unparking", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 

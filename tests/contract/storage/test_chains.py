@@ -199,8 +199,24 @@ def test_a_parked_retry_is_due_when_its_turn_comes(records: Records) -> None:
         (DeliveryClass.FRESH, 0),
     ]
     assert rows[0].owed.due_us == 77
-    chains.unpark_all(records.connection, one.project_id, one.id)
+    place = (records.connection, one.project_id, one.id)
+    assert chains.unpark(*place, keyless=True, most=10) == 0
+    assert chains.unpark(*place, keyless=False, most=1) == 1
+    assert sorted(classes(records).values()) in ([0, PARKED], [1, PARKED])
+    assert chains.unpark(*place, keyless=False, most=10) == 1
     assert classes(records) == {tried: 1, fresh: 0}
+    assert chains.unpark(*place, keyless=False, most=10) == 0
+
+
+def test_what_has_no_key_is_unparked_by_itself(records: Records) -> None:
+    one, other = (records.subscription(ordering=Ordering.STRICT) for _ in range(2))
+    keyed, keyless = owe(records, one, "a", 1), owe(records, one, None, 2)
+    theirs = owe(records, other, None, 3)
+    park(records, one, keyed, keyless)
+    park(records, other, theirs)
+    assert chains.unpark(records.connection, records.other, one.id, keyless=True, most=9) == 0
+    assert chains.unpark(records.connection, one.project_id, one.id, keyless=True, most=9) == 1
+    assert classes(records) == {keyed: PARKED, keyless: 0, theirs: PARKED}
 
 
 def test_a_delivery_that_is_made_later_takes_the_place_of_its_event(records: Records) -> None:

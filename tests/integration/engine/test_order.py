@@ -13,6 +13,7 @@ from sqlalchemy import text
 from tests.support import database
 from tests.support.database import Records
 from tests.support.engine import Post, Works, works
+from waypost.engine import upkeep
 from waypost.model.delivery import PARKED
 from waypost.model.event import Attributes
 from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
@@ -273,3 +274,32 @@ async def test_an_ordering_that_is_changed_holds_for_what_waits(
         assert witness.seen["a"] == [n for n in range(120) if n not in flying]
     else:
         assert sorted(witness.seen["a"]) == [n for n in range(120) if n not in flying]
+
+
+@pytest.mark.parametrize("after", [Ordering.NONE, Ordering.KEY])
+async def test_what_was_parked_is_found_after_a_crash_amid_a_change(
+    records: Records, tmp_path: Path, after: Ordering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a key: one that is sent to by key finds what has one anyway."""
+    monkeypatch.setattr(upkeep, "_CHUNK", 7)
+    one = ordered(records, ordering=Ordering.STRICT, retry_schedule_s=(3600.0,))
+    async with works(records, tmp_path / "w.db", window=10) as running:
+        await running.hand_in(*(draft(n, None) for n in range(100)))
+        await running.quiet()
+        running.receivers.open[0].answer(500)
+        await running.quiet()
+        parked = [row for row in await running.rows("queue") if row._mapping["class"] == PARKED]
+        assert len(parked) > 50
+        with monkeypatch.context() as broken:
+            broken.setattr(upkeep.Upkeep, "unpark", lambda *_: None)
+            changed = await running.change(one, ordering=after)
+            await running.quiet()
+        assert changed.unparking
+    async with works(records, tmp_path / "w.db", window=10) as running:
+        witness = Witness(random.Random(1), fail=0.0)
+        running.receivers.script = witness
+        await running.forward(5000)
+        await drain(running)
+        assert len(witness.seen[None]) == 100
+        (row,) = await running.rows("subscriptions")
+        assert row.unparking == 0
