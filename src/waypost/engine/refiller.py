@@ -166,6 +166,8 @@ class Refiller:
             chains=[[_placed(row, key) for row in rows] for key, rows in head.chains.items()],
             behind=head.behind,
         )
+        if head.blocks and receiver.lane.order is not None:
+            receiver.lane.order.know_blocks(head.blocks)
         self._refilled(receiver, entered)
 
     async def _read(

@@ -191,6 +191,16 @@ class Upkeep:
             return False
         return True
 
+    async def release(self, tried: Try) -> None:
+        """Release the key that is blocked by the event of a delivery which succeeds now."""
+        place = (tried.project_id, tried.subscription_id, tried.work.key or WHOLE)
+        try:
+            await self._store.write(
+                lambda c: blocked_keys.release(c, *place, by=tried.work.event_id)
+            )
+        except Exception as error:  # noqa: BLE001 - a person may release it
+            log_failed("upkeep_release_failed", error)
+
     def unpark(self, project_id: Id, subscription_id: Id, found: Callable[[], None]) -> None:
         """Have what was parked by an order that was changed be found again, in chunks.
 

@@ -93,11 +93,13 @@ class Read(msgspec.Struct, frozen=True):
 
     Attributes:
         rows: by key, the beginning of each chain that was read and may be sent, by sequence.
+        blocks: of these keys, those that are blocked, with the events that they are blocked by.
         parkable: of what was found, the deliveries that are not the first of an open chain.
         behind: keys behind this one are still to be looked for; None: none are.
     """
 
     rows: dict[str, list[Any]]
+    blocks: dict[str, Id]
     parkable: list[Id]
     behind: str | None
 
@@ -127,7 +129,7 @@ def read(
     keys_of = dict.fromkeys((*asked.wanted, *scanned, *of_found))
     wanted = [key for key in keys_of if key not in asked.busy]
     if not wanted:
-        return Read({}, [one.id for one in found], behind)
+        return Read({}, {}, [one.id for one in found], behind)
     chains: dict[str, list[Any]] = {}
     named = {**lane, "payload_max": payload_max}
     dialect = connection.dialect.name
@@ -137,11 +139,11 @@ def read(
         keys = msgspec.json.encode(wanted).decode()
         for row in connection.execute(_CHAINS[dialect], {**named, "deep": DEEP, "keys": keys}):
             chains.setdefault(row.ordering_key, []).append(row)
-    blocked = connection.execute(_BLOCKED, {**lane, "keys": wanted})
-    until = {row.ordering_key: row.sequence for row in blocked}
-    opened = _open(chains, until)
+    blocked = connection.execute(_BLOCKED, {**lane, "keys": wanted}).all()
+    opened = _open(chains, {row.ordering_key: row.sequence for row in blocked})
+    blocks = {row.ordering_key: row.event_id for row in blocked if row.ordering_key in opened}
     heads = {rows[0].id for rows in opened.values()}
-    return Read(opened, [one.id for one in found if one.id not in heads], behind)
+    return Read(opened, blocks, [one.id for one in found if one.id not in heads], behind)
 
 
 def find_block(

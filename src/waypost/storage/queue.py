@@ -97,6 +97,7 @@ class LaneHead(msgspec.Struct, frozen=True):
         chains: where the lane keeps an order, the beginnings of its chains, by key; what has its
             place in one is not among `rows`.
         parkable: deliveries that have to wait for others.
+        blocks: of these keys, those that are blocked, with the events that they are blocked by.
         behind: keys behind this one are still to be looked for; None: none are.
     """
 
@@ -104,6 +105,7 @@ class LaneHead(msgspec.Struct, frozen=True):
     cut_us: int | None
     chains: dict[str, list[LaneRow]] = {}
     parkable: list[Id] = []
+    blocks: dict[str, Id] = {}
     behind: str | None = None
 
 
@@ -160,10 +162,11 @@ def _in_order(
     if asked.strict:
         put_off_us = [row.owed.due_us for row in others if _is_put_off(row.owed, lane.now_us)]
         cut_us = min([*put_off_us, *([] if cut_us is None else [cut_us])], default=None)
-        first = _unplaced(connection, lane, others)
+        first, block = _unplaced(connection, lane, others)
         if first:
             whole = {} if WHOLE in asked.busy else {WHOLE: first}
-            return LaneHead([], cut_us, whole, [row.owed.id for row in placed])
+            blocks = {} if block is None else {WHOLE: block.event_id}
+            return LaneHead([], cut_us, whole, [row.owed.id for row in placed], blocks)
         others = []
     found = [chains.Placed(row.owed.id, row.ordering_key, row.sequence) for row in placed]
     read = chains.read(
@@ -173,17 +176,19 @@ def _in_order(
         key: [_lane_row(lane.project_id, lane.subscription_id, row) for row in of_key]
         for key, of_key in read.rows.items()
     }
-    return LaneHead(others, cut_us, rows, read.parkable, read.behind)
+    return LaneHead(others, cut_us, rows, read.parkable, read.blocks, read.behind)
 
 
-def _unplaced(connection: Connection, lane: LaneWanted, rows: Sequence[LaneRow]) -> list[LaneRow]:
-    """Return what goes first at a strict subscription, of what has no place: none behind a block.
+def _unplaced(
+    connection: Connection, lane: LaneWanted, rows: Sequence[LaneRow]
+) -> tuple[list[LaneRow], Any]:
+    """Return what goes first at a strict subscription, of what has no place; and what blocks it.
 
     A block stands between what was made until its delivery was, and what came or was due later.
     """
     waiting = [row for row in rows if not _is_put_off(row.owed, lane.now_us)]
     if not waiting:
-        return []
+        return [], None
     waiting.sort(key=lambda row: row.owed.id)
     block = chains.find_block(connection, lane.project_id, lane.subscription_id, WHOLE)
     if block is not None:
@@ -192,7 +197,7 @@ def _unplaced(connection: Connection, lane: LaneWanted, rows: Sequence[LaneRow])
             for row in waiting
             if row.owed.id <= block.delivery_id or row.owed.event_id == block.event_id
         ]
-    return waiting[: chains.DEEP_STRICT]
+    return waiting[: chains.DEEP_STRICT], block
 
 
 def _is_put_off(owed: Owed, now_us: int) -> bool:

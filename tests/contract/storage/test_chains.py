@@ -153,6 +153,18 @@ def test_a_blocked_chain_ends_at_its_block(records: Records) -> None:
     assert shape(head(records, one, ask())) == {"a": [first]}
 
 
+def test_a_blocked_chain_tells_by_which_event(records: Records) -> None:
+    for ordering, key in ((Ordering.KEY, "a"), (Ordering.STRICT, "")):
+        one = records.subscription(ordering=ordering)
+        first, second = (owe(records, one, "a", n) for n in (1, 2))
+        assert blocked_keys.block(records.connection, block(one, key, 1, first), attempts=0)
+        assert head(records, one, ask(strict=not key)).blocks == {key: first}
+        place = (records.connection, one.project_id, one.id, key)
+        assert not blocked_keys.release(*place, by=second)
+        assert blocked_keys.release(*place, by=first)
+        assert head(records, one, ask(strict=not key)).blocks == {}
+
+
 def test_a_delivery_that_was_settled_otherwise_blocks_nothing(records: Records) -> None:
     one = records.subscription(ordering=Ordering.KEY)
     owed = owe(records, one, "a", 1)

@@ -14,11 +14,11 @@ from tests.support import database
 from tests.support.database import Records
 from tests.support.engine import Post, Works, works
 from waypost.engine import upkeep
-from waypost.model.delivery import PARKED
+from waypost.model.delivery import PARKED, DeliveryClass, Owed
 from waypost.model.event import Attributes
 from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
 from waypost.policy.events import Draft
-from waypost.storage import blocked_keys
+from waypost.storage import blocked_keys, queue
 
 
 @pytest.fixture
@@ -227,6 +227,40 @@ async def test_giving_up_blocks_the_key_until_it_is_released(
         running.dispatcher.roster.look([(one.project_id, one.id)])
         await running.quiet()
         assert [content(post) for post in running.receivers.open] == [("a", 1)]
+
+
+@pytest.mark.parametrize("mode", [Ordering.KEY, Ordering.STRICT])
+@pytest.mark.parametrize("answer", [200, 500])
+async def test_what_blocks_a_key_releases_it_when_it_is_delivered_after_all(
+    records: Records, tmp_path: Path, mode: Ordering, answer: int
+) -> None:
+    one = ordered(
+        records, ordering=mode, retry_schedule_s=(), on_order_failure=OnOrderFailure.BLOCK
+    )
+    async with works(records, tmp_path / "w.db") as running:
+        await running.hand_in(*(draft(n, "a") for n in range(3)))
+        await running.quiet()
+        running.receivers.open[0].answer(500)
+        await running.quiet()
+        (blocked,) = await running.rows("blocked_keys")
+        again = Owed(
+            one.project_id,
+            records.ids.next(),
+            blocked.event_id,
+            one.id,
+            DeliveryClass.REPLAY,
+            records.clock.now_us(),
+        )
+        await running.store.write(
+            lambda c: queue.insert(c, [again]), lambda _: running.dispatcher.owed([again])
+        )
+        await running.quiet()
+        [post] = running.receivers.open
+        assert content(post) == ("a", 0)
+        post.answer(answer)
+        await running.quiet()
+        assert await running.count("blocked_keys") == (answer != 200)
+        assert [content(post) for post in running.receivers.open] == [("a", 1)] * (answer == 200)
 
 
 async def test_the_followers_of_a_held_key_fill_no_window(records: Records, tmp_path: Path) -> None:
