@@ -10,7 +10,7 @@ A delivery is owed while it has a row in `queue`; its final settling deletes tha
 one in `deliveries`. `queue` therefore holds only what is owed, however long Waypost runs.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -25,26 +25,10 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.types import UserDefinedType
+
+from waypost.storage.columns import IdType, Name, indexes, partial
 
 metadata = MetaData()
-
-
-class _Uuid(UserDefinedType[bytes]):
-    """PostgreSQL's `uuid`, which stays 16 bytes here: the connection reads and writes it so."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        """Return its name."""
-        return "UUID"
-
-
-IdType = LargeBinary(16).with_variant(_Uuid(), "postgresql")
-"""An id: 16 bytes, and in Python never anything else."""
-
-Name = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text that a key holds: it sorts by its bytes in every database, whatever its locale."""
 
 _QUEUE_OPTIONS: Final = {
     "autovacuum_vacuum_scale_factor": 0.02,
@@ -55,20 +39,6 @@ _QUEUE_OPTIONS: Final = {
 
 _BUSY_OPTIONS: Final = {"fillfactor": 50}
 """Few rows, changed all the time: with room beside them a change touches no index."""
-
-
-def _indexes(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...]) -> list[Index]:
-    """Return an index of a table with much traffic, as each database is to have it.
-
-    SQLite finds a row behind an index by its primary key: with that in front and behind, the index
-    leads there in order. PostgreSQL needs no more than what is looked for. And it must have no
-    more: were a part of the primary key in it, it could be taken for statements that name the whole
-    key, by a plan that was made when the table was empty and all ways seemed short.
-    """
-    return [
-        Index(name, *sqlite).ddl_if(dialect="sqlite"),
-        Index(name, *postgresql).ddl_if(dialect="postgresql"),
-    ]
 
 
 projects = Table(
@@ -144,6 +114,10 @@ subscriptions = Table(
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
+    # 1 where its event types name system events.
+    Column("takes_system", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_subscriptions_system", "project_id", "id", only="takes_system = 1"),
+    partial("ix_subscriptions_failing", "failing_since_us", only="failing_since_us IS NOT NULL"),
     sqlite_with_rowid=False,
 )
 
@@ -247,12 +221,12 @@ queue = Table(
     Column("attempts", Integer, nullable=False),
     # The job that owes it, where one does.
     Column("replay_id", IdType),
-    *_indexes(
+    *indexes(
         "ix_queue_lane",
         sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
         postgresql=("subscription_id", "class", "due_us"),
     ),
-    *_indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
     sqlite_with_rowid=False,
     postgresql_with=_QUEUE_OPTIONS,
 )
@@ -273,7 +247,7 @@ deliveries = Table(
     Column("response", LargeBinary),
     Column("timings", LargeBinary),
     Column("resent", SmallInteger),
-    *_indexes(
+    *indexes(
         "ix_deliveries_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
@@ -298,7 +272,7 @@ attempts = Table(
     Column("same_as", IdType),
     Column("timings", LargeBinary, nullable=False),
     Column("resent", SmallInteger, nullable=False),
-    *_indexes(
+    *indexes(
         "ix_attempts_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
@@ -317,6 +291,9 @@ diverted_events = Table(
     Column("reason", Text, nullable=False),
     Column("diverted_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # 1 where a system event has told of it.
+    Column("told", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_diverted_untold", "project_id", "subscription_id", "id", only="told = 0"),
     Index("ix_diverted_subscription", "project_id", "subscription_id", "id"),
     Index("ix_diverted_event", "project_id", "event_id", "id"),
     sqlite_with_rowid=False,
@@ -346,6 +323,9 @@ replays = Table(
     Column("stepped_us", BigInteger, nullable=False, server_default="0"),
     Column("idempotency_key", Name),
     Column("fingerprint", LargeBinary),
+    # 1 where a system event has told that it is finished.
+    Column("told", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_replays_untold", "project_id", "id", only="told = 0"),
     Index("ix_replays_state", "state", "project_id", "id"),
     Index("uq_replays_key", "project_id", "idempotency_key", unique=True),
     sqlite_with_rowid=False,
@@ -377,10 +357,34 @@ lane_state = Table(
     Column("waits_for", Text),
     Column("waits_until_us", BigInteger),
     Column("at_us", BigInteger, nullable=False),
+    partial("ix_lane_state_breaker", "project_id", "subscription_id", only="breaker <> 0"),
     sqlite_with_rowid=False,
     postgresql_with=_BUSY_OPTIONS,
 )
 """How lanes fare, and what they wait for, where there is something to tell; about a second old."""
+
+told = Table(
+    "told",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    Column("what", Name, primary_key=True),
+    # Up to when it was told, UTC microseconds.
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What system events have told of subscriptions that still is so: that they fail, say."""
+
+mails = Table(
+    "mails",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("event_id", IdType, primary_key=True),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""System events that are still to be told by e-mail; few, and empty nearly always."""
 
 audit = Table(
     "audit",

@@ -25,6 +25,7 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Transform
 from waypost.model.verification import Verification, VerificationState
+from waypost.policy.routing import names_system
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
@@ -238,6 +239,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "failure_handling": _json(subscription.failure_handling),
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
+        "takes_system": int(names_system(subscription.event_types)),
         "verification_state": subscription.verification and subscription.verification.state.value,
     }
 
