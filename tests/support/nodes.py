@@ -101,6 +101,7 @@ class Node:
             self.runs,
             sharing.shards,
         )
+        self.announcer = self.dispatcher.roster.announcer
         self.expander = Expander(store, self.dispatcher.owed, self.ids)
         self.ingest = Ingest(
             store,
@@ -111,6 +112,7 @@ class Node:
             IngestConfig(),
             sharing.listen(Topic.FAN_OUTS, self.expander.job),
         )
+        self.announcer.follow = sharing.listen(Topic.FAN_OUTS, self.expander.job)
         self.ingest.share(sharing.follower.catch_up)
         self.replayer = Replayer(store, self.dispatcher.owed, self.ids, self.router)
         self.replayer.mine = sharing.shards.owns
@@ -140,6 +142,7 @@ class Node:
             self.clock,
             entropy,
             self.ids,
+            self.announcer,
         )
         deleted = self.dispatcher.subscription_deleted
         alerts = Alerts(self.router, self.signing_keys, deleted, self.ids)
@@ -153,6 +156,7 @@ class Node:
             RULES,
             deleted,
             self.ids,
+            self.announcer,
         )
         self.projects = Projects(
             changes, self.access, alerts, RULES, self._project_changed, self.clock, self.ids

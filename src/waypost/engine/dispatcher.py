@@ -115,9 +115,10 @@ class Dispatcher:
         self._alarms = Alarms(loop, clock, self._pump)
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._preparer = Preparer(self._refiller, runner)
-        self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
+        ids = IdSource(clock, entropy)
+        self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed, ids)
         hands = Hands(self.owed, self._pump, self._spawn)
-        self._aftermath = Aftermath(hands, store, self._upkeep, IdSource(clock, entropy))
+        self._aftermath = Aftermath(hands, store, self._upkeep, ids)
         self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
         self._expiry = Expiry(loop, store, clock, self._expired, self._put_back)
         self._sweeper: asyncio.TimerHandle | None = None

@@ -147,6 +147,9 @@ class Engine:
         )
         self.verifier = _verifier(config, self.configuration, self.router, self.dispatcher, tools)
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
+        fanned_out = self._woken_by(Topic.FAN_OUTS, self.expander.job)
+        self.announcer = self.dispatcher.roster.announcer
+        self.announcer.follow = fanned_out
         self.ingest = Ingest(
             store,
             self.router,
@@ -156,7 +159,7 @@ class Engine:
             IngestConfig(
                 max_waiting=config.intake_pending, idempotency_ttl_s=int(config.idempotency_ttl)
             ),
-            self._woken_by(Topic.FAN_OUTS, self.expander.job),
+            fanned_out,
         )
         self.arrivals = Arrivals(self.ingest, sharing)
         self.pruner = _pruner(config, store, tools, sharing)
@@ -275,7 +278,7 @@ class Surface:
         changes = engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
-            changes, vault, engine.subscription_changed, clock, entropy, ids
+            changes, vault, engine.subscription_changed, clock, entropy, ids, engine.announcer
         )
         self._roster = dispatcher.roster
         alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
@@ -348,6 +351,7 @@ class Surface:
             rules,
             engine.dispatcher.subscription_deleted,
             self._tools.ids,
+            engine.announcer,
         )
 
     def _project_changed(self, project: Project) -> None:

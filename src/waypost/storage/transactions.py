@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
-from waypost.model.event import Event
+from waypost.model.event import SYSTEM, Event
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.transaction import Change, Standing, Transaction, TransactionState
@@ -166,6 +166,9 @@ def find_events(
     )
     if wanted.types:
         query = query.where(events.c.type.in_(wanted.types))
+    else:
+        # As with subscriptions: whoever wants all wants what producers send.
+        query = query.where(~events.c.type.startswith(SYSTEM, autoescape=True))
     if wanted.admits is None:
         return list(connection.execute(query.limit(most)).scalars())
     found: list[Id] = []
