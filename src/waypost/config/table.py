@@ -113,6 +113,12 @@ class Config:
         "A subscription is disabled after this long of nothing but failures.",
         unit="seconds",
     )
+    backlog_high: float = _setting(
+        "15m",
+        values.span(60, 366 * 86_400),
+        "A system event tells of a subscription when what it is owed has waited for longer.",
+        unit="seconds",
+    )
     max_in_flight: int = _setting(
         "1000",
         values.count(1, 20_000),

@@ -47,6 +47,7 @@ from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
+from waypost.engine.teller import Teller
 from waypost.engine.verifier import Verifier
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
@@ -150,6 +151,14 @@ class Engine:
         fanned_out = self._woken_by(Topic.FAN_OUTS, self.expander.job)
         self.announcer = self.dispatcher.roster.announcer
         self.announcer.follow = fanned_out
+        self.teller = Teller(
+            store,
+            self.announcer,
+            self.dispatcher.owed,
+            tools.clock,
+            tools.ids,
+            int(config.backlog_high * _MICROS),
+        )
         self.ingest = Ingest(
             store,
             self.router,
@@ -171,6 +180,7 @@ class Engine:
             self.reconciler = sharing.reconciler(self.dispatcher)
             self._share(sharing, config, tools)
         jobs = [self.expander.job, self.pruner.job, self.reconciler.job, self.replayer.job]
+        jobs.append(self.teller.job)
         # Where nothing is taken in, nothing is routed.
         self._jobs = jobs if config.role == "deliver" else [*jobs, self.router.job]
 
@@ -194,7 +204,7 @@ class Engine:
         )
         if isinstance(tools.clock, AlignedClock):
             ownership.aligned = tools.clock.align
-        sharing.one_does(self.expander.job, self.verifier.job)
+        sharing.one_does(self.expander.job, self.verifier.job, self.teller.job)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=sharing.look_s)
         self.ingest.share(sharing.follower.catch_up)

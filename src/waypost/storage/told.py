@@ -82,14 +82,22 @@ class Box(msgspec.Struct, frozen=True):
     Attributes:
         looked: how many were looked at and marked.
         count: how many of these are to be told of; those of system events are not.
-        delivery_id: the last of them.
+        delivery_id: of the last of them, where there is one; so the rest.
     """
 
     looked: int
     count: int
+    reason: Reason
     delivery_id: Id | None = None
     event_id: Id | None = None
-    reason: Reason | None = None
+
+    def behind(self, before: "Box") -> "Box":
+        """Return this part together with those before it."""
+        last = before if self.delivery_id is None else self
+        return msgspec.structs.replace(last, count=before.count + self.count)
+
+
+NOTHING: Final = Box(0, 0, Reason.EXHAUSTED)
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -249,9 +257,9 @@ def empty_box(connection: Connection, project_id: Id, subscription_id: Id) -> Bo
     # What becomes of system events makes no system events.
     meant = [row for row in rows if not (row.type or "").startswith(SYSTEM)]
     if not meant:
-        return Box(len(rows), 0)
+        return msgspec.structs.replace(NOTHING, looked=len(rows))
     last = meant[-1]
-    return Box(len(rows), len(meant), last.id, last.event_id, Reason(last.reason))
+    return Box(len(rows), len(meant), Reason(last.reason), last.id, last.event_id)
 
 
 def find_finished(connection: Connection, limit: int) -> list[Finished]:
