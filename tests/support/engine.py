@@ -301,7 +301,8 @@ class Works:
         await self.teller.run_once()
         while await self.expander.run_once():
             pass
-        await self.quiet()
+        # Ids run ahead of a clock that stands, and what they are of is due at their moment.
+        await self.forward(0.1)
 
     # What became of it.
 
