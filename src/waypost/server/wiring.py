@@ -47,7 +47,6 @@ from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import Links, Sharing
 from waypost.engine.slots import DispatcherConfig
-from waypost.engine.teller import Teller
 from waypost.engine.verifier import Verifier
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
@@ -82,6 +81,7 @@ from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
+from waypost.server.telling import tellers
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -149,16 +149,7 @@ class Engine:
         self.verifier = _verifier(config, self.configuration, self.router, self.dispatcher, tools)
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
         fanned_out = self._woken_by(Topic.FAN_OUTS, self.expander.job)
-        self.announcer = self.dispatcher.roster.announcer
-        self.announcer.follow = fanned_out
-        self.teller = Teller(
-            store,
-            self.announcer,
-            self.dispatcher.owed,
-            tools.clock,
-            tools.ids,
-            int(config.backlog_high * _MICROS),
-        )
+        self._tellers = tellers(config, store, self.dispatcher, fanned_out, tools.clock, tools.ids)
         self.ingest = Ingest(
             store,
             self.router,
@@ -180,7 +171,7 @@ class Engine:
             self.reconciler = sharing.reconciler(self.dispatcher)
             self._share(sharing, config, tools)
         jobs = [self.expander.job, self.pruner.job, self.reconciler.job, self.replayer.job]
-        jobs.append(self.teller.job)
+        jobs += self._tellers
         # Where nothing is taken in, nothing is routed.
         self._jobs = jobs if config.role == "deliver" else [*jobs, self.router.job]
 
@@ -204,7 +195,7 @@ class Engine:
         )
         if isinstance(tools.clock, AlignedClock):
             ownership.aligned = tools.clock.align
-        sharing.one_does(self.expander.job, self.verifier.job, self.teller.job)
+        sharing.one_does(self.expander.job, self.verifier.job, *self._tellers)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=sharing.look_s)
         self.ingest.share(sharing.follower.catch_up)
@@ -288,7 +279,13 @@ class Surface:
         changes = engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
-            changes, vault, engine.subscription_changed, clock, entropy, ids, engine.announcer
+            changes,
+            vault,
+            engine.subscription_changed,
+            clock,
+            entropy,
+            ids,
+            dispatcher.roster.announcer,
         )
         self._roster = dispatcher.roster
         alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
@@ -361,7 +358,7 @@ class Surface:
             rules,
             engine.dispatcher.subscription_deleted,
             self._tools.ids,
-            engine.announcer,
+            engine.dispatcher.roster.announcer,
         )
 
     def _project_changed(self, project: Project) -> None:
