@@ -72,5 +72,5 @@ def _put_off(connection: Connection, due: list[Mail], now_us: int) -> None:
             at_us = now_us + int(letter.SCHEDULE_S[one.attempts] * _MICROS)
             mails.put_off(connection, *place, at_us)
         else:
-            _log.error("mail_given_up", event=one.event_id.hex(), type=one.type)
+            _log.error("mail_given_up", about=one.event_id.hex(), type=one.type)
             mails.done(connection, *place)
