@@ -35,8 +35,14 @@ def tellers(
     jobs = [Teller(store, announcer, dispatcher.owed, clock, ids, backlog_us).job]
     smtp = smtp_of(config)
     if smtp is not None:
-        announcer.mails = True
-        jobs.append(Mailer(store, clock, partial(mail.send, smtp)).job)
+        mailer = Mailer(store, clock, partial(mail.send, smtp))
+        jobs.append(mailer.job)
+
+        def follow() -> None:
+            fanned_out()
+            mailer.job.wake()
+
+        announcer.mails, announcer.follow = True, follow
     return jobs
 
 
