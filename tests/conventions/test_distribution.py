@@ -48,6 +48,7 @@ OUTSIDE = {
 BOUND = {
     "ApiKey",
     "Event",
+    "Event",
     "FanOut",
     "Principal",
     "Project",
