@@ -156,9 +156,7 @@ class Engine:
             self.dispatcher,
             tools.clock,
             tools.ids,
-            IngestConfig(
-                max_waiting=config.intake_pending, idempotency_ttl_s=int(config.idempotency_ttl)
-            ),
+            _intake(config),
             fanned_out,
         )
         self.arrivals = Arrivals(self.ingest, sharing)
@@ -171,9 +169,9 @@ class Engine:
             self.reconciler = sharing.reconciler(self.dispatcher)
             self._share(sharing, config, tools)
         jobs = [self.expander.job, self.pruner.job, self.reconciler.job, self.replayer.job]
-        jobs += self._tellers
         # Where nothing is taken in, nothing is routed.
-        self._jobs = jobs if config.role == "deliver" else [*jobs, self.router.job]
+        routing = [] if config.role == "deliver" else [self.router.job]
+        self._jobs = [*jobs, *self._tellers, *routing]
 
     def _woken_by(self, topic: Topic, job: Job) -> Callable[[], None]:
         """Return what has a job look for work, in every process."""
@@ -459,6 +457,11 @@ def _dispatching(config: Config) -> DispatcherConfig:
 
 def _process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _intake(config: Config) -> IngestConfig:
+    ttl_s = int(config.idempotency_ttl)
+    return IngestConfig(max_waiting=config.intake_pending, idempotency_ttl_s=ttl_s)
 
 
 def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
