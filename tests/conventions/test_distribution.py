@@ -48,7 +48,6 @@ OUTSIDE = {
 BOUND = {
     "ApiKey",
     "Event",
-    "Event",
     "FanOut",
     "Principal",
     "Project",

@@ -168,10 +168,13 @@ class Engine:
         else:
             self.reconciler = sharing.reconciler(self.dispatcher)
             self._share(sharing, config, tools)
+        self._jobs = self._jobs_of(config.role)
+
+    def _jobs_of(self, role: Role) -> list[Job]:
         jobs = [self.expander.job, self.pruner.job, self.reconciler.job, self.replayer.job]
         # Where nothing is taken in, nothing is routed.
-        routing = [] if config.role == "deliver" else [self.router.job]
-        self._jobs = [*jobs, *self._tellers, *routing]
+        routing = [] if role == "deliver" else [self.router.job]
+        return [*jobs, *self._tellers, *routing]
 
     def _woken_by(self, topic: Topic, job: Job) -> Callable[[], None]:
         """Return what has a job look for work, in every process."""

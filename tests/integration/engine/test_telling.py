@@ -115,7 +115,7 @@ async def test_failing_is_told_after_two_hours_and_after_a_day_and_so_is_its_end
     async with works(records, path, disable_after_us=10**15) as engine:
         script = Script(engine)
         await engine.accept()
-        told_at = []
+        told_at: list[int] = []
         for hour in range(30):
             await engine.tell()
             if len(script.news) > len(told_at):

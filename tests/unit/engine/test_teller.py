@@ -12,13 +12,12 @@ from tests.support import database
 from tests.support.database import Place, Records
 from tests.support.manual import ManualClock, SeededEntropy
 from waypost.clock import IdSource
-from waypost.engine import teller
 from waypost.engine.announcer import Announcer
 from waypost.engine.teller import AT_ONCE, Teller
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState, Owed
 from waypost.model.flow import BreakerState, LaneState
-from waypost.storage import lane_states, schema
+from waypost.storage import lane_states, schema, told
 from waypost.storage.store import Store
 
 HOUR_US = 3_600_000_000
@@ -122,7 +121,7 @@ async def test_what_breaks_off_in_the_middle_of_a_box_is_told_in_full(
     one = records.subscription()
     for _ in range(5):
         records.ended(records.event(), one, DeliveryState.FAILED)
-    monkeypatch.setattr(teller.told, "CHUNK", 2)
+    monkeypatch.setattr(told, "CHUNK", 2)
     async with database.opened(tmp_path / "w.db") as store:
         desk = Desk(records, store)
         whole, calls = store.write, 0
