@@ -47,6 +47,7 @@ OUTSIDE = {
 # Records that hold the project that a statement is about.
 BOUND = {
     "ApiKey",
+    "BlockedKey",
     "Event",
     "FanOut",
     "Principal",

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from waypost.model.event import NO_ATTRIBUTES, SYSTEM, Attributes
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import DisabledBy, Ordering, Subscription
 from waypost.policy import filters
 from waypost.policy.content import Content
 from waypost.policy.filter_index import FilterIndex
@@ -66,11 +66,14 @@ class Routes:
 
     Attributes:
         version: the version of the project's routing that this stands for.
+        strict: some subscription has its events sent in the order of the whole project.
     """
 
     def __init__(self, version: int) -> None:
         """Start with no subscription."""
         self.version = version
+        self.strict = False
+        self._strict: set[bytes] = set()
         self._by_id: dict[bytes, Subscription] = {}
         self._filters: dict[bytes, Filter] = {}
         self._buckets: dict[str, _Bucket] = {}
@@ -98,6 +101,9 @@ class Routes:
         known, reads = self._filters.get(subscription.id), self._reads
         self.drop(subscription.id)
         self._by_id[subscription.id] = subscription
+        if subscription.ordering is Ordering.STRICT:
+            self._strict.add(subscription.id)
+            self.strict = True
         if text is not None:
             if is_same and known is not None:
                 self._filters[subscription.id] = known
@@ -119,6 +125,8 @@ class Routes:
         self._cache.clear()
         present = self._by_id.pop(subscription_id, None)
         self._filters.pop(subscription_id, None)
+        self._strict.discard(subscription_id)
+        self.strict = bool(self._strict)
         if self._reading.pop(subscription_id, None) is not None:
             self._reads = None
         for key in _keys(present) if present else ():

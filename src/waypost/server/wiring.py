@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from waypost import __version__
 from waypost.api import app as api
+from waypost.api.blocked_keys import BlockedKeyRoutes
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
@@ -37,24 +38,24 @@ from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
-from waypost.engine.ingest import Ingest, IngestConfig
+from waypost.engine.ingest import Ingest
 from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
-from waypost.engine.pruner import Pruner, PrunerConfig
+from waypost.engine.pruner import Pruner
 from waypost.engine.reconciler import Reconciler, look
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import Links, Sharing
-from waypost.engine.slots import DispatcherConfig
 from waypost.engine.verifier import Verifier
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.operations.access import Access, AccessConfig
+from waypost.operations.access import Access
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
+from waypost.operations.blocked_keys import BlockedKeys
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -78,14 +79,13 @@ from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
-from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
-from waypost.sandbox.pool import Pool, PoolConfig
+from waypost.sandbox.pool import Pool
+from waypost.server import configs
 from waypost.server.telling import tellers
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
-from waypost.storage.partitions import Width
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
 from waypost.web.aside import Aside
@@ -142,7 +142,7 @@ class Engine:
             Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
             tools.clock,
             tools.entropy,
-            _dispatching(config),
+            configs.dispatching(config),
             self.sandbox,
             None if sharing is None else sharing.shards,
         )
@@ -156,7 +156,7 @@ class Engine:
             self.dispatcher,
             tools.clock,
             tools.ids,
-            _intake(config),
+            configs.intake(config),
             fanned_out,
         )
         self.arrivals = Arrivals(self.ingest, sharing)
@@ -269,27 +269,19 @@ class Surface:
         self._tools = tools
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
-        self.access = Access(tools.clock, _access_config(config))
+        self.access = Access(tools.clock, configs.access(config))
         self.aside = Aside()
         self.catalogue = Catalogue()
-        ids, clock, entropy = tools.ids, tools.clock, tools.entropy
+        ids, clock = tools.ids, tools.clock
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
-        vault = Vault(key, entropy)
+        vault = Vault(key, tools.entropy)
         changes = engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
-        self.signing_keys = SigningKeys(
-            changes,
-            vault,
-            engine.subscription_changed,
-            clock,
-            entropy,
-            ids,
-            dispatcher.roster.announcer,
-        )
+        self.signing_keys = _signing_keys(engine, vault, tools)
         self._roster = dispatcher.roster
-        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
+        alerts = Alerts(router, self.signing_keys, dispatcher.roster.deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
@@ -313,6 +305,7 @@ class Surface:
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
+            *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
             *FilterRoutes(Filters(store)).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
@@ -336,7 +329,7 @@ class Surface:
             Audience(tools.clock),
             tools.clock,
             tools.ids,
-            _micros(self._config.retention),
+            configs.micros(self._config.retention),
         )
 
     def _dialects(self, events: Events) -> list[Route]:
@@ -344,7 +337,8 @@ class Surface:
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
         Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
-        return buildable.routes(self.access, self.surfaces)
+        buildable.register(self.fast, self.access, self.surfaces)
+        return []
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
@@ -357,7 +351,7 @@ class Surface:
             self.catalogue,
             transforms,
             rules,
-            engine.dispatcher.subscription_deleted,
+            engine.dispatcher.roster.deleted,
             self._tools.ids,
             engine.dispatcher.roster.announcer,
         )
@@ -375,9 +369,7 @@ class Surface:
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(
             Kind.SUBSCRIPTION,
-            SubscriptionMemory(
-                engine.router, self.signing_keys, engine.dispatcher.subscription_deleted
-            ),
+            SubscriptionMemory(engine.router, self.signing_keys, engine.dispatcher.roster.deleted),
         )
 
         def admit(until: float) -> None:
@@ -448,13 +440,15 @@ def _verifier(
     )
 
 
-def _dispatching(config: Config) -> DispatcherConfig:
-    return DispatcherConfig(
-        max_in_flight=config.max_in_flight,
-        max_slow=2 * config.max_in_flight,
-        window=config.lane_window,
-        payload_bytes=config.payload_memory,
-        disable_after_us=int(config.disable_after * _MICROS),
+def _signing_keys(engine: Engine, vault: Vault, tools: Tools) -> SigningKeys:
+    return SigningKeys(
+        engine.configuration,
+        vault,
+        engine.subscription_changed,
+        tools.clock,
+        tools.entropy,
+        tools.ids,
+        engine.dispatcher.roster.announcer,
     )
 
 
@@ -462,40 +456,11 @@ def _process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _intake(config: Config) -> IngestConfig:
-    ttl_s = int(config.idempotency_ttl)
-    return IngestConfig(max_waiting=config.intake_pending, idempotency_ttl_s=ttl_s)
-
-
 def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
-    return Pool(
-        loop,
-        PoolConfig(
-            config.transform_workers,
-            config.transform_timeout,
-            config.transform_memory,
-            config.max_event_bytes,
-        ),
-    )
+    return Pool(loop, configs.transforming(config))
 
 
 def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None) -> Pruner:
     """Make what forgets: of the processes that share a database, the leading one does it."""
-    how = PrunerConfig(
-        retention_us=_micros(config.retention),
-        diverted_retention_us=_micros(config.diverted_retention),
-        prune_owed=config.prune_owed,
-        width=Width(config.partition),
-    )
-    return Pruner(store, tools.clock, how, None if sharing is None else sharing.shards.leads)
-
-
-def _micros(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds * _MICROS)
-
-
-def _access_config(config: Config) -> AccessConfig:
-    return AccessConfig(
-        reads=Allowance(per_s=config.read_rate, burst=2 * config.read_rate),
-        writes=Allowance(per_s=config.write_rate, burst=2 * config.write_rate),
-    )
+    leads = None if sharing is None else sharing.shards.leads
+    return Pruner(store, tools.clock, configs.pruning(config), leads)

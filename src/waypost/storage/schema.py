@@ -24,9 +24,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-from waypost.storage.columns import IdType, Name, indexes, partial
+from waypost.storage.columns import IdType, Name
+from waypost.storage.indexing import indexes, partial
 
 metadata = MetaData()
 
@@ -114,6 +116,8 @@ subscriptions = Table(
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
+    Column("ordering", Text, nullable=False, server_default="none"),
+    Column("on_order_failure", Text, nullable=False, server_default="continue"),
     # 1 where its event types name system events.
     Column("takes_system", SmallInteger, nullable=False, server_default="0"),
     partial("ix_subscriptions_system", "project_id", "id", only="takes_system = 1"),
@@ -162,9 +166,26 @@ events = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("attributes", LargeBinary),
     Column("routing_version", BigInteger, nullable=False),
+    # The place in the order of acceptance, where the event has one: see `ordering_counters`.
+    Column("sequence", BigInteger),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
+
+ordering_counters = Table(
+    "ordering_counters",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    # An ordering key; empty: the counter of all events of the project.
+    Column("name", Name, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=_BUSY_OPTIONS,
+)
+"""The last number in the order of acceptance, of each ordering key or of a whole project.
+
+A number is never below the moment at which it was given, in UTC microseconds: those of different
+counters follow each other as well, and a counter that was not used for long may be forgotten."""
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -189,6 +210,8 @@ receipts = Table(
     sqlite_with_rowid=False,
 )
 
+_LEASED: Final = text("state = 'processing' AND lease_until_us IS NOT NULL")
+
 transactions = Table(
     "transactions",
     metadata,
@@ -205,6 +228,12 @@ transactions = Table(
     # UTF-8, which may hold what a text of PostgreSQL's can't.
     Column("output", LargeBinary),
     Column("history", LargeBinary, nullable=False),
+    Index(
+        "ix_transactions_lease",
+        *("project_id", "tx_key", "lease_until_us"),
+        sqlite_where=_LEASED,
+        postgresql_where=_LEASED,
+    ),
     sqlite_with_rowid=False,
 )
 """What consumers have claimed: at most one row for an event and a key, which makes the claim."""
@@ -221,15 +250,46 @@ queue = Table(
     Column("attempts", Integer, nullable=False),
     # The job that owes it, where one does.
     Column("replay_id", IdType),
+    # Those of the event. A row without a sequence has no place in any order.
+    Column("ordering_key", Name),
+    Column("sequence", BigInteger),
     *indexes(
         "ix_queue_lane",
         sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
         postgresql=("subscription_id", "class", "due_us"),
     ),
     *indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes(
+        "ix_queue_key",
+        sqlite=("project_id", "subscription_id", "ordering_key", "sequence"),
+        postgresql=("subscription_id", "ordering_key", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
+    *indexes(
+        "ix_queue_sequence",
+        sqlite=("project_id", "subscription_id", "sequence"),
+        postgresql=("subscription_id", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
     sqlite_with_rowid=False,
     postgresql_with=_QUEUE_OPTIONS,
 )
+
+blocked_keys = Table(
+    "blocked_keys",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    # Empty: the one order of a strict subscription.
+    Column("ordering_key", Name, primary_key=True),
+    # What comes behind it waits; of the event that was given up.
+    Column("sequence", BigInteger, nullable=False),
+    Column("delivery_id", IdType, nullable=False),
+    Column("event_id", IdType, nullable=False),
+    Column("blocked_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Ordering keys of which an event was given up, and that wait to be released."""
 
 deliveries = Table(
     "deliveries",

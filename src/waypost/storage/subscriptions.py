@@ -22,7 +22,13 @@ from waypost.model.errors import NotFound
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
-from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.subscription import (
+    DisabledBy,
+    OnOrderFailure,
+    Ordering,
+    Signing,
+    Subscription,
+)
 from waypost.model.transform import Transform
 from waypost.model.verification import Verification, VerificationState
 from waypost.policy.routing import names_system
@@ -241,6 +247,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "verification": _json(subscription.verification),
         "takes_system": int(names_system(subscription.event_types)),
         "verification_state": subscription.verification and subscription.verification.state.value,
+        "ordering": subscription.ordering.value,
+        "on_order_failure": subscription.on_order_failure.value,
     }
 
 
@@ -270,6 +278,8 @@ def of_row(row: Row[Any]) -> Subscription:
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
+        ordering=Ordering(row.ordering),
+        on_order_failure=OnOrderFailure(row.on_order_failure),
     )
 
 

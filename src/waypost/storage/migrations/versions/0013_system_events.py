@@ -6,7 +6,7 @@ from alembic import op
 from waypost.storage.columns import IdType, Name
 
 revision = "0013_system_events"
-down_revision = "0011_replays"
+down_revision = "0012_order"
 
 
 def upgrade() -> None:
