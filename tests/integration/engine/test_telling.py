@@ -12,7 +12,7 @@ from waypost.model import ids
 from waypost.model.event import Attributes
 from waypost.model.failure import AlertEndpoint, FailureHandling, OnGivingUp
 from waypost.model.flow import Breaker
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import DisabledBy, Ordering, Subscription
 
 TAKER = "https://taker.example/"
 HOUR = 3600
@@ -353,3 +353,19 @@ async def test_a_crash_neither_loses_nor_doubles_what_is_told(
         await engine.tell()
         assert sorted(set(script.types)) == ["delivery.diverted", "subscription.failing"]
         assert len(script.types) == 2
+
+
+@pytest.mark.parametrize("ordering", list(Ordering))
+async def test_system_events_have_no_place_in_an_order_and_come_all_the_same(
+    records: Records, path: Path, ordering: Ordering
+) -> None:
+    taker(records, "waypost.*", "card.*", ordering=ordering)
+    records.subscription(event_types=("card.*",), retry_schedule_s=(), breaker=OFF)
+    async with works(records, path) as engine:
+        script = Script(engine)
+        await engine.accept()
+        await engine.tell()
+        await engine.accept()
+        await engine.tell()
+        told = [one.get("type") for one in script.news]
+        assert sorted(told, key=str) == [None, None, "waypost.delivery.diverted"]
