@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from waypost.clock import Clock, IdSource
 from waypost.engine.announcer import Announcer
 from waypost.engine.job import Job
@@ -56,6 +58,17 @@ _PARTS_MAX: Final = 1_000
 _START: Final = (ids.FIRST, ids.FIRST)
 
 
+class _Seen(msgspec.Struct, frozen=True):
+    """What one look has found to tell, of each kind a bounded number."""
+
+    failing: list[Found]
+    recovered: list[Found]
+    opened: list[Found]
+    closed: list[Found]
+    finished: list[Finished]
+    has_boxes: bool
+
+
 class Teller:
     """Looks for what is to be told, once a second. For the loop's thread alone."""
 
@@ -94,21 +107,19 @@ class Teller:
     async def run_once(self) -> bool:
         """Tell what there is to tell now, of each kind a bounded number. False: until later."""
         now_us = self._clock.now_us()
-        read = self._store.read
-        for found in await read(
-            partial(told.find_failing, now_us=now_us, levels_us=LEVELS_US, limit=AT_ONCE)
-        ):
+        seen = await self._store.read(partial(_look, now_us=now_us))
+        for found in seen.failing:
             await self._failing(found, now_us)
-        for found in await read(partial(told.find_recovered, limit=AT_ONCE)):
+        for found in seen.recovered:
             await self._ended(found, What.FAILING, now_us)
-        for found in await read(partial(told.find_opened, limit=AT_ONCE)):
+        for found in seen.opened:
             await self._opened(found, now_us)
-        for found in await read(
-            partial(told.find_closed, before_us=now_us - GAP_US, limit=AT_ONCE)
-        ):
+        for found in seen.closed:
             await self._ended(found, What.BREAKER, now_us)
-        await self._tell_boxes(now_us)
-        await self._tell_replays(now_us)
+        for finished in seen.finished:
+            await self._finished(finished, now_us)
+        if seen.has_boxes or self._marked:
+            await self._tell_boxes(now_us)
         if now_us - self._looked_us >= _BACKLOGS_EVERY_US:
             self._looked_us = now_us
             await self._tell_backlogs(now_us)
@@ -255,31 +266,26 @@ class Teller:
 
     # Replays.
 
-    async def _tell_replays(self, now_us: int) -> None:
-        for found in await self._store.read(partial(told.find_finished, limit=AT_ONCE)):
-            await self._write(
-                partial(
-                    self._finished, found=found, event_id=self._announcer.new_id(), now_us=now_us
-                )
-            )
-
-    def _finished(
-        self, connection: Connection, *, found: Finished, event_id: Id, now_us: int
-    ) -> None:
+    async def _finished(self, found: Finished, now_us: int) -> None:
         project_id, to = found.project_id, found.subscription_id
-        if not told.mark_finished(connection, project_id, found.id):
-            return
-        present = None if to is None else subscriptions.find(connection, project_id, to)
-        news = ReplayFinished(
-            timestamp=spell(now_us),
-            replay=ids.spell(ids.REPLAY, found.id),
-            kind=found.kind,
-            subscription=None if to is None else ids.spell(ids.SUBSCRIPTION, to),
-            state=found.state,
-            owed=found.owed,
-        )
-        owner = None if present is None else present.owner
-        self._announcer.announce(connection, project_id, event_id, news, owner)
+        event_id = self._announcer.new_id()
+
+        def write(connection: Connection) -> None:
+            if not told.mark_finished(connection, project_id, found.id):
+                return
+            present = None if to is None else subscriptions.find(connection, project_id, to)
+            news = ReplayFinished(
+                timestamp=spell(now_us),
+                replay=ids.spell(ids.REPLAY, found.id),
+                kind=found.kind,
+                subscription=None if to is None else ids.spell(ids.SUBSCRIPTION, to),
+                state=found.state,
+                owed=found.owed,
+            )
+            owner = None if present is None else present.owner
+            self._announcer.announce(connection, project_id, event_id, news, owner)
+
+        await self._write(write)
 
     # Backlogs.
 
@@ -338,6 +344,17 @@ class Teller:
 
     def _announce(self, connection: Connection, of: Subscription, event_id: Id, news: News) -> None:
         self._announcer.announce(connection, of.project_id, event_id, news, of.owner)
+
+
+def _look(connection: Connection, now_us: int) -> _Seen:
+    return _Seen(
+        told.find_failing(connection, now_us, LEVELS_US, AT_ONCE),
+        told.find_recovered(connection, AT_ONCE),
+        told.find_opened(connection, AT_ONCE),
+        told.find_closed(connection, now_us - GAP_US, AT_ONCE),
+        told.find_finished(connection, AT_ONCE),
+        bool(told.find_boxes(connection, _START, 1)),
+    )
 
 
 def _alert(
