@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support import database
 from tests.support.database import Records
-from tests.support.engine import Receivers
+from tests.support.engine import BACKLOG_US, Receivers
 from tests.support.manual import SeededEntropy
 from tests.support.sandbox import Runs, untouched
 from waypost.clock import IdSource, SystemClock, SystemEntropy
@@ -20,6 +20,7 @@ from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import LOOK_S, Sharing
 from waypost.engine.slots import DispatcherConfig
+from waypost.engine.teller import Teller
 from waypost.engine.waker import Topic
 from waypost.model.errors import WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Attributes
@@ -118,7 +119,10 @@ class Node:
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=LOOK_S)
         self.wake_replayer = sharing.listen(Topic.REPLAYS, self.replayer.job)
-        sharing.one_does(self.expander.job)
+        self.teller = Teller(
+            store, self.announcer, self.dispatcher.owed, self.clock, self.ids, BACKLOG_US
+        )
+        sharing.one_does(self.expander.job, self.teller.job)
         self.reconciler = sharing.reconciler(self.dispatcher)
         self.ownership = sharing.serve(
             self.router,
@@ -126,7 +130,10 @@ class Node:
             self.ids,
             OwnershipConfig(lease_s=lease_s, role=role, name="test"),
         )
-        self.jobs = [self.expander.job, self.reconciler.job, self.replayer.job]
+        self.jobs = [
+            *(self.expander.job, self.reconciler.job, self.replayer.job),
+            self.teller.job,
+        ]
         self.principal = records.principal()
         self._remember()
 
