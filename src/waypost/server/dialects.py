@@ -31,14 +31,19 @@ class Shared(Protocol):
 
 
 def socotra_routes(
-    shared: Shared, events: Events, diverted: Diverted, subscriptions: Subscriptions, keys: Keys
+    shared: Shared,
+    events: Events,
+    diverted: Diverted,
+    subscriptions: Subscriptions,
+    keys: Keys,
+    unit_s: float,
 ) -> list[Route]:
-    """Return the routes of Socotra's API."""
+    """Return the routes of Socotra's API; `unit_s` is what its retry interval counts in."""
     access, surfaces = shared.access, shared.surfaces
     operations = [
         *EventHandlers(events).operations(),
         *DivertedHandlers(diverted, subscriptions).operations(),
-        *WebhookHandlers(subscriptions, shared.signing_keys).operations(),
+        *WebhookHandlers(subscriptions, shared.signing_keys, unit_s).operations(),
     ]
     tokens = Tokens(access, keys, surfaces)
     return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]

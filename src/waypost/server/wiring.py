@@ -316,7 +316,7 @@ class Surface:
         self.fast = FastRoutes()
         self.others = [
             *self._dialects(events),
-            *socotra_routes(self, events, diverted, subscriptions, keys),
+            *socotra_routes(self, events, diverted, subscriptions, keys, config.socotra_interval),
         ]
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
