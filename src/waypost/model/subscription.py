@@ -89,6 +89,8 @@ class Subscription(Inheritable, frozen=True):
         verification: of its URL; None where it needs none.
         ordering: in which order its events are sent.
         on_order_failure: what becomes of those behind one that was given up.
+        format_settings: what its format goes by, in the format's own words; None: by nothing.
+        endpoint_id: the address that it shares with other subscriptions, where a surface has such.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
         insecure_tls: any certificate of the receiver will do.
         api: in which API it was made: a dialect lists its own only.
@@ -111,6 +113,8 @@ class Subscription(Inheritable, frozen=True):
     filter: str | None = None
     suspension: Suspension | None = None
     verification: Verification | None = None
+    format_settings: str | None = None
+    endpoint_id: Id | None = None
     insecure_tls: bool = False
     api: Api = Api.NATIVE
     particulars: dict[str, Any] = {}

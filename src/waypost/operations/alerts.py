@@ -146,7 +146,7 @@ class Alerts:
         write(connection, hidden)
         key = _key(wanted, fresh, is_new=known is None)
         if key is not None:
-            self._keys.put(connection, hidden, key)
+            self._keys.put(connection, hidden, (key,))
         record(connection, Kind.SUBSCRIPTION, *place)
         return self._keys.list_all(connection, *place)
 

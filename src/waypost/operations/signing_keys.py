@@ -175,11 +175,6 @@ class SigningKeys:
         signing_keys.insert(connection, self._vault, subscription.project_id, subscription.id, key)
         return (key,)
 
-    def put(self, connection: Connection, subscription: Subscription, key: SigningKey) -> Keys:
-        """Keep a key as the only one, at once: what was signed by another is not good any more."""
-        signing_keys.delete_all(connection, subscription.project_id, subscription.id)
-        return self.insert(connection, subscription, key)
-
     def replace(
         self, connection: Connection, subscription: Subscription, key: SigningKey, now_us: int
     ) -> Keys:
@@ -196,6 +191,14 @@ class SigningKeys:
         signing_keys.expire(connection, *place, now_us + OVERLAP_US)
         signing_keys.insert(connection, self._vault, *place, key)
         return self.list_all(connection, *place)
+
+    def put(self, connection: Connection, subscription: Subscription, keys: Keys) -> Keys:
+        """Keep these keys of a subscription, at once in place of those that it had."""
+        place = (subscription.project_id, subscription.id)
+        signing_keys.delete_all(connection, *place)
+        for key in keys:
+            signing_keys.insert(connection, self._vault, *place, key)
+        return keys
 
     def tell(self, subscription: Subscription, keys: Keys) -> None:
         """Let what is in memory follow a commit that changed a subscription or its keys."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver, receiver
 from tests.support.site import Site, Tenant, running
 from tests.support.socotra import Client as Socotra
@@ -44,6 +45,20 @@ def received() -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def convoy(site: Site, tenant: Tenant) -> Iterator[Convoy]:
+    """Have a project with a key of Convoy's form."""
+    made = Convoy(site, tenant)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other() -> Iterator[Receiver]:
+    """Have a second receiver."""
+    with receiver() as listening:
+        yield listening
+
+
 def socotra(site: Site, tenant: Tenant) -> Iterator[Socotra]:
     """Have a client of Socotra's in the project."""
     key = site.key(tenant.project, api="socotra")

@@ -30,6 +30,7 @@ class Plain:
     """The event."""
 
     name: Final = PLAIN
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""
@@ -40,6 +41,7 @@ class Signed:
     """The event, and the HMAC-SHA256 of its bytes by the webhook's secret, hexadecimal."""
 
     name: Final = SIGNED
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""
