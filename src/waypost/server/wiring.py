@@ -300,7 +300,7 @@ class Surface:
         self.table = self._native(store, engine)
         self.fast = FastRoutes()
         self._register()
-        self.others = dialect_routes(self)
+        self.others = dialect_routes(self, config.socotra_interval)
 
     def _native(self, store: Store, engine: Engine) -> list[Operation]:
         """Return the native API's table."""
