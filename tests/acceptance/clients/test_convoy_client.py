@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from convoy import Convoy as Sdk
+from convoy import Convoy as Sdk  # type: ignore[import-untyped]
 
 from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver
