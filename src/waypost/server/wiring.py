@@ -265,13 +265,11 @@ class Surface:
         self, config: Config, store: Store, engine: Engine, tools: Tools, key: bytes
     ) -> None:
         """Make the operations and their routes; `key` is the secret key."""
-        self._config = config
-        self._tools = tools
+        self._config, self._tools = config, tools
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
-        self.aside = Aside()
-        self.catalogue = Catalogue()
+        self.aside, self.catalogue = Aside(), Catalogue()
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
@@ -328,6 +326,8 @@ class Surface:
         parts = convoy.Parts(
             access=self.access,
             surfaces=self.surfaces,
+            aside=self.aside,
+            fast=self.fast,
             clock=self._tools.clock,
             projects=self.projects,
             keys=self.keys,

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from tests.support.convoy import Convoy
+from tests.support.program import ADMIN_KEY
 from tests.support.receiver import Receiver
 from tests.support.signatures import good_secrets, signed
-from tests.support.site import Tenant, eventually
+from tests.support.site import Tenant, eventually, send_raw
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -55,6 +56,29 @@ def test_a_direct_event_comes_to_its_endpoint_alone(
     assert (shown["status"], shown["endpoints"], shown["data"]) == ("Success", [mine], {"n": 1.5})
     assert shown["endpoint_metadata"][0]["secrets"][0]["value"] == "***"
     assert other.requests == []
+
+
+def test_an_event_is_taken_in_by_the_long_way_too(convoy: Convoy, received: Receiver) -> None:
+    endpoint = convoy.endpoint(received.url, owner_id="o")
+    convoy.subscribe(endpoint)
+    body = b'{"endpoint_id":"%b","event_type":"a","data":[1, 2]}' % endpoint.encode()
+    path = f"/api/v1/projects/{convoy.project}/events"
+    head = f"POST {path} HTTP/1.1\nHost: x\nAuthorization: {convoy.key}\nConnection: close\n"
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    status, answer = send_raw(convoy.origin, f"{head}Transfer-Encoding: chunked", chunked)
+    assert (status, json.loads(answer)["message"]) == (201, "Event queued successfully")
+    of_owner = {"app_id": "o", "event_type": "a", "data": {"deep": [[[[1]]]]}}
+    convoy.ask(201, "POST", "/events", json=of_owner)
+    admin = convoy.at(convoy.project, ADMIN_KEY)
+    sent = {"endpoint_id": endpoint, "event_type": "a", "data": 1, "idempotency_key": "k"}
+    first = admin.ask(201, "POST", "/events", json=sent)
+    assert admin.ask(201, "POST", "/events", json={**sent, "data": 2}) == first
+    nested = {**sent, "idempotency_key": "l", "data": json.loads("[" * 70 + "]" * 70)}
+    assert convoy.refused(400, "POST", "/events", json=nested).startswith("data: ")
+    large = {**sent, "idempotency_key": "m", "data": [[n] for n in range(9_000)]}
+    convoy.ask(201, "POST", "/events", json=large)
+    bodies = sorted((request.body for request in received.wait_for(4)), key=len)
+    assert bodies[:3] == [b"1", b"[1,2]", b'{"deep":[[[[1]]]]}']
 
 
 def test_a_subscription_must_match(convoy: Convoy, received: Receiver) -> None:
