@@ -339,6 +339,27 @@ def test_endpoints_are_found_changed_and_counted(convoy: Convoy, received: Recei
     assert convoy.refused(404, "GET", f"/endpoints/{first}") == "Resource not found"
 
 
+def test_an_endpoint_that_is_gone_stays_so_until_it_is_activated(
+    convoy: Convoy, received: Receiver
+) -> None:
+    endpoint = convoy.endpoint(received.url)
+    convoy.subscribe(endpoint)
+    received.status = 410
+    convoy.settled(1, "Failure", eventId=convoy.send(endpoint))
+    path = f"/endpoints/{endpoint}"
+    eventually(lambda: convoy.ask(200, "GET", path)["status"], lambda one: one == "inactive")
+    body = {"name": "still", "url": received.url}
+    assert convoy.ask(202, "PUT", path, json=body)["status"] == "inactive"
+    convoy.ask(202, "PUT", "", json={"config": {"add_event_id_trace_headers": True}})
+    assert convoy.ask(200, "GET", path)["status"] == "inactive"
+    assert "inactive" in convoy.refused(400, "PUT", f"{path}/pause")
+    assert convoy.ask(202, "POST", f"{path}/activate")["status"] == "active"
+    received.status = 204
+    event = convoy.send(endpoint)
+    request = received.wait_for(2)[1]
+    assert request.headers["x-convoy-event-id"] == event
+
+
 def test_lists_are_paged_both_ways(convoy: Convoy, received: Receiver) -> None:
     endpoint = convoy.endpoint(received.url)
     events = [convoy.send(endpoint, data={"n": n}) for n in range(5)]
@@ -415,8 +436,15 @@ def test_events_of_other_apis_are_seen(convoy: Convoy, tenant: Tenant, received:
     assert event["event_type"] == "card.created"
     (delivery,) = convoy.settled(1)
     assert delivery["event_id"] == event["uid"]
+    tenant.subscribe(received.url)
+    tenant.post("card.updated", {"n": 1})
+    received.wait_for(3)
+    theirs = [
+        one["uid"] for one in convoy.settled(3) if one["subscription_id"] == one["endpoint_id"]
+    ]
+    assert convoy.ask(200, "GET", f"/eventdeliveries/{theirs[0]}")["uid"] == theirs[0]
     sent = convoy.ask(201, "POST", "/events/broadcast", json={"event_type": "a", "data": {}})
     page = tenant.ask(200, "GET", "/v1/events")["data"]
-    assert [one["event_type"] for one in page] == ["a", "card.created"]
-    assert page[1]["token"] == token
+    assert [one["event_type"] for one in page] == ["a", "card.updated", "card.created"]
+    assert page[2]["token"] == token
     assert sent["uid"] > event["uid"]
