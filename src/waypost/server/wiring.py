@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
@@ -33,8 +32,6 @@ from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
-from waypost.dialects.convoy import routes as convoy
-from waypost.dialects.convoy.format import ConvoyFormat
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
@@ -82,9 +79,9 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
-from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
+from waypost.server.dialects import FORMATS, dialect_routes
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -98,7 +95,6 @@ from waypost.web.front import HttpFront
 from waypost.web.limits import HttpLimits
 
 _MICROS: Final = 1_000_000
-FORMATS: Final = {**NATIVE_FORMATS, ConvoyFormat.name: ConvoyFormat()}
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
 
@@ -265,11 +261,13 @@ class Surface:
         self, config: Config, store: Store, engine: Engine, tools: Tools, key: bytes
     ) -> None:
         """Make the operations and their routes; `key` is the secret key."""
-        self._config, self._tools = config, tools
+        self._config = config
+        self._tools = tools
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
-        self.aside, self.catalogue = Aside(), Catalogue()
+        self.aside = Aside()
+        self.catalogue = Catalogue()
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
@@ -293,16 +291,20 @@ class Surface:
         self.transforms = Transforms(store, engine.sandbox, ids)
         self.subscriptions = self._subscriptions(engine, alerts, self.transforms, rules)
         self.filters = Filters(store)
+        self.diverted = Diverted(store, dispatcher, ids)
+        self.records = Records(changes, vault, ids)
+        self.clock = clock
         self.keys = Keys(changes, self.access, clock, entropy, ids)
         self.table = self._native(store, engine)
         self.fast = FastRoutes()
-        self.others = [*self._dialects(self.events), *self._convoy(Records(changes, vault, ids))]
+        self._register()
+        self.others = dialect_routes(self)
 
     def _native(self, store: Store, engine: Engine) -> list[Operation]:
         """Return the native API's table."""
         ids, dispatcher, clock = self._tools.ids, engine.dispatcher, self._tools.clock
         examples = Examples(store, engine.ingest, self.catalogue)
-        keys, diverted = self.signing_keys, Diverted(store, dispatcher, ids)
+        keys = self.signing_keys
         return [
             *EventRoutes(self.events).operations(),
             *DeliveryRoutes(self.deliveries).operations(),
@@ -310,7 +312,7 @@ class Surface:
             *TransformRoutes(self.transforms, self._limits).operations(),
             *ReplayRoutes(self.replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, engine.router.defaults)).operations(),
-            *DivertedRoutes(diverted, self.replays).operations(),
+            *DivertedRoutes(self.diverted, self.replays).operations(),
             *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
             *FilterRoutes(self.filters).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
@@ -322,26 +324,6 @@ class Surface:
             *TransactionRoutes(self.transactions).operations(),
         ]
 
-    def _convoy(self, records: Records) -> list[Route]:
-        parts = convoy.Parts(
-            access=self.access,
-            surfaces=self.surfaces,
-            aside=self.aside,
-            fast=self.fast,
-            clock=self._tools.clock,
-            projects=self.projects,
-            keys=self.keys,
-            records=records,
-            subscriptions=self.subscriptions,
-            signing_keys=self.signing_keys,
-            transforms=self.transforms,
-            events=self.events,
-            deliveries=self.deliveries,
-            filters=self.filters,
-            replays=self.replays,
-        )
-        return convoy.routes(parts)
-
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
             store,
@@ -352,13 +334,12 @@ class Surface:
             _micros(self._config.retention),
         )
 
-    def _dialects(self, events: Events) -> list[Route]:
-        """Enter the fast routes, native and of dialects; return the dialects' other ones."""
-        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
-        Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
+    def _register(self) -> None:
+        """Enter the fast routes, native and of dialects."""
+        Intake(self.access, self.events, self.surfaces, self.aside).register(self.fast)
+        Emit(self.access, self.events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
         buildable.register(self.fast, self.access, self.surfaces)
-        return []
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
