@@ -50,7 +50,6 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/routes.py": (_CONVOY, "puts the others together"),
     "dialects/convoy/shelf.py": (_CONVOY, "what the handlers share"),
     "dialects/convoy/subscriptions.py": (_CONVOY, "a translation, tried over HTTP"),
-    "dialects/convoy/views.py": (_CONVOY, "shapes, seen over HTTP"),
     "dialects/convoy/things.py": ("tests/unit/dialects/convoy/test_wishes.py", "fields alone"),
     "model/record.py": ("tests/contract/storage/test_records.py", "fields alone"),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
