@@ -31,8 +31,9 @@ from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscription
 from waypost.policy.events import Draft
 from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
+from waypost.policy.settings import reordered
 from waypost.policy.urls import Destination
-from waypost.storage import chains, projects, schema, subscriptions
+from waypost.storage import projects, schema, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.sqlite.store import SqliteStore
 
@@ -228,10 +229,8 @@ class Works:
 
         def write(connection: Connection) -> tuple[int, Subscription]:
             present = subscriptions.get(connection, subscription.project_id, subscription.id)
-            changed = replace(present, **settings)
+            changed = reordered(present, replace(present, **settings))
             subscriptions.update(connection, changed)
-            if changed.ordering is not present.ordering:
-                chains.unpark_all(connection, subscription.project_id, subscription.id)
             return projects.bump_routing(connection, changed.project_id), changed
 
         def follow(result: tuple[int, Subscription]) -> None:

@@ -32,7 +32,6 @@ from waypost.policy.settings import Brought, Settings, SubscriptionRules
 from waypost.storage import (
     audit,
     blocked_keys,
-    chains,
     former_routes,
     health,
     lane_states,
@@ -417,12 +416,11 @@ class Subscriptions:
         def write(connection: Connection) -> _Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
-            changed, alerts = self._with_alerts(connection, present, alter(present), asked)
+            merged = settings.reordered(present, alter(present))
+            changed, alerts = self._with_alerts(connection, present, merged, asked)
             settings.check_together(changed)
             subscriptions.update(connection, changed)
             if changed.ordering is not present.ordering:
-                # What had to wait is found, and put in its place, by the new order.
-                chains.unpark_all(connection, *place)
                 blocked_keys.delete_all(connection, *place)
             if brought_key is not None:
                 keys = self._keys.put(connection, changed, (brought_key,))

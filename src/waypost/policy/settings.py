@@ -263,6 +263,16 @@ def merge(present: Present, wanted: DefaultSettings) -> Present:
     return msgspec.structs.replace(present, **changes)
 
 
+def reordered(present: Subscription, changed: Subscription) -> Subscription:
+    """Return a changed subscription with what its order needs, where that has changed.
+
+    What had to wait by the old order is to be found by the new one. A strict one finds it anyway.
+    """
+    if changed.ordering is present.ordering:
+        return changed
+    return msgspec.structs.replace(changed, unparking=changed.ordering is not Ordering.STRICT)
+
+
 def schedule_name(schedule_s: tuple[float, ...] | None) -> str | None:
     """Return the name of a schedule, or None where it has none."""
     return next((name for name, known in retry.SCHEDULES.items() if known == schedule_s), None)

@@ -109,6 +109,7 @@ subscriptions = Table(
     Column("routed_from", BigInteger),
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
+    Column("unparking", Integer, nullable=False, server_default="0"),
     Column("insecure_tls", Integer, nullable=False, server_default="0"),
     Column("api", Text, nullable=False, server_default="native"),
     # JSON of what that API keeps with it.
