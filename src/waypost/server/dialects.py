@@ -25,7 +25,9 @@ from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
 from waypost.policy.format import NATIVE_FORMATS, Format
+from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
+from waypost.web.fast import FastRoutes
 
 FORMATS: Final[dict[str, Format]] = {
     **NATIVE_FORMATS,
@@ -40,6 +42,8 @@ class Operations(Protocol):
 
     access: Access
     surfaces: Surfaces
+    aside: Aside
+    fast: FastRoutes
     clock: Clock
     projects: Projects
     keys: Keys
@@ -74,6 +78,8 @@ def _convoy(shared: Operations) -> list[Route]:
     parts = convoy.Parts(
         access=shared.access,
         surfaces=shared.surfaces,
+        aside=shared.aside,
+        fast=shared.fast,
         clock=shared.clock,
         projects=shared.projects,
         keys=shared.keys,
