@@ -24,7 +24,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     `headers` (names in lower case), `query` (a list where a name stood there more than once) and
     `path` are of the request that brought the event, as far as they were kept. It is delivered from
     `deliver_at_us` on, or `deliver_in_s` seconds after its acceptance, and not any more from
-    `deliver_before_us` on.
+    `deliver_before_us` on. `source` is where it came in, if it was at one.
     """
 
     idempotency_key: str | None = None
@@ -48,6 +48,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     deliver_at_us: int | None = None
     deliver_in_s: float | None = None
     deliver_before_us: int | None = None
+    source: Id | None = None
 
 
 NO_ATTRIBUTES: Final = Attributes()

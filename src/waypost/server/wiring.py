@@ -17,6 +17,7 @@ from waypost.api.event_types import EventTypeRoutes
 from waypost.api.events import EventRoutes
 from waypost.api.filters import FilterRoutes
 from waypost.api.health import Health
+from waypost.api.ingest import IngestRoutes
 from waypost.api.intake import Intake
 from waypost.api.jwks import JwksRoutes
 from waypost.api.keys import KeyRoutes
@@ -25,6 +26,7 @@ from waypost.api.probes import ProbeRoutes
 from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
+from waypost.api.sources import SourceRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
@@ -71,6 +73,7 @@ from waypost.operations.projects import Projects
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.sources import KnownSources, Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
@@ -254,6 +257,7 @@ class Surface:
         """Make the operations and their routes; `key` is the secret key."""
         self._config = config
         self._tools = tools
+        self._base_url = f"http://{config.listen}"
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, _access_config(config))
@@ -274,6 +278,7 @@ class Surface:
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
+        self._known_sources = KnownSources(vault)
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
         events = Events(store, engine.ingest, router, self.catalogue, limits)
@@ -281,6 +286,9 @@ class Surface:
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
+        self.sources = Sources(
+            changes, vault, self._known_sources, events, self.access, clock, entropy, ids
+        )
         transforms = Transforms(store, engine.sandbox, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
@@ -301,14 +309,18 @@ class Surface:
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
             *self._keys(changes, tools).operations(),
             *TransactionRoutes(self.transactions).operations(),
+            *SourceRoutes(self.sources, limits, self._base_url).operations(),
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
-        self.others = self._dialects(events)
+        self.others = [
+            *IngestRoutes(self.sources, self.aside).routes(self.surfaces),
+            *self._dialects(events),
+        ]
 
     def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
         keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
-        return KeyRoutes(keys, f"http://{self._config.listen}")
+        return KeyRoutes(keys, self._base_url)
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
@@ -352,6 +364,7 @@ class Surface:
         follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
+        follow(Kind.SOURCE, self._known_sources)
         follow(
             Kind.SUBSCRIPTION,
             SubscriptionMemory(
@@ -368,6 +381,7 @@ class Surface:
         """Bring what is in memory to what the database holds; return all signing keys."""
         await self.projects.load()
         await self.event_types.load()
+        await self.sources.load()
         return await self.signing_keys.load()
 
     def fast_for(self, role: Role) -> FastRoutes:

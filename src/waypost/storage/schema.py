@@ -141,9 +141,28 @@ subscriptions = Table(
     Column("flow", Text),
     Column("verification", Text),
     Column("verification_state", Text),
+    # JSON; the secrets in it are encrypted.
+    Column("authentication", Text),
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     sqlite_with_rowid=False,
 )
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("mask", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    # JSON of how senders prove who they are, encrypted as a whole.
+    Column("verifier", LargeBinary, nullable=False),
+    # JSON of what else is set.
+    Column("settings", Text, nullable=False),
+    Column("challenged_us", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""Where events of others come in."""
 
 signing_keys = Table(
     "signing_keys",

@@ -19,6 +19,7 @@ KNOWN: Final = (
     "0006_flow",
     "0007_transactions",
     "0010_verification",
+    "0016_sources",
 )
 """Every revision, oldest first."""
 
