@@ -29,6 +29,7 @@ OUTSIDE = {
     "apart": "a clause",
     "configuration": "reference tables alone",
     "connection": "no statement",
+    "explaining.read_owners": "reference tables alone",
     "facts": "a reference table alone",
     "key_file": "a reference table alone",
     "lanes.heads": "reads lanes, each with its project",
@@ -46,6 +47,7 @@ OUTSIDE = {
 # Records that hold the project that a statement is about.
 BOUND = {
     "ApiKey",
+    "Event",
     "FanOut",
     "Principal",
     "Project",

@@ -112,7 +112,7 @@ class Node:
             sharing.listen(Topic.FAN_OUTS, self.expander.job),
         )
         self.ingest.share(sharing.follower.catch_up)
-        self.replayer = Replayer(store, self.dispatcher.owed, self.ids)
+        self.replayer = Replayer(store, self.dispatcher.owed, self.ids, self.router)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=LOOK_S)
         self.wake_replayer = sharing.listen(Topic.REPLAYS, self.replayer.job)

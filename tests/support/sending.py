@@ -15,7 +15,7 @@ from waypost.model.ids import Id
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.event_types import Catalogue
 from waypost.operations.events import Events
-from waypost.operations.sources import KnownSources, Sources
+from waypost.operations.sources import Sources
 from waypost.policy.events import EventLimits
 from waypost.policy.rate import Allowance
 from waypost.storage.store import Store
@@ -29,7 +29,6 @@ class Gate:
     """Everything that is asked of sources.
 
     Attributes:
-        known: what this process has of them in memory.
         burst: how many requests one may have at once.
     """
 
@@ -51,11 +50,9 @@ class Gate:
             store, self.router, self, records.clock, records.ids, IngestConfig(), lambda: None
         )
         self.events = Events(store, ingest, self.router, self.catalogue, LIMITS)
-        self.known = KnownSources(VAULT)
         self.sources = Sources(
             Configuration(store),
             VAULT,
-            self.known,
             self.events,
             self.access,
             records.clock,

@@ -72,9 +72,9 @@ class Office:
             ids,
         )
         self.event_types = EventTypes(changes, self.catalogue)
-        self.replays = Replays(store, self.take, self.wake, ids)
-        ingest = Ingest(store, self.router, self, clock, ids, IngestConfig(), self.wake)
-        self.examples = Examples(store, ingest, self.catalogue)
+        self.replays = Replays(store, self.take, self.wake, ids, self.router)
+        self.ingest = Ingest(store, self.router, self, clock, ids, IngestConfig(), self.wake)
+        self.examples = Examples(store, self.ingest, self.catalogue)
 
     def changed(self, subscription: Subscription, keys: tuple[SigningKey, ...]) -> None:
         """Note what the dispatcher is told of a changed subscription."""

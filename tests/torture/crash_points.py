@@ -19,7 +19,7 @@ from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.ingest import Ingest
 from waypost.engine.sender import Sender
 from waypost.engine.upkeep import Upkeep
-from waypost.storage import queue, replays, subscriptions
+from waypost.storage import missed, queue, subscriptions
 from waypost.storage.changes import Acceptance, Settlement
 from waypost.storage.sqlite import hot
 from waypost.storage.sqlite.committer import Committer, Write
@@ -139,7 +139,7 @@ def in_slices(point: Point) -> Point:
     """Return a point for replays that take several steps, however few events there are."""
 
     def install(trap: Trap) -> None:
-        patch(replays, "SLICE", SMALL_SLICE)
+        patch(missed, "SLICE", SMALL_SLICE)
         point(trap)
 
     return install

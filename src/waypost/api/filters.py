@@ -106,7 +106,7 @@ class FilterRoutes:
         )
         if mismatch is None:
             return FilterTestOut(match=True, reason=None, mismatch=None)
-        return FilterTestOut(match=False, reason=mismatch.reason, mismatch=_shape(mismatch))
+        return FilterTestOut(match=False, reason=mismatch.reason, mismatch=shape_mismatch(mismatch))
 
 
 def _sample(event: SampleIn) -> Sample:
@@ -119,12 +119,13 @@ def _sample(event: SampleIn) -> Sample:
     return Sample(event.event_type, bytes(event.payload), attributes)
 
 
-def _shape(mismatch: Mismatch) -> MismatchOut:
+def shape_mismatch(mismatch: Mismatch) -> MismatchOut:
+    """Return a mismatch as it stands on the wire."""
     return MismatchOut(
         path=mismatch.path,
         operator=mismatch.operator,
         wanted=mismatch.wanted,
         reason=mismatch.reason,
         found=mismatch.found,
-        alternatives=[_shape(one) for one in mismatch.alternatives],
+        alternatives=[shape_mismatch(one) for one in mismatch.alternatives],
     )

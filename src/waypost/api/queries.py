@@ -89,8 +89,8 @@ def _bare(field: inspect.Type) -> tuple[inspect.Type, dict[str, Any]]:
             return field, extra
 
 
-def subscription_named(token: str | None) -> ids.Id | None:
-    """Read the parameter `event_subscription_token`; None where it was not given.
+def subscription_named(token: str | None, path: str = "event_subscription_token") -> ids.Id | None:
+    """Read the token of an event subscription at a path; None where it was not given.
 
     Raises:
         InvalidInput: it is not the token of an event subscription.
@@ -100,5 +100,5 @@ def subscription_named(token: str | None) -> ids.Id | None:
     found = ids.find(ids.SUBSCRIPTION, token)
     if found is None:
         reason = f"must be a token that begins with {ids.SUBSCRIPTION}_"
-        raise InvalidInput(details=[("event_subscription_token", reason)])
+        raise InvalidInput(details=[(path, reason)])
     return found

@@ -6,13 +6,12 @@ import msgspec
 
 from waypost.api.events import AcceptedOut
 from waypost.api.failure_handling import MASKED
-from waypost.api.ingest import PREFIX
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import Listing, Moment, PageOf, moment, page_of, page_request
 from waypost.model import ids
 from waypost.model.project import Principal, Scope
 from waypost.model.source import CustomResponse, Source, SourceType, Verifier
-from waypost.operations.sources import Sources
+from waypost.operations.sources import INGEST, Sources
 from waypost.policy.events import EventIn, EventLimits, read_event
 from waypost.policy.source_settings import Named, SourceSettings
 
@@ -187,7 +186,7 @@ class SourceRoutes:
 
     def _shape(self, source: Source, asks: Principal) -> SourceOut:
         token = ids.spell(ids.SOURCE, source.id)
-        path = f"{PREFIX}/{source.mask}"
+        path = f"{INGEST}/{source.mask}"
         if source.type is SourceType.REST_API:
             path = POSTED.format(source_token=token)
         challenged = source.challenged_us

@@ -13,6 +13,7 @@ from waypost.cli import (
     dev,
     doctor,
     event_types,
+    explain,
     keys,
     projects,
     prune,
@@ -75,6 +76,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(projects.app, name="projects")
 app.add_typer(event_types.app, name="event-types")
 app.command("workers")(workers.show)
+app.command("explain")(explain.explain)
 app.command("config")(settings.show)
 app.command("doctor")(doctor.doctor)
 app.command("prune")(prune.prune)

@@ -32,7 +32,7 @@ from waypost.engine.preparer import INTERNAL, Preparer, Runner
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
-from waypost.engine.refiller import Refiller
+from waypost.engine.refiller import Refiller, work_of
 from waypost.engine.roster import Roster
 from waypost.engine.router import Router
 from waypost.engine.sender import Address, Headers, Sender
@@ -194,8 +194,7 @@ class Dispatcher:
             if one.due_us > now_us + _KEEP_EVENT_US:
                 receiver.lane.know_later(one.due_us)
             else:
-                work = Work(one.id, one.event_id, int(one.kind), one.due_us, one.attempts)
-                receiver.lane.push(work, now_us)
+                receiver.lane.push(work_of(one), now_us)
             self._pump(receiver)
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:

@@ -68,6 +68,10 @@ class Job:
         """Look for work now."""
         self._wanted.set()
 
+    def wake_in(self, delay_s: float) -> None:
+        """Look for work after so many seconds."""
+        asyncio.get_running_loop().call_later(max(delay_s, 0.0), self.wake)
+
     async def stop(self) -> None:
         """Break off; a job that was not started, or is stopped already, stays so."""
         task, self._task = self._task, None

@@ -12,6 +12,7 @@ from waypost.policy.failure import policy_of
 from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.verification import allowed
+from waypost.policy.waits import LaneStanding
 
 _DELIVERED: Final = OutcomeKind.DELIVERED
 
@@ -176,6 +177,17 @@ class Receiver:
             return False
         self.stopping = self.lane.paused = True
         return True
+
+    def standing(self, now_us: int) -> LaneStanding:
+        """Return how its lane stands, for people."""
+        lane = self.lane
+        return LaneStanding(
+            in_flight=lane.in_flight,
+            limit=lane.limit,
+            concurrency=lane.concurrency,
+            held=lane.gate.waits(now_us),
+            suspect=self.suspect,
+        )
 
     @property
     def ends_for_good(self) -> bool:

@@ -15,6 +15,7 @@ import structlog
 
 from waypost.clock import Clock
 from waypost.engine.receiver import Receiver
+from waypost.model.delivery import Owed
 from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.ids import Id
@@ -142,17 +143,7 @@ class Refiller:
             self._fill(receiver, head, now_us)
 
     def _fill(self, receiver: Receiver, head: LaneHead, now_us: int) -> None:
-        works = [
-            Work(
-                row.owed.id,
-                row.owed.event_id,
-                int(row.owed.kind),
-                row.owed.due_us,
-                row.owed.attempts,
-                row.event,
-            )
-            for row in head.rows
-        ]
+        works = [work_of(row.owed, row.event) for row in head.rows]
         entered = receiver.lane.end_refill(
             works,
             now_us,
@@ -180,3 +171,16 @@ class Refiller:
                 partial(queue.read_heads, lanes=lanes, payload_max=_INLINE_MAX)
             )
         return heads, now_us
+
+
+def work_of(owed: Owed, event: Event | None = None) -> Work:
+    """Return what a lane holds of a delivery as it stands in the queue."""
+    return Work(
+        owed.id,
+        owed.event_id,
+        int(owed.kind),
+        owed.due_us,
+        owed.attempts,
+        event,
+        replay_id=owed.replay_id,
+    )

@@ -1,168 +1,180 @@
-"""The replayer: does the durable jobs that owe again what subscriptions have missed.
+"""The replayer: does the durable jobs that owe events again.
 
-Where processes share the database, each does the jobs for the subscriptions that it sends to. It
-would be right, but wasted, if two did the same: the position is compared when it is moved.
+Where processes share the database, each does the jobs of its shards. It would be right, but wasted,
+if two did the same: the position is compared when it is moved.
 
-1. look, on a reader: the next job, and a slice of what lies behind its position;
-2. choose what the subscription takes by its present types, owner and filter;
-3. owe, in one transaction: what is still unserved goes into the queue and the position moves on;
+1. look, on a reader: the next job whose turn it is;
+2. plan its next step, as `waypost.engine.planner` tells;
+3. owe, in one transaction: what still is to be owed goes into the queue and the position moves on;
 4. hand what was committed to the lanes.
 
 Between two steps nothing is remembered, so a job goes on after a crash where its last step ended.
+A job with a rate makes small steps, and each tells when the next one is due.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from waypost.clock import IdSource
 from waypost.engine.job import Job
+from waypost.engine.planner import PAIRS_MAX, Planner, Step, enabled
+from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, Owed
 from waypost.model.ids import Id
-from waypost.model.replay import Replay, ReplayState
+from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import Subscription
-from waypost.policy import filters
-from waypost.policy.content import Content
-from waypost.policy.routing import wants
-from waypost.storage import queue, replays, subscriptions
+from waypost.storage import diverted, missed, projects, queue, replays, selecting, subscriptions
 from waypost.storage.connection import Connection
-from waypost.storage.replays import Candidate, Slice
+from waypost.storage.replays import Move
+from waypost.storage.selecting import Pair
 from waypost.storage.store import Store
 
 _START: Final = (ids.FIRST, ids.FIRST)
-
-
-class _Step(msgspec.Struct, frozen=True):
-    """What one step of a job goes by; no subscription: it is disabled or deleted.
-
-    Attributes:
-        chosen: those events of the slice that the subscription takes.
-    """
-
-    replay: Replay
-    subscription: Subscription | None
-    slice: Slice
-    chosen: Sequence[Id] = ()
+_MICROS: Final = 1_000_000
+_PACE_US: Final = 100_000
+"""A job with a rate makes about so long steps."""
 
 
 class Replayer:
     """Does jobs in turn, a step each, so that a long one does not keep the others waiting.
 
     Attributes:
-        mine: tells whether a subscription's jobs are done here.
+        mine: tells whether a subscription's jobs are done here, or one that is for several.
     """
 
     def __init__(
-        self, store: Store, owed: Callable[[Sequence[Owed]], None], source: IdSource
+        self,
+        store: Store,
+        owed: Callable[[Sequence[Owed]], None],
+        source: IdSource,
+        router: Router,
     ) -> None:
-        """Take the store, who is told of what is owed anew, and the source of ids."""
+        """Take the store, who is told of what is owed anew, ids, and who hears of what."""
         self.mine: Callable[[Id], bool] = lambda _: True
         self._store = store
         self._owed = owed
         self._ids = source
+        self._planner = Planner(store, router)
         self._last = _START
         self.job = Job("replayer", self.run_once)
 
     async def run_once(self) -> bool:
-        """Do one step of the job whose turn it is; False where there is no job."""
-        step = await self._store.read(self._look)
-        if step is None:
+        """Do one step of the job whose turn it is; False where none is due."""
+        now_us = ids.moment(self._ids.next())
+        replay, soonest_us = await self._store.read(partial(self._look, now_us=now_us))
+        if replay is None:
+            if soonest_us is not None:
+                self.job.wake_in((soonest_us - now_us) / _MICROS)
             return False
-        replay = step.replay
         self._last = (replay.project_id, replay.id)
-        delivery_ids = [self._ids.next() for _ in step.chosen]
-        owe = partial(_owe, step=step, delivery_ids=delivery_ids)
+        step = await self._planner.plan(replay, at_once(replay.plan.rate))
+        made = [self._ids.next_at() for _ in step.pairs]
+        now_us = ids.moment(self._ids.next())
+        owe = partial(_owe, step=step, made=made, now_us=now_us)
         await self._store.write(owe, self._owed)
         return True
 
-    def _look(self, connection: Connection) -> _Step | None:
-        replay = self._next(connection, self._last)
+    def _look(self, connection: Connection, now_us: int) -> tuple[Replay | None, int | None]:
+        """Return the job whose turn it is; where there is none, when the next one's comes."""
+        replay = self._next(connection, self._last, now_us)
         if replay is None and self._last != _START:
-            replay = self._next(connection, _START)
-        if replay is None:
-            return None
-        subscription = _enabled(connection, replay)
-        if subscription is None:
-            return _Step(replay, None, Slice([], replay.position, ended=True))
-        found = replays.read_slice(connection, replay)
-        chosen = _choose(connection, replay, subscription, found.candidates)
-        return _Step(replay, subscription, found, chosen)
+            replay = self._next(connection, _START, now_us)
+        if replay is not None:
+            return replay, None
+        return None, replays.find_soonest(connection, now_us)
 
-    def _next(self, connection: Connection, after: tuple[Id, Id]) -> Replay | None:
+    def _next(self, connection: Connection, after: tuple[Id, Id], now_us: int) -> Replay | None:
         while True:
-            replay = replays.find_running(connection, after)
-            if replay is None or self.mine(replay.subscription_id):
+            replay = replays.find_running(connection, after, now_us)
+            if replay is None or self.mine(replay.shard_id):
                 return replay
             after = (replay.project_id, replay.id)
 
 
+def at_once(rate: float | None) -> int:
+    """Return how many deliveries one step owes at most, at a rate (a second)."""
+    if rate is None:
+        return PAIRS_MAX
+    return min(max(int(rate * _PACE_US / _MICROS), 1), PAIRS_MAX)
+
+
+def next_due_us(replay: Replay, owed: int, now_us: int) -> int:
+    """Return when a job's next step is due, after one that has owed so many.
+
+    What it could not do in time because others kept it waiting it does not make up for.
+    """
+    rate = replay.plan.rate
+    if rate is None or not owed:
+        return replay.due_us
+    return max(replay.due_us, now_us - _PACE_US) + int(owed * _MICROS / rate)
+
+
 def _owe(
-    connection: Connection,
-    *,
-    step: _Step,
-    delivery_ids: Sequence[Id],
+    connection: Connection, *, step: Step, made: Sequence[tuple[Id, int]], now_us: int
 ) -> list[Owed]:
     """Write one step, if everything that it goes by still holds; return what is owed by it."""
     replay = step.replay
-    subscription = _enabled(connection, replay)
-    if subscription is None:
-        replays.advance(connection, replay, replay.position, ReplayState.CANCELLED, 0)
+    if replay.subscription_id is not None:
+        present = enabled(connection, replay)
+        if present is None:
+            move = Move(replay.position, ReplayState.CANCELLED, within=replay.within)
+            replays.advance(connection, replay, move, now_us)
+            return []
+        if step.subscription is None or _wanted(present) != _wanted(step.subscription):
+            return []
+    if step.version is not None and step.version != _version(connection, replay):
         return []
-    if step.subscription is None or _wanted(subscription) != _wanted(step.subscription):
-        return []
-    fresh = replays.unserved(connection, replay, step.chosen)
-    state = ReplayState.DONE if step.slice.ended else ReplayState.RUNNING
-    if not replays.advance(connection, replay, step.slice.position, state, len(fresh)):
+    fresh = _fresh(connection, step)
+    move = Move(
+        step.position,
+        ReplayState.DONE if step.ended else ReplayState.RUNNING,
+        len(fresh),
+        step.within,
+        step.looked,
+        next_due_us(replay, len(fresh), now_us),
+    )
+    if not replays.advance(connection, replay, move, now_us):
         return []
     owed = [
         Owed(
             project_id=replay.project_id,
             id=delivery_id,
             event_id=event_id,
-            subscription_id=replay.subscription_id,
+            subscription_id=subscription_id,
             kind=DeliveryClass.REPLAY,
-            due_us=ids.moment(delivery_id),
+            due_us=due_us,
+            replay_id=replay.id,
         )
-        for event_id, delivery_id in zip(fresh, delivery_ids, strict=False)
+        for (event_id, subscription_id), (delivery_id, due_us) in zip(fresh, made, strict=False)
     ]
     queue.insert(connection, owed)
-    replays.take_back(connection, replay.project_id, replay.subscription_id, fresh)
+    diverted.take_back(connection, replay.project_id, fresh)
     return owed
 
 
-def _enabled(connection: Connection, replay: Replay) -> Subscription | None:
-    found = subscriptions.find(connection, replay.project_id, replay.subscription_id)
-    return None if found is None or found.disabled_by is not None else found
+def _fresh(connection: Connection, step: Step) -> list[Pair]:
+    """Return those of a step's pairs that are still to be owed."""
+    replay = step.replay
+    event_ids = [event_id for event_id, _ in step.pairs]
+    if replay.kind in {ReplayKind.RECOVER, ReplayKind.MISSING}:
+        unserved = missed.unserved(connection, replay, event_ids)
+        return [(event_id, to) for event_id in unserved for to in (replay.subscription_id,) if to]
+    pairs: Sequence[Pair] = step.pairs
+    if replay.kind is ReplayKind.DIVERTED:
+        present = diverted.present(connection, replay.project_id, step.box)
+        pairs = [pair for pair, one in zip(pairs, step.box, strict=True) if one.id in present]
+    takers = {to for _, to in pairs}
+    takers = subscriptions.enabled_of(connection, replay.project_id, takers)
+    pending = selecting.read_pending(connection, replay.project_id, event_ids)
+    return [p for p in dict.fromkeys(pairs) if p[1] in takers and p not in pending]
+
+
+def _version(connection: Connection, replay: Replay) -> int:
+    return projects.routing_version(connection, replay.project_id)
 
 
 def _wanted(subscription: Subscription) -> tuple[object, ...]:
     """Return what decides about which events a subscription is owed."""
     return subscription.event_types, subscription.owner, subscription.filter
-
-
-def _choose(
-    connection: Connection, replay: Replay, subscription: Subscription, events: Sequence[Candidate]
-) -> list[Id]:
-    """Return those events that a subscription would be owed by its present settings."""
-    taken = [one for one in events if _takes(subscription, one)]
-    if subscription.filter is None:
-        return [one.event_id for one in taken]
-    compiled = filters.restored(subscription.filter)
-    asked = [one.event_id for one in taken if not one.targets]
-    matched = {
-        one.event_id
-        for one in replays.read_holdings(connection, replay, asked)
-        if compiled.matches(Content(one.payload, one.attributes))
-    }
-    # What an event is aimed at is owed it whatever it holds.
-    return [one.event_id for one in taken if one.targets or one.event_id in matched]
-
-
-def _takes(subscription: Subscription, event: Candidate) -> bool:
-    """Tell whether a subscription takes an event, what it holds aside."""
-    if event.targets:
-        return subscription.id in event.targets
-    return wants(subscription, event.type, event.owner)

@@ -16,6 +16,7 @@ from waypost.model.ids import Id
 from waypost.model.shards import Shard
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
 from waypost.policy.lane import Work
+from waypost.policy.waits import LaneStanding
 
 
 class Roster:
@@ -54,6 +55,15 @@ class Roster:
     def is_leaving(self) -> bool:
         """Whether something is in flight, or being settled, of a shard that was given up."""
         return bool(self._leaving)
+
+    def standing(self, subscription_id: Id, now_us: int) -> LaneStanding | None:
+        """Return how a lane stands; None where none of the subscription is in memory here."""
+        receiver = self._receivers.get(subscription_id)
+        return None if receiver is None or receiver.leaving else receiver.standing(now_us)
+
+    def owns(self, subscription_id: Id) -> bool:
+        """Tell whether this process sends for a subscription."""
+        return self._shards.owns(subscription_id)
 
     def open(self, project_id: Id, subscription_id: Id, *, empty: bool = True) -> Receiver | None:
         """Return the receiver of what is owed; None where another process has it, or it is ended.

@@ -193,9 +193,8 @@ class Sender:
                 address.keys,
             )
         )
-        head = b"%b%bcontent-length: %d\r\n\r\n" % (
-            _start_with(address, headers) if headers else address.start,
-            rendered.head,
-            len(rendered.body),
-        )
+        start = _start_with(address, headers) if headers else address.start
+        if work.replay_id is not None:
+            start += b"webhook-replay-id: %b\r\n" % ids.spell(ids.REPLAY, work.replay_id).encode()
+        head = b"%b%bcontent-length: %d\r\n\r\n" % (start, rendered.head, len(rendered.body))
         work.call = post(head, rendered.body, address.timeout_s, done)

@@ -19,7 +19,7 @@ from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, DisabledBy, Subscription
 from waypost.policy.ending import Endings, endings_of
 from waypost.policy.terms import terms_of
-from waypost.storage import configuration, projects, queue, subscriptions
+from waypost.storage import configuration, former_routes, projects, queue, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
 
@@ -138,6 +138,7 @@ class Upkeep:
         self, subscription: Subscription, change: Callable[[Connection], Subscription | None]
     ) -> bool:
         place = (subscription.project_id, subscription.id)
+        now_us = self._clock.now_us()
 
         def write(connection: Connection) -> tuple[int, Subscription] | None:
             present = subscriptions.find(connection, *place)
@@ -145,7 +146,10 @@ class Upkeep:
                 return None
             found = change(connection) or present
             configuration.record(connection, Kind.SUBSCRIPTION, *place)
-            return projects.bump_routing(connection, place[0]), found
+            version = projects.bump_routing(connection, place[0])
+            if found.disabled_by is not present.disabled_by:
+                former_routes.end(connection, present, version, now_us)
+            return version, found
 
         def after(result: tuple[int, Subscription] | None) -> None:
             if result is not None:

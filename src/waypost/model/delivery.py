@@ -67,6 +67,7 @@ class Owed(msgspec.Struct, frozen=True):
         due_us: when it may be tried, UTC microseconds; before the first try, the moment of `id`:
             that try goes by the delivery's own id.
         attempts: how many tries were made; the next one is `attempts + 1`.
+        replay_id: the job that owes it, where one does.
     """
 
     project_id: Id
@@ -76,6 +77,7 @@ class Owed(msgspec.Struct, frozen=True):
     kind: DeliveryClass
     due_us: int
     attempts: int = 0
+    replay_id: Id | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -40,6 +40,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _HEX = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID_DIGITS: Final = 26
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII | re.IGNORECASE)
 _VERSION_7: Final = 0x7000
 _VERSION_OF_ALERTS: Final = 8
 _VARIANT: Final = 0x2 << 62
@@ -102,6 +103,11 @@ def find(kind: str, token: str) -> Id | None:
     return bytes.fromhex(token[len(prefix) :].replace("-", ""))
 
 
+def preceding(identifier: Id) -> Id:
+    """Return the id that comes right before one, in the order of ids; the first has none."""
+    return (int.from_bytes(identifier, "big") - 1).to_bytes(ID_BYTES, "big")
+
+
 def moved(identifier: Id, at_us: int) -> Id:
     """Return an id for another moment, UTC microseconds, as unique as this one."""
     return make(at_us, int.from_bytes(identifier[8:], "big") & MAX_CHANCE)
@@ -131,6 +137,16 @@ def spell_ulid(identifier: Id) -> str:
     number = int.from_bytes(identifier, "big")
     shifts = range(5 * (_ULID_DIGITS - 1), -1, -5)
     return "".join(_CROCKFORD[number >> shift & 31] for shift in shifts)
+
+
+def find_ulid(text: str) -> Id | None:
+    """Read a ULID, in capitals or not; None where it is something else."""
+    if _ULID.fullmatch(text) is None:
+        return None
+    number = 0
+    for digit in text.upper():
+        number = number << 5 | _CROCKFORD.index(digit)
+    return number.to_bytes(ID_BYTES, "big")
 
 
 def spell_hex(identifier: Id) -> str:

@@ -2,17 +2,28 @@
 
 from typing import Final, Protocol
 
+import msgspec
+
 from waypost.clock import IdSource
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, DivertedEvent, Owed
-from waypost.model.errors import Conflict
+from waypost.model.errors import Conflict, InvalidInput
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
+from waypost.policy import timestamp
+from waypost.policy.settings import type_faults
 from waypost.storage import audit, diverted, queue, subscriptions
 from waypost.storage.connection import Connection
+from waypost.storage.diverted import EVERY, DivertedFilter
 from waypost.storage.store import Store
 
+__all__ = ["Diverted", "DivertedFilter"]
+
 DELETED: Final = "diverted_event.delete"
+DELETED_MANY: Final = "diverted_events.delete"
+
+_DELETE_PARTS: Final = 10
+"""So many parts of the box does one request look at."""
 
 
 class Lanes(Protocol):
@@ -36,11 +47,16 @@ class Diverted:
         self,
         principal: Principal,
         request: PageRequest,
-        subscription_id: ids.Id | None = None,
+        which: DivertedFilter = EVERY,
     ) -> Page[DivertedEvent]:
-        """Return one page of the project's diverted events, or of one subscription's."""
+        """Return one page of the project's diverted events.
+
+        Raises:
+            InvalidInput: what is asked for is not an event type.
+        """
+        check(which)
         return await self._store.read(
-            lambda c: diverted.list_page(c, principal.project_id, request, subscription_id)
+            lambda c: diverted.list_page(c, principal.project_id, request, which)
         )
 
     async def get(self, principal: Principal, diverted_id: ids.Id) -> DivertedEvent:
@@ -97,6 +113,82 @@ class Diverted:
             audit.record(connection, principal, record_id, DELETED, token)
 
         await self._store.write(delete)
+
+    async def delete_many(
+        self,
+        principal: Principal,
+        which: DivertedFilter,
+        begin_us: int | None,
+        end_us: int | None,
+    ) -> tuple[int, bool]:
+        """Take diverted events out of the box for good, a bounded number; who did is kept.
+
+        Args:
+            principal: who asks.
+            which: which of them.
+            begin_us: with `end_us` the range of their deliveries; None for all until now.
+            end_us: UTC microseconds.
+
+        Returns:
+            How many were deleted, and whether there may be more of them.
+
+        Raises:
+            InvalidInput: what is asked for is no event type, or no range of time; says where.
+        """
+        check(which, "filter.")
+        if begin_us is not None and end_us is not None and end_us <= begin_us:
+            raise InvalidInput(details=[("filter.end", "must be later than filter.begin")])
+        now_us = ids.moment(self._ids.next())
+        after = ids.preceding(ids.lowest(max(begin_us or 0, 1)))
+        until = ids.lowest(now_us if end_us is None else min(max(end_us, 0), now_us))
+        deleted = 0
+        for _ in range(_DELETE_PARTS):
+            record_id = self._ids.next()
+
+            def delete(
+                connection: Connection, after: ids.Id = after, record_id: ids.Id = record_id
+            ) -> tuple[int, list[ids.Id]]:
+                found, looked_at = diverted.read_chunk(
+                    connection, principal.project_id, which, after, until
+                )
+                count = diverted.delete_many(connection, principal.project_id, found)
+                if count:
+                    subject = _subject(which, begin_us, end_us, count)
+                    audit.record(connection, principal, record_id, DELETED_MANY, subject)
+                return count, looked_at
+
+            count, looked_at = await self._store.write(delete)
+            deleted += count
+            if len(looked_at) < diverted.CHUNK:
+                return deleted, False
+            after = looked_at[-1]
+        return deleted, True
+
+
+def check(which: DivertedFilter, at: str = "") -> None:
+    """Refuse a filter by what is no event type.
+
+    Raises:
+        InvalidInput: says which; `at` is what its path begins with.
+    """
+    details = [(f"{at}{path}", reason) for path, reason in type_faults(which.types)]
+    if details:
+        raise InvalidInput(details=details)
+
+
+def _subject(which: DivertedFilter, begin_us: int | None, end_us: int | None, count: int) -> str:
+    """Return what the audit trail says of diverted events that were deleted together."""
+    said = {
+        "count": count,
+        "event_subscription": which.subscription_id
+        and ids.spell(ids.SUBSCRIPTION, which.subscription_id),
+        "event_types": which.types,
+        "owner": which.owner,
+        "reason": which.reason,
+        "begin": None if begin_us is None else timestamp.spell(begin_us),
+        "end": None if end_us is None else timestamp.spell(end_us),
+    }
+    return msgspec.json.encode({name: value for name, value in said.items() if value}).decode()
 
 
 def _require_enabled(connection: Connection, project_id: ids.Id, subscription_id: ids.Id) -> None:

@@ -9,8 +9,8 @@ from waypost.model.project import Principal
 from waypost.policy import filters, rawjson
 from waypost.policy.conditions import Mismatch
 from waypost.policy.content import Content
+from waypost.policy.judging import other_type
 from waypost.policy.routing import takes_type
-from waypost.policy.shown import shown
 from waypost.storage import events
 from waypost.storage.store import Store
 
@@ -63,7 +63,7 @@ class Filters:
                 reason = "is required where there are event types"
                 raise InvalidInput(details=[("event.event_type", reason)])
             if not takes_type(event_types, sample.type):
-                return _other_type(sample.type, event_types)
+                return other_type(sample.type, event_types)
         if compiled is None:
             return None
         return compiled.explain(Content(sample.payload, sample.attributes))
@@ -71,9 +71,3 @@ class Filters:
     async def _kept(self, principal: Principal, event_id: Id) -> Sample:
         found = await self._store.read(lambda c: events.get(c, principal.project_id, event_id))
         return Sample(found.type, found.payload, found.attributes)
-
-
-def _other_type(event_type: str, wanted: tuple[str, ...]) -> Mismatch:
-    found, listed = shown(event_type), shown(wanted)
-    reason = f"event_type is {found}, which is none of {listed}"
-    return Mismatch("event_type", "$in", listed, found, reason)

@@ -1,28 +1,106 @@
-"""Replays: one event again, everything that failed, everything that was missed; and examples."""
+"""Replays: one event again, what failed, what was missed, what is selected; and examples."""
 
 import asyncio
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from waypost.clock import IdSource
 from waypost.engine.ingest import Accepted, Ingest
+from waypost.engine.planner import Planner
+from waypost.engine.router import Router
+from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, Owed
-from waypost.model.errors import Conflict, InvalidInput, WaypostError
+from waypost.model.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    InvalidInput,
+    InvalidSetting,
+    WaypostError,
+)
 from waypost.model.event import Attributes
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.replay import Replay, ReplayKind
+from waypost.model.replay import Order, Plan, Replay, ReplayKind, ReplayState, Route
 from waypost.model.subscription import Subscription
 from waypost.operations.event_types import Catalogue, example_of
+from waypost.policy import filters
 from waypost.policy.events import Draft, is_type
 from waypost.policy.routing import wants
-from waypost.storage import event_types, events, queue, replays, subscriptions
+from waypost.policy.settings import type_faults
+from waypost.storage import (
+    diverted,
+    event_types,
+    events,
+    queue,
+    replays,
+    subscriptions,
+)
 from waypost.storage.connection import Connection
+from waypost.storage.selecting import Pair
 from waypost.storage.store import Store
 
 EXAMPLE_TYPE: Final = "example"
 """The type of an example where nobody says which: no catalogue, no type that is asked for."""
+
+
+SAMPLES: Final = 10
+"""So many deliveries a dry run names."""
+
+_DRY_STEPS: Final = 20
+"""So many steps a dry run looks ahead."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A job that is asked for.
+
+    Attributes:
+        begin_us: with `end_us` the range `[begin, end)`, UTC microseconds; None: as far as there
+            is, and what is yet to come: now.
+        to: the subscription that is owed it all, with the route TO.
+        key: an idempotency key.
+    """
+
+    kind: ReplayKind
+    plan: Plan
+    begin_us: int | None = None
+    end_us: int | None = None
+    to: Id | None = None
+    key: str | None = None
+
+    def fingerprint(self) -> bytes:
+        """Return what tells one request from another."""
+        asked = msgspec.structs.replace(self, key=None)
+        return hashlib.sha256(msgspec.json.encode(asked)).digest()
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One of the deliveries that a job would owe."""
+
+    event_id: Id
+    event_type: str
+    subscription_id: Id
+
+
+class DryRun(msgspec.Struct, frozen=True):
+    """What a job would owe.
+
+    Attributes:
+        looked: at how many events, or diverted events, was looked.
+        complete: that were all; else there are more.
+        by_subscription: how many deliveries to whom.
+    """
+
+    looked: int
+    complete: bool
+    events: int
+    deliveries: int
+    by_subscription: dict[Id, int]
+    samples: list[Sample]
 
 
 class Replays:
@@ -34,9 +112,11 @@ class Replays:
         owed: Callable[[Sequence[Owed]], None],
         wake: Callable[[], None],
         source: IdSource,
+        router: Router,
     ) -> None:
         """Take what jobs are kept in, who sends what is owed anew, and who does the jobs."""
         self._store = store
+        self._planner = Planner(store, router)
         self._owed = owed
         self._wake = wake
         self._ids = source
@@ -58,7 +138,7 @@ class Replays:
             events.demand(connection, project_id, event_id)
             require_enabled(connection, project_id, subscription_id)
             queue.insert(connection, [owed])
-            replays.take_back(connection, project_id, subscription_id, [event_id])
+            diverted.take_back(connection, project_id, [(event_id, subscription_id)])
 
         await self._store.write(write, lambda _: self._owed([owed]))
 
@@ -87,22 +167,116 @@ class Replays:
             NotFound: the project has no such subscription.
             Conflict: the subscription is disabled.
         """
-        replay_id, now_us = self._ids.next_at()
-        replay = Replay(
-            project_id=principal.project_id,
-            id=replay_id,
-            kind=kind,
-            subscription_id=subscription_id,
-            begin_us=0 if begin_us is None else max(begin_us, 0),
-            end_us=now_us if end_us is None else min(max(end_us, 0), now_us),
+        replay = self._job(principal, Wanted(kind, Plan(), begin_us, end_us, subscription_id))
+
+        def write(connection: Connection) -> Replay:
+            require_enabled(connection, principal.project_id, subscription_id)
+            bounded = _bounded(connection, replay)
+            replays.insert(connection, bounded)
+            return bounded
+
+        return await self._store.write(write, lambda _: self._wake())
+
+    async def ask(self, principal: Principal, wanted: Wanted) -> Replay:
+        """Start a job of a selection of events, or of diverted events.
+
+        The same request again with its idempotency key is the same job.
+
+        Raises:
+            InvalidInput: what is wanted contradicts itself; says where.
+            InvalidSetting: the filter of the content can't be obeyed.
+            IdempotencyMismatch: the key was used for another request.
+            NotFound: the project has no such subscription.
+            Conflict: the subscription that is owed it all is disabled.
+            LimitReached: too many jobs of the project are not finished.
+        """
+        _check(wanted)
+        replay = self._job(principal, wanted)
+
+        def write(connection: Connection) -> Replay:
+            if wanted.key is not None:
+                known = replays.find_by_key(connection, replay.project_id, wanted.key)
+                if known is not None:
+                    if known.fingerprint != replay.fingerprint:
+                        raise IdempotencyMismatch
+                    return known
+            _require_known(connection, replay)
+            bounded = _bounded(connection, replay)
+            replays.insert(connection, bounded)
+            return bounded
+
+        return await self._store.write(write, lambda _: self._wake())
+
+    async def dry_run(self, principal: Principal, wanted: Wanted) -> DryRun:
+        """Return what a job would owe; nothing is kept. Raises what `ask` does."""
+        _check(wanted)
+        replay = self._job(principal, wanted)
+        await self._store.read(lambda c: _require_known(c, replay))
+        looked, is_complete = 0, False
+        pairs: list[Pair] = []
+        for _ in range(_DRY_STEPS):
+            step = await self._planner.plan(replay)
+            looked += step.looked
+            pairs += step.pairs
+            is_complete = step.ended
+            if is_complete:
+                break
+            replay = msgspec.structs.replace(replay, position=step.position, within=step.within)
+        named = pairs[:SAMPLES]
+        event_ids = [event_id for event_id, _ in named]
+        types = await self._store.read(
+            lambda c: events.types_of(c, principal.project_id, event_ids)
+        )
+        return DryRun(
+            looked,
+            is_complete,
+            len({event_id for event_id, _ in pairs}),
+            len(pairs),
+            dict(Counter(to for _, to in pairs)),
+            [Sample(event_id, types.get(event_id, ""), to) for event_id, to in named],
         )
 
-        def write(connection: Connection) -> None:
-            require_enabled(connection, principal.project_id, subscription_id)
-            replays.insert(connection, replay)
+    async def pause(self, principal: Principal, replay_id: Id) -> Replay:
+        """Let a job make no more steps until it is resumed; what it has owed stays owed.
 
-        await self._store.write(write, lambda _: self._wake())
-        return replay
+        Raises:
+            NotFound: the project has none with this id.
+            Conflict: it is finished.
+        """
+        return await self._enter(principal, replay_id, ReplayState.PAUSED)
+
+    async def resume(self, principal: Principal, replay_id: Id) -> Replay:
+        """Let a paused job go on where it was. Raises what `pause` does."""
+        return await self._enter(principal, replay_id, ReplayState.RUNNING)
+
+    async def cancel(self, principal: Principal, replay_id: Id) -> Replay:
+        """End a job where it is; what it has owed stays owed. Raises what `pause` does."""
+        return await self._enter(principal, replay_id, ReplayState.CANCELLED)
+
+    async def _enter(self, principal: Principal, replay_id: Id, state: ReplayState) -> Replay:
+        now_us = ids.moment(self._ids.next())
+        return await self._store.write(
+            lambda c: replays.enter(c, principal.project_id, replay_id, state, now_us),
+            lambda _: self._wake(),
+        )
+
+    def _job(self, principal: Principal, wanted: Wanted) -> Replay:
+        replay_id, now_us = self._ids.next_at()
+        begin_us, end_us = wanted.begin_us, wanted.end_us
+        newest_first = wanted.plan.order is Order.NEWEST_FIRST
+        return Replay(
+            project_id=principal.project_id,
+            id=replay_id,
+            kind=wanted.kind,
+            subscription_id=wanted.to,
+            begin_us=0 if begin_us is None else max(begin_us, 0),
+            end_us=now_us if end_us is None else min(max(end_us, 0), now_us),
+            position=ids.LAST if newest_first else ids.FIRST,
+            plan=wanted.plan,
+            stepped_us=now_us,
+            key=wanted.key,
+            fingerprint=wanted.fingerprint() if wanted.key else None,
+        )
 
     async def get(self, principal: Principal, replay_id: Id) -> Replay:
         """Return a job.
@@ -178,6 +352,56 @@ class Examples:
 
         self._ingest.accept(principal, [draft], done)
         return await answer
+
+
+def _check(wanted: Wanted) -> None:
+    """Refuse what contradicts itself.
+
+    Raises:
+        InvalidInput: says where.
+        InvalidSetting: the filter of the content can't be obeyed.
+    """
+    plan = wanted.plan
+    details = [(f"filter.{path}", reason) for path, reason in type_faults(plan.event_types)]
+    begin_us, end_us = wanted.begin_us, wanted.end_us
+    if begin_us is not None and end_us is not None and end_us <= begin_us:
+        details.append(("filter.end", "must be later than filter.begin"))
+    if (plan.route is Route.TO) != (wanted.to is not None):
+        verb = "is required" if wanted.to is None else "must be left out"
+        details.append(("to", f"{verb} with the route {plan.route.value}"))
+    if details:
+        raise InvalidInput(details=details)
+    if plan.content is not None:
+        try:
+            filters.compiled(plan.content)
+        except InvalidSetting as error:
+            moved = [(_inside(path), reason) for path, reason in error.details]
+            raise InvalidSetting(details=moved) from error
+
+
+def _inside(path: str) -> str:
+    """Return where a part of a filter stands in the request for a replay."""
+    return f"filter.content{path.removeprefix('filter')}"
+
+
+def _require_known(connection: Connection, replay: Replay) -> None:
+    """Make sure that the subscriptions that a job names are there.
+
+    Raises:
+        NotFound: the project has no such subscription, or never had.
+        Conflict: the one that is owed it all is disabled.
+    """
+    if replay.subscription_id is not None:
+        require_enabled(connection, replay.project_id, replay.subscription_id)
+    if replay.plan.of is not None:
+        subscriptions.demand_ever(connection, replay.project_id, replay.plan.of)
+
+
+def _bounded(connection: Connection, replay: Replay) -> Replay:
+    """Return a job that knows from where to where there is anything to look at."""
+    first_us, last_us = replays.read_bounds(connection, replay)
+    plan = msgspec.structs.replace(replay.plan, first_us=first_us, last_us=last_us)
+    return msgspec.structs.replace(replay, plan=plan)
 
 
 def require_enabled(connection: Connection, project_id: Id, subscription_id: Id) -> Subscription:

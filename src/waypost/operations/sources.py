@@ -31,6 +31,9 @@ from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 from waypost.storage.vault import Vault
 
+INGEST: Final = "/ingest"
+"""The path under which every source has its address, by its mask."""
+
 _MASK_BITS: Final = 128
 _MINUTE_US: Final = 60_000_000
 _PLACES: Final = Places("", "event_type")
@@ -130,24 +133,27 @@ class KnownSources:
 
 
 class Sources:
-    """What people ask of sources, and what their senders do."""
+    """What people ask of sources, and what their senders do.
+
+    Attributes:
+        known: the sources in memory.
+    """
 
     def __init__(
         self,
         configuration: Configuration,
         vault: Vault,
-        known: KnownSources,
         events: Events,
         access: Access,
         clock: Clock,
         entropy: Entropy,
         source: IdSource,
     ) -> None:
-        """Take what they are kept in, what follows their changes, and what takes events in."""
+        """Take what they are kept in, and what takes events in."""
         self._configuration = configuration
         self._store = configuration.store
         self._vault = vault
-        self._known = known
+        self._known = self.known = KnownSources(vault)
         self._events = events
         self._access = access
         self._clock = clock

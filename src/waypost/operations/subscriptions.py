@@ -29,7 +29,14 @@ from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
-from waypost.storage import audit, lane_states, projects, signing_keys, subscriptions
+from waypost.storage import (
+    audit,
+    former_routes,
+    lane_states,
+    projects,
+    signing_keys,
+    subscriptions,
+)
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
@@ -110,6 +117,7 @@ class Subscriptions:
             keys = self._keys.insert(connection, subscription, key)
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
+            former_routes.begin(connection, subscription.project_id, subscription.id, version)
             return _Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
@@ -201,7 +209,9 @@ class Subscriptions:
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "subscription.delete", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
-            return projects.bump_routing(connection, project_id), gone
+            version = projects.bump_routing(connection, project_id)
+            former_routes.end(connection, present, version, now_us)
+            return version, gone
 
         def after(result: tuple[int, Changed]) -> None:
             self._router.remove(result[0], project_id, subscription_id)
@@ -239,7 +249,10 @@ class Subscriptions:
             else:
                 keys = self._keys.replace(connection, changed, new_key, now_us)
             record(connection, Kind.SUBSCRIPTION, *place)
-            return _Change(projects.bump_routing(connection, place[0]), changed, keys, alerts)
+            version = projects.bump_routing(connection, place[0])
+            if former_routes.taken(changed) != former_routes.taken(present):
+                former_routes.end(connection, present, version, now_us)
+            return _Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 

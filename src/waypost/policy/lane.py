@@ -73,6 +73,7 @@ class Work(msgspec.Struct, eq=False):
         started_us: when the present try started, UTC microseconds; 0 where none is in flight.
         slow: the try in flight has taken long and counts among the slow ones.
         faults: how often an error of our own has kept it from being tried.
+        replay_id: the job that owes it, where one does; the lane never looks at it.
     """
 
     id: bytes
@@ -86,6 +87,7 @@ class Work(msgspec.Struct, eq=False):
     slow: bool = False
     faults: int = 0
     expires_us: int = 0
+    replay_id: bytes | None = None
 
     @property
     def attempt_id(self) -> bytes:

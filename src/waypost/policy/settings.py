@@ -269,7 +269,7 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
     details = [
         *_refusals(wanted.url, lambda url: urls.check(url, rules.egress)),
         *_refusals(wanted.headers, headers.check),
-        *_type_faults(wanted.event_types),
+        *type_faults(wanted.event_types),
         *_default_faults(wanted),
     ]
     contradictions = _contradictions(wanted, rules)
@@ -351,7 +351,8 @@ def _refusals(value: Any, demand: Callable[[Any], object]) -> list[tuple[str, st
     return []
 
 
-def _type_faults(types: tuple[str, ...] | UnsetType | None) -> list[tuple[str, str]]:
+def type_faults(types: tuple[str, ...] | UnsetType | None) -> list[tuple[str, str]]:
+    """Return the path and the fault of each that is no type, no prefix and not `*`."""
     return [
         (f"event_types[{index}]", "must be an event type, a prefix such as card.*, or *")
         for index, name in enumerate(types or ())

@@ -15,9 +15,9 @@ from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
 from waypost.api.events import EventRoutes
+from waypost.api.explaining import ExplainingRoutes
 from waypost.api.filters import FilterRoutes
 from waypost.api.health import Health
-from waypost.api.ingest import IngestRoutes
 from waypost.api.intake import Intake
 from waypost.api.jwks import JwksRoutes
 from waypost.api.keys import KeyRoutes
@@ -33,6 +33,7 @@ from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
+from waypost.dialects.convoy import routes as convoy
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
@@ -53,13 +54,14 @@ from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.operations.access import Access, AccessConfig
+from waypost.operations.access import Access, allowing
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
 from waypost.operations.events import Events
+from waypost.operations.explaining import Explaining, Sends
 from waypost.operations.filters import Filters
 from waypost.operations.following import (
     CatalogueMemory,
@@ -70,16 +72,16 @@ from waypost.operations.following import (
 from waypost.operations.keys import Keys
 from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
+from waypost.operations.records import Records
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
-from waypost.operations.sources import KnownSources, Sources
+from waypost.operations.sources import Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
-from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
 from waypost.storage import projects, subscriptions
@@ -121,6 +123,7 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         self._store = store
+        self._started = False
         sharing = None
         if links is not None:
             sharing = Sharing(store, links, tools.clock, notify=config.notify)
@@ -141,13 +144,7 @@ class Engine:
             Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
             tools.clock,
             tools.entropy,
-            DispatcherConfig(
-                max_in_flight=config.max_in_flight,
-                max_slow=2 * config.max_in_flight,
-                window=config.lane_window,
-                payload_bytes=config.payload_memory,
-                disable_after_us=int(config.disable_after * _MICROS),
-            ),
+            _dispatching(config),
             self.sandbox,
             None if sharing is None else sharing.shards,
         )
@@ -166,7 +163,7 @@ class Engine:
         )
         self.arrivals = Arrivals(self.ingest, sharing)
         self.pruner = _pruner(config, store, tools, sharing)
-        self.replayer = Replayer(store, self.dispatcher.owed, tools.ids)
+        self.replayer = Replayer(store, self.dispatcher.owed, tools.ids, self.router)
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
         if sharing is None:
             self.reconciler = Reconciler(store, self.dispatcher)
@@ -190,7 +187,7 @@ class Engine:
             OwnershipConfig(
                 lease_s=config.lease,
                 role=config.role,
-                name=f"{socket.gethostname()}:{os.getpid()}",
+                name=_process_name(),
                 listen=str(config.listen),
                 version=__version__,
             ),
@@ -232,6 +229,17 @@ class Engine:
             await self.sharing.start()
         for job in (*self._jobs, self.verifier.job):
             job.start()
+        self._started = True
+
+    def sends(self) -> Sends:
+        """Return what is known here of what is sent, for explanations."""
+        roster = self.dispatcher.roster
+        return Sends(
+            _process_name(),
+            self.dispatcher.sending,
+            lambda subscription_id: self._started and roster.owns(subscription_id),
+            roster.standing,
+        )
 
     async def stop(self) -> None:
         """Take no more events, settle what is in flight, and send nothing more."""
@@ -260,7 +268,7 @@ class Surface:
         self._base_url = f"http://{config.listen}"
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
-        self.access = Access(tools.clock, _access_config(config))
+        self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
         self.aside = Aside()
         self.catalogue = Catalogue()
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
@@ -278,49 +286,53 @@ class Surface:
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
-        self._known_sources = KnownSources(vault)
-        if engine.sharing is not None:
-            self._follow(engine.sharing, engine)
         events = Events(store, engine.ingest, router, self.catalogue, limits)
         deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
-        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids)
+        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
-        self.sources = Sources(
-            changes, vault, self._known_sources, events, self.access, clock, entropy, ids
-        )
+        self.sources = Sources(changes, vault, events, self.access, clock, entropy, ids)
+        if engine.sharing is not None:
+            self._follow(engine.sharing, engine)
         transforms = Transforms(store, engine.sandbox, ids)
+        subscriptions = self._subscriptions(engine, alerts, transforms, rules)
+        keys = Keys(changes, self.access, clock, entropy, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(
-                self._subscriptions(engine, alerts, transforms, rules),
-                self.signing_keys,
-                deliveries,
-            ).operations(),
+            *SubscriptionRoutes(subscriptions, self.signing_keys, deliveries).operations(),
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
-            *DivertedRoutes(Diverted(store, dispatcher, ids)).operations(),
+            *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
             *FilterRoutes(Filters(store)).operations(),
+            *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *self._keys(changes, tools).operations(),
+            *KeyRoutes(keys, self._base_url).operations(),
             *TransactionRoutes(self.transactions).operations(),
             *SourceRoutes(self.sources, limits, self._base_url).operations(),
         ]
         self.fast = FastRoutes()
-        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
-        self.others = [
-            *IngestRoutes(self.sources, self.aside).routes(self.surfaces),
-            *self._dialects(events),
-        ]
-
-    def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
-        keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
-        return KeyRoutes(keys, self._base_url)
+        parts = convoy.Parts(
+            access=self.access,
+            surfaces=self.surfaces,
+            clock=clock,
+            projects=self.projects,
+            keys=keys,
+            records=Records(changes, vault, ids),
+            sources=self.sources,
+            aside=self.aside,
+            subscriptions=subscriptions,
+            signing_keys=self.signing_keys,
+            transforms=transforms,
+            events=events,
+            deliveries=deliveries,
+            replays=replays,
+        )
+        self.others = [*self._dialects(events), *convoy.routes(parts)]
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
@@ -333,7 +345,8 @@ class Surface:
         )
 
     def _dialects(self, events: Events) -> list[Route]:
-        """Enter the dialects' fast routes; return their other ones."""
+        """Enter the fast routes, native and of dialects; return the dialects' other ones."""
+        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
         Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
         return buildable.routes(self.access, self.surfaces)
@@ -364,7 +377,7 @@ class Surface:
         follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
-        follow(Kind.SOURCE, self._known_sources)
+        follow(Kind.SOURCE, self.sources.known)
         follow(
             Kind.SUBSCRIPTION,
             SubscriptionMemory(
@@ -441,6 +454,20 @@ def _verifier(
     )
 
 
+def _dispatching(config: Config) -> DispatcherConfig:
+    return DispatcherConfig(
+        max_in_flight=config.max_in_flight,
+        max_slow=2 * config.max_in_flight,
+        window=config.lane_window,
+        payload_bytes=config.payload_memory,
+        disable_after_us=int(config.disable_after * _MICROS),
+    )
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
     return Pool(
         loop,
@@ -466,10 +493,3 @@ def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None)
 
 def _micros(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * _MICROS)
-
-
-def _access_config(config: Config) -> AccessConfig:
-    return AccessConfig(
-        reads=Allowance(per_s=config.read_rate, burst=2 * config.read_rate),
-        writes=Allowance(per_s=config.write_rate, burst=2 * config.write_rate),
-    )

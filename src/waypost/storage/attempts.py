@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
 
 from waypost.model import ids
-from waypost.model.delivery import AttemptState, DeliveryClass, Timings
+from waypost.model.delivery import AttemptState, Delivery, DeliveryClass, Timings
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.shown import AttemptStatus, ShownAttempt
@@ -120,6 +120,41 @@ def list_of_subscription(
         query = _first(project_id).where(deliveries.c.subscription_id == subscription_id)
         parts.append(_page_first(connection, query, request))
     return _finished(connection, project_id, parts, request)
+
+
+def list_of_deliveries(
+    connection: Connection,
+    project_id: ids.Id,
+    event_id: ids.Id,
+    of: Collection[Delivery],
+    most: int,
+) -> list[ShownAttempt]:
+    """Return the attempts of some deliveries of an event that have ended, newest first.
+
+    Args:
+        connection: where from.
+        project_id: whose.
+        event_id: the event.
+        of: the deliveries.
+        most: so many at most of each, the latest.
+    """
+    delivery_ids = [one.id for one in of]
+    # Of each delivery the tries are numbered: the latest are told by their numbers.
+    last = {one.id: one.attempts for one in of}
+    found = [
+        _attempt(row)
+        for row in connection.execute(
+            _ended(project_id).where(
+                attempts.c.event_id == event_id, attempts.c.delivery_id.in_(delivery_ids)
+            )
+        )
+        if row.number > last[row.delivery_id] - most
+    ]
+    first = _first(project_id).where(
+        deliveries.c.event_id == event_id, deliveries.c.id.in_(delivery_ids)
+    )
+    found += [_first_attempt(row) for row in connection.execute(first)]
+    return sorted(found, key=_position, reverse=True)
 
 
 def _finished(

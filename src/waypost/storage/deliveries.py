@@ -4,6 +4,7 @@ The list runs by event and then by delivery, both newest first, which is how bot
 indexed; a position is the two ids joined.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -57,6 +58,45 @@ def list_page(
         order = (rows.c.event_id, rows.c.id)
         parts.append(pages.read(connection, query, order, request, _final))
     return pages.merge(parts, request, position)
+
+
+def list_of_event(
+    connection: Connection,
+    project_id: ids.Id,
+    event_id: ids.Id,
+    subscription_ids: Collection[ids.Id],
+    most: int,
+) -> list[Delivery]:
+    """Return the latest deliveries of an event to these subscriptions, newest first.
+
+    Args:
+        connection: where from.
+        project_id: whose.
+        event_id: the event.
+        subscription_ids: to whom.
+        most: so many at most to each.
+    """
+    found: list[Delivery] = []
+    for table, model in ((queue, _pending), (deliveries, _final)):
+        # A range of one: with `=`, SQLite without statistics may take the index of subscriptions.
+        of_event = (
+            table.c.project_id == project_id,
+            table.c.event_id.between(event_id, event_id),
+        )
+        columns = [_type_of(table)] if table is queue else [_type_of(table), _is_diverted(table)]
+        number = (
+            func.row_number()
+            .over(partition_by=table.c.subscription_id, order_by=table.c.id.desc())
+            .label("number")
+        )
+        numbered = (
+            select(table, *columns, number)
+            .where(*of_event, table.c.subscription_id.in_(subscription_ids))
+            .subquery()
+        )
+        rows = connection.execute(select(numbered).where(numbered.c.number <= most))
+        found += [model(row) for row in rows]
+    return sorted(found, key=lambda one: one.id, reverse=True)
 
 
 def _rows(

@@ -1,21 +1,66 @@
 """Diverted events: failed deliveries in the dead-letter box, each under its delivery's id."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, func, select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, text
 from sqlalchemy import delete as delete_from
 
 from waypost.model import ids
 from waypost.model.delivery import DivertedEvent, Reason
 from waypost.model.errors import NotFound
+from waypost.model.event import Attributes
 from waypost.model.page import Page, PageRequest
+from waypost.policy.routing import takes_type
 from waypost.storage import pages
+from waypost.storage.matching import INDEXED_BY, is_of_types, may_be_of_owner
 from waypost.storage.schema import attempts, diverted_events, events
 
 KIND = "diverted event"
 
+_ROUNDS: Final = 20
+"""So many pages are read, at most, to fill one."""
+
+CHUNK: Final = 1_000
+"""How many diverted events are looked at by one step of whoever goes through them."""
+
+_TAKE_BACK = {
+    dialect: text(
+        f"DELETE FROM diverted_events {by.format('ix_diverted_event')}"
+        " WHERE project_id = :project_id"
+        " AND event_id = :event_id AND subscription_id = :subscription_id"
+    )
+    for dialect, by in INDEXED_BY.items()
+}
+_decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 _last = attempts.alias("last")
 _same = attempts.alias("same")
+
+
+class DivertedFilter(msgspec.Struct, frozen=True):
+    """Which diverted events are asked for; what is None or empty does not narrow.
+
+    Attributes:
+        types: of the events: exact names, prefixes as `card.*`, or `*`.
+        owner: of the events.
+    """
+
+    subscription_id: ids.Id | None = None
+    types: tuple[str, ...] = ()
+    owner: str | None = None
+    reason: Reason | None = None
+
+
+EVERY: Final = DivertedFilter()
+
+
+class InBox(msgspec.Struct, frozen=True):
+    """A diverted event, as far as it takes to owe it again."""
+
+    id: ids.Id
+    event_id: ids.Id
+    subscription_id: ids.Id
 
 
 def get(connection: Connection, project_id: ids.Id, diverted_id: ids.Id) -> DivertedEvent:
@@ -36,13 +81,107 @@ def list_page(
     connection: Connection,
     project_id: ids.Id,
     request: PageRequest,
-    subscription_id: ids.Id | None = None,
+    which: DivertedFilter = EVERY,
 ) -> Page[DivertedEvent]:
-    """Return one page of a project's diverted events, or of one subscription's."""
-    query = _of(project_id)
-    if subscription_id is not None:
-        query = query.where(diverted_events.c.subscription_id == subscription_id)
-    return pages.read(connection, query, (diverted_events.c.id,), request, _diverted)
+    """Return one page of a project's diverted events.
+
+    A page is shorter than it might be, or even empty with more behind it, only where a great many
+    events look like the owner's and are not.
+    """
+    query = _of(project_id).where(*_conditions(which))
+    found: list[DivertedEvent] = []
+    for _ in range(_ROUNDS):
+        rows = pages.read(connection, query, (diverted_events.c.id,), request, _row)
+        found += [_diverted(row) for row in rows.items if _is_owners(row, which)]
+        if len(found) >= request.size or not rows.has_more:
+            break
+        request = _behind(request, rows.items)
+    found.sort(key=lambda one: one.id, reverse=True)
+    return Page(found, rows.has_more)
+
+
+def read_chunk(
+    connection: Connection,
+    project_id: ids.Id,
+    which: DivertedFilter,
+    after: ids.Id,
+    until: ids.Id,
+    *,
+    up: bool = True,
+) -> tuple[list[InBox], list[ids.Id]]:
+    """Read the next diverted events, in the order of their ids, or against it.
+
+    Args:
+        connection: where from.
+        project_id: whose.
+        which: which of them.
+        after: the id behind which they are looked for, in the order asked for.
+        until: the id at which the search ends, itself not found where the order is upward.
+        up: oldest first.
+
+    Returns:
+        Those that are asked for, and the ids of all that were looked at: at most `CHUNK`.
+    """
+    key = diverted_events.c.id
+    of = _conditions(DivertedFilter(subscription_id=which.subscription_id))
+    # One bound on each side: of two, the database would search by either.
+    bounds = (key > after, key < until) if up else (key < after, key >= until)
+    rows = connection.execute(
+        select(diverted_events, events.c.type, events.c.attributes)
+        .join(
+            events,
+            and_(
+                events.c.project_id == diverted_events.c.project_id,
+                events.c.id == diverted_events.c.event_id,
+            ),
+        )
+        .where(diverted_events.c.project_id == project_id, *bounds, *of)
+        .order_by(key if up else key.desc())
+        .limit(CHUNK)
+    ).all()
+    found = [
+        InBox(row.id, row.event_id, row.subscription_id)
+        for row in rows
+        if which.reason in {None, row.reason}
+        and (not which.types or takes_type(which.types, row.type))
+        and _is_owners(row, which)
+    ]
+    return found, [row.id for row in rows]
+
+
+def present(connection: Connection, project_id: ids.Id, box: Sequence[InBox]) -> set[ids.Id]:
+    """Return which of these are still in the box."""
+    rows = connection.execute(
+        select(diverted_events.c.id).where(
+            diverted_events.c.project_id == project_id,
+            diverted_events.c.id.in_([one.id for one in box]),
+        )
+    )
+    return set(rows.scalars())
+
+
+def delete_many(connection: Connection, project_id: ids.Id, box: Sequence[InBox]) -> int:
+    """Take these out of the box for good; return how many were in it."""
+    return connection.execute(
+        delete_from(diverted_events).where(
+            diverted_events.c.project_id == project_id,
+            diverted_events.c.id.in_([one.id for one in box]),
+        )
+    ).rowcount
+
+
+def take_back(
+    connection: Connection, project_id: ids.Id, pairs: Sequence[tuple[ids.Id, ids.Id]]
+) -> None:
+    """Take what is owed again out of the box: events, each with the subscription."""
+    if pairs:
+        connection.execute(
+            _TAKE_BACK[connection.dialect.name],
+            [
+                {"project_id": project_id, "event_id": event_id, "subscription_id": to}
+                for event_id, to in pairs
+            ],
+        )
 
 
 def delete(connection: Connection, project_id: ids.Id, diverted_id: ids.Id) -> None:
@@ -60,15 +199,41 @@ def delete(connection: Connection, project_id: ids.Id, diverted_id: ids.Id) -> N
         raise NotFound(KIND)
 
 
+def _conditions(which: DivertedFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if which.subscription_id is not None:
+        conditions.append(diverted_events.c.subscription_id == which.subscription_id)
+    if which.reason is not None:
+        conditions.append(diverted_events.c.reason == which.reason.value)
+    if which.types:
+        conditions.append(is_of_types(which.types))
+    if which.owner is not None:
+        conditions.append(may_be_of_owner(which.owner))
+    return conditions
+
+
+def _is_owners(row: Row[Any], which: DivertedFilter) -> bool:
+    if which.owner is None:
+        return True
+    return row.attributes is not None and _decode_attributes(row.attributes).owner == which.owner
+
+
+def _behind(request: PageRequest, rows: Sequence[Row[Any]]) -> PageRequest:
+    """Return the request for what follows a page, in the direction that it was read in."""
+    if pages.runs_up(request):
+        return msgspec.structs.replace(request, newer_than=rows[0].id)
+    return msgspec.structs.replace(request, older_than=rows[-1].id)
+
+
+def _row(row: Row[Any]) -> Row[Any]:
+    return row
+
+
 def _of(project_id: ids.Id) -> Select[Any]:
     """Select diverted events with their event's type and their last attempt's answer."""
-    type_of = (
-        select(events.c.type)
-        .where(
-            events.c.project_id == diverted_events.c.project_id,
-            events.c.id == diverted_events.c.event_id,
-        )
-        .scalar_subquery()
+    its_event = and_(
+        events.c.project_id == diverted_events.c.project_id,
+        events.c.id == diverted_events.c.event_id,
     )
     latest = (
         select(attempts.c.id)
@@ -94,11 +259,16 @@ def _of(project_id: ids.Id) -> Select[Any]:
     return (
         select(
             diverted_events,
-            type_of.label("event_type"),
+            events.c.type.label("event_type"),
+            events.c.attributes,
             func.coalesce(_last.c.status_code, 0).label("status_code"),
             func.coalesce(_last.c.response, _same.c.response, b"").label("response"),
         )
-        .select_from(diverted_events.outerjoin(_last, last).outerjoin(_same, same))
+        .select_from(
+            diverted_events.outerjoin(events, its_event)
+            .outerjoin(_last, last)
+            .outerjoin(_same, same)
+        )
         .where(diverted_events.c.project_id == project_id)
     )
 

@@ -65,6 +65,18 @@ def list_some(connection: Connection, project_id: ids.Id, wanted: Sequence[ids.I
     return found
 
 
+def types_of(
+    connection: Connection, project_id: ids.Id, event_ids: Sequence[ids.Id]
+) -> dict[ids.Id, str]:
+    """Return the types of these events, of those that are there."""
+    rows = connection.execute(
+        select(events.c.id, events.c.type).where(
+            events.c.project_id == project_id, events.c.id.in_(event_ids)
+        )
+    )
+    return {row.id: row.type for row in rows}
+
+
 def list_page(
     connection: Connection,
     project_id: ids.Id,

@@ -3,6 +3,7 @@
 A lane of which there is nothing to tell has no row.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select
@@ -24,6 +25,20 @@ def find(connection: Connection, project_id: Id, subscription_id: Id) -> LaneSta
         select(lane_state).where(*_is(project_id, subscription_id))
     ).one_or_none()
     return None if row is None else _state(row)
+
+
+def list_waits(
+    connection: Connection, project_id: Id, subscription_ids: Collection[Id]
+) -> dict[Id, Waits]:
+    """Return what holds up the lanes of these subscriptions, of those that are held up."""
+    rows = connection.execute(
+        select(lane_state).where(
+            lane_state.c.project_id == project_id,
+            lane_state.c.subscription_id.in_(subscription_ids),
+            lane_state.c.waits_for.is_not(None),
+        )
+    )
+    return {row.subscription_id: Waits(Wait(row.waits_for), row.waits_until_us) for row in rows}
 
 
 def save(

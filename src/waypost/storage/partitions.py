@@ -208,7 +208,8 @@ def find_hold(connection: Connection, partition: Partition) -> Kept | None:
     # A job that owes again what failed goes by deliveries, of events however old.
     runs = exists().where(
         replays.c.state == ReplayState.RUNNING.value,
-        or_(replays.c.kind != ReplayKind.MISSING.value, replays.c.begin_us < partition.end_us),
+        replays.c.kind != ReplayKind.DIVERTED.value,
+        or_(replays.c.kind == ReplayKind.RECOVER.value, replays.c.begin_us < partition.end_us),
     )
     # One statement, so that all is seen at one moment: what leaves one place enters another.
     conditions = [*(select(projects.c.id).where(one).exists() for one in refers), runs]

@@ -22,7 +22,7 @@ PASSED_OVER_MAX: Final = 256
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
 _LANE = text(
-    "SELECT q.id, q.event_id, q.class, q.due_us, q.attempts, e.type, e.attributes, "
+    "SELECT q.id, q.event_id, q.class, q.due_us, q.attempts, q.replay_id, e.type, e.attributes, "
     "e.routing_version, CASE WHEN length(e.payload) <= :payload_max THEN e.payload END AS payload "
     "FROM (SELECT * FROM queue WHERE project_id = :project_id "
     "AND subscription_id = :subscription_id AND class = :class "
@@ -169,7 +169,8 @@ def _due(row: LaneRow) -> tuple[int, Id]:
 
 
 def _lane_row(project_id: Id, subscription_id: Id, row: Any) -> LaneRow:
-    identifier, event_id, kind, due_us, attempts, name, attributes, version, payload = row
+    identifier, event_id, kind, due_us, attempts, replay_id, *rest = row
+    name, attributes, version, payload = rest
     owed = Owed(
         project_id=project_id,
         id=identifier,
@@ -178,6 +179,7 @@ def _lane_row(project_id: Id, subscription_id: Id, row: Any) -> LaneRow:
         kind=DeliveryClass(kind),
         due_us=due_us,
         attempts=attempts,
+        replay_id=replay_id,
     )
     event = None
     if payload is not None:
@@ -224,16 +226,21 @@ def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
 
 
 def insert(connection: Connection, owed: Sequence[Owed]) -> None:
-    """Put deliveries into the queue. Call it in a write only."""
-    rows = [owed_row(one) for one in owed]
+    """Put deliveries into the queue: all of one replay, or of none. Call it in a write only."""
+    if not owed:
+        return
+    rows, replay_id = [owed_row(one) for one in owed], owed[0].replay_id
     if connection.dialect.name == "postgresql":
-        postgres_rows.insert_queue(connection, rows)
-    else:
+        postgres_rows.insert_queue(connection, rows, replay_id)
+    elif replay_id is None:
         hot.INSERT_QUEUE.run(raw(connection).cursor(), rows)
+    else:
+        replayed = [(*row, replay_id) for row in rows]
+        hot.INSERT_REPLAYED.run(raw(connection).cursor(), replayed)
 
 
 def owed_row(owed: Owed) -> tuple[Any, ...]:
-    """Return the row of a delivery that is owed."""
+    """Return the row of a delivery that is owed, the replay aside."""
     return (
         owed.project_id,
         owed.id,

@@ -1,135 +1,92 @@
-"""Replays: the jobs, and what each of them finds in the database.
+"""Replays: the jobs.
 
-A step of a job is read in slices by primary key, on a reader, and written in one transaction: it
-moves the job's position and puts into the queue what the transaction still finds unserved. So a
-step happens whole or not at all, and what was served meanwhile is not owed again.
+A step of a job is read on a reader, and written in one transaction: it moves the job's position and
+puts into the queue what the transaction still finds unserved. So a step happens whole or not at
+all, and what was served meanwhile is not owed again.
 """
 
-from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Integer,
-    Row,
-    exists,
-    or_,
-    select,
-    text,
-    tuple_,
-)
+from sqlalchemy import Connection, Row, func, select, tuple_
 from sqlalchemy import (
     insert as insert_into,
 )
 from sqlalchemy import (
     update as change,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
 
 from waypost.model import ids
-from waypost.model.delivery import DeliveryState
-from waypost.model.errors import NotFound
-from waypost.model.event import NO_ATTRIBUTES, Attributes
+from waypost.model.errors import Conflict, LimitReached, NotFound
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
-from waypost.model.replay import Replay, ReplayKind, ReplayState
+from waypost.model.replay import NO_PLAN, TRANSITIONS, Plan, Replay, ReplayKind, ReplayState
 from waypost.storage import pages
-from waypost.storage.schema import deliveries, events, fan_outs, replays
+from waypost.storage.schema import deliveries, diverted_events, events, replays
 
-SLICE: Final = 1_000
-"""How many rows one step of a job looks at."""
+UNFINISHED_MAX: Final = 100
+"""So many jobs of a project may run or be paused at once."""
 
-_PAYLOADS: Final = 50
-"""How many payloads are in memory at once."""
+NO_SUBSCRIPTION: Final = ids.FIRST
+"""Stands in the row of a job that is not for one subscription."""
 
-_INDEXED_BY = {"sqlite": "INDEXED BY {}", "postgresql": ""}
-"""What SQLite guesses without statistics is a walk through the project: it is told the index."""
-
-_NOT_PENDING = {
-    dialect: text(
-        f"NOT EXISTS (SELECT 1 FROM queue {by.format('ix_queue_event')}"
-        " WHERE queue.project_id = events.project_id AND queue.event_id = events.id"
-        " AND queue.subscription_id = :subscription_id)"
-    )
-    for dialect, by in _INDEXED_BY.items()
+_UNFINISHED: Final = (ReplayState.RUNNING.value, ReplayState.PAUSED.value)
+_LOOKED_THROUGH: Final = {
+    ReplayKind.RECOVER: deliveries,
+    ReplayKind.MISSING: events,
+    ReplayKind.SELECTED: events,
+    ReplayKind.DIVERTED: diverted_events,
 }
-_TAKE_BACK = {
-    dialect: text(
-        f"DELETE FROM diverted_events {by.format('ix_diverted_event')}"
-        " WHERE project_id = :project_id"
-        " AND event_id = :event_id AND subscription_id = :subscription_id"
-    )
-    for dialect, by in _INDEXED_BY.items()
-}
+_decode_plan = msgspec.json.Decoder(Plan).decode
 
 
-class place_of(FunctionElement[int]):  # noqa: N801 - stands in a statement as functions do
-    """Where in some bytes others begin, from 1; 0 where they are not in them."""
-
-    type = Integer()
-    inherit_cache = True
-
-
-@compiles(place_of)
-def _on_sqlite(element: Any, compiler: Any, **named: Any) -> str:
-    return f"instr({compiler.process(element.clauses, **named)})"
-
-
-@compiles(place_of, "postgresql")
-def _on_postgresql(element: Any, compiler: Any, **named: Any) -> str:
-    inside, wanted = element.clauses
-    return f"position({compiler.process(wanted, **named)} IN {compiler.process(inside, **named)})"
-
-
-_decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """An event that a job has come upon, as far as a filter asks."""
-
-    event_id: Id
-    type: str
-    owner: str | None
-    targets: tuple[Id, ...]
-
-
-class Holding(msgspec.Struct, frozen=True):
-    """What an event holds."""
-
-    event_id: Id
-    payload: bytes
-    attributes: Attributes
-
-
-class Slice(msgspec.Struct, frozen=True):
-    """What a job finds behind its position.
+class Move(msgspec.Struct, frozen=True):
+    """What one step makes of a job.
 
     Attributes:
         position: the last row that was looked at.
-        ended: there is nothing behind it.
+        state: the job's new state.
+        owed: how many deliveries the step has put into the queue.
+        within: up to which subscription the event at `position` is done; None: for all.
+        looked: at how many rows the step has looked.
+        due_us: when the next step is due, UTC microseconds.
     """
 
-    candidates: list[Candidate]
     position: Id
-    ended: bool
+    state: ReplayState
+    owed: int = 0
+    within: Id | None = None
+    looked: int = 0
+    due_us: int = 0
 
 
 def insert(connection: Connection, replay: Replay) -> None:
-    """Keep a new job."""
+    """Keep a new job.
+
+    Raises:
+        LimitReached: too many jobs of the project are not finished.
+    """
+    unfinished = select(func.count()).where(
+        replays.c.project_id == replay.project_id, replays.c.state.in_(_UNFINISHED)
+    )
+    if connection.execute(unfinished).scalar_one() >= UNFINISHED_MAX:
+        raise LimitReached(f"A project may have {UNFINISHED_MAX} replays that are not finished.")
+    plan = None if replay.plan == NO_PLAN else msgspec.json.encode(replay.plan).decode()
     connection.execute(
         insert_into(replays).values(
             project_id=replay.project_id,
             id=replay.id,
             kind=replay.kind.value,
-            subscription_id=replay.subscription_id,
+            subscription_id=replay.subscription_id or NO_SUBSCRIPTION,
             begin_us=replay.begin_us,
             end_us=replay.end_us,
             position=replay.position,
             state=replay.state.value,
             owed=replay.owed,
+            plan=plan,
+            stepped_us=replay.stepped_us,
+            idempotency_key=replay.key,
+            fingerprint=replay.fingerprint,
         )
     )
 
@@ -148,6 +105,14 @@ def get(connection: Connection, project_id: Id, replay_id: Id) -> Replay:
     return _replay(row)
 
 
+def find_by_key(connection: Connection, project_id: Id, key: str) -> Replay | None:
+    """Return the job that was asked for by an idempotency key, or None."""
+    row = connection.execute(
+        select(replays).where(replays.c.project_id == project_id, replays.c.idempotency_key == key)
+    ).one_or_none()
+    return None if row is None else _replay(row)
+
+
 def list_page(
     connection: Connection,
     project_id: Id,
@@ -161,15 +126,16 @@ def list_page(
     return pages.read(connection, query, (replays.c.id,), request, _replay)
 
 
-def find_running(connection: Connection, after: tuple[Id, Id]) -> Replay | None:
+def find_running(connection: Connection, after: tuple[Id, Id], now_us: int) -> Replay | None:
     """Return the running job that follows `after` (project, job), or None behind the last.
 
-    Sweeps all projects, by the index on the state.
+    Sweeps all projects, by the index on the state. Jobs whose next step is not due are left out.
     """
     row = connection.execute(
         select(replays)
         .where(
             replays.c.state == ReplayState.RUNNING.value,
+            replays.c.due_us <= now_us,
             tuple_(replays.c.project_id, replays.c.id) > tuple_(*after),
         )
         .order_by(replays.c.project_id, replays.c.id)
@@ -178,21 +144,29 @@ def find_running(connection: Connection, after: tuple[Id, Id]) -> Replay | None:
     return None if row is None else _replay(row)
 
 
-def advance(
-    connection: Connection, replay: Replay, position: Id, state: ReplayState, owed: int
-) -> bool:
-    """Move a job on, if it still stands where it was read.
+def find_soonest(connection: Connection, now_us: int) -> int | None:
+    """Return when the next step is due of the jobs that wait for it; None where none does.
 
-    Args:
-        connection: inside a write.
-        replay: the job as it was read.
-        position: the last row that was looked at.
-        state: its new state.
-        owed: how many deliveries this step has put into the queue.
+    Sweeps all projects, by the index on the state.
+    """
+    due_us: int | None = connection.execute(
+        select(func.min(replays.c.due_us)).where(
+            replays.c.state == ReplayState.RUNNING.value, replays.c.due_us > now_us
+        )
+    ).scalar_one()
+    return due_us
+
+
+def advance(connection: Connection, replay: Replay, move: Move, now_us: int) -> bool:
+    """Move a job on at a moment, if it still stands where it was read.
 
     Returns:
-        False where the job stands elsewhere: this step was made before.
+        False where the job stands elsewhere: this step was made before, or the job was stopped.
     """
+    began_us = replay.stepped_us or ids.moment(replay.id)
+    here = (
+        replays.c.within.is_(None) if replay.within is None else replays.c.within == replay.within
+    )
     moved = connection.execute(
         change(replays)
         .where(
@@ -200,197 +174,80 @@ def advance(
             replays.c.id == replay.id,
             replays.c.state == ReplayState.RUNNING.value,
             replays.c.position == replay.position,
+            here,
         )
-        .values(position=position, state=state.value, owed=replays.c.owed + owed)
+        .values(
+            position=move.position,
+            within=move.within,
+            state=move.state.value,
+            owed=replays.c.owed + move.owed,
+            looked=replays.c.looked + move.looked,
+            due_us=move.due_us,
+            worked_us=replays.c.worked_us + max(now_us - began_us, 0),
+            stepped_us=now_us,
+        )
     )
     return moved.rowcount == 1
 
 
-def read_slice(connection: Connection, replay: Replay) -> Slice:
-    """Read what a job finds behind its position, filters aside."""
-    if replay.kind is ReplayKind.MISSING:
-        return _missing_slice(connection, replay)
-    return _recover_slice(connection, replay)
-
-
-def read_holdings(
-    connection: Connection, replay: Replay, event_ids: Sequence[Id]
-) -> Iterator[Holding]:
-    """Read what these events hold, a few at a time; those that are gone are left out."""
-    for start in range(0, len(event_ids), _PAYLOADS):
-        rows = connection.execute(
-            select(events.c.id, events.c.payload, events.c.attributes).where(
-                *_are(replay, event_ids[start : start + _PAYLOADS])
-            )
-        )
-        for row in rows:
-            yield Holding(row.id, row.payload, _attributes(row))
-
-
-def unserved(connection: Connection, replay: Replay, event_ids: Sequence[Id]) -> list[Id]:
-    """Return those of a slice's events that are still there to be owed, oldest first."""
-    if not event_ids:
-        return []
-    if replay.kind is ReplayKind.MISSING:
-        served = or_(_has_delivery(replay), _is_yet_to_be_owed(replay))
+def read_bounds(connection: Connection, replay: Replay) -> tuple[int, int]:
+    """Return the moments of the first and the last thing in a job's range that it will look at."""
+    table = _LOOKED_THROUGH[replay.kind]
+    conditions = [table.c.project_id == replay.project_id]
+    if replay.kind is ReplayKind.RECOVER:
+        conditions.append(table.c.subscription_id == replay.subscription_id)
     else:
-        served = _has_delivery(
-            replay,
-            deliveries.c.state == DeliveryState.DELIVERED.value,
-            deliveries.c.finished_us >= replay.begin_us,
-        )
-    not_pending = _NOT_PENDING[connection.dialect.name].bindparams(
-        subscription_id=replay.subscription_id
-    )
-    rows = connection.execute(
-        select(events.c.id)
-        .where(*_are(replay, event_ids), not_pending, ~served)
-        .order_by(events.c.id)
-    )
-    return list(rows.scalars())
+        conditions.append(table.c.id >= ids.lowest(min(replay.begin_us, replay.end_us)))
+    conditions.append(table.c.id < ids.lowest(replay.end_us))
+    ends = [
+        connection.execute(
+            select(table.c.id).where(*conditions).order_by(order).limit(1)
+        ).scalar_one_or_none()
+        for order in (table.c.id, table.c.id.desc())
+    ]
+    first, last = ends
+    if first is None or last is None:
+        return replay.begin_us, replay.end_us
+    return ids.moment(first), ids.moment(last)
 
 
-def take_back(
-    connection: Connection, project_id: Id, subscription_id: Id, event_ids: Sequence[Id]
-) -> None:
-    """Take events that are owed to a subscription again out of its dead-letter box."""
-    if event_ids:
-        place = {"project_id": project_id, "subscription_id": subscription_id}
-        take_back = _TAKE_BACK[connection.dialect.name]
-        connection.execute(take_back, [{**place, "event_id": one} for one in event_ids])
+def enter(
+    connection: Connection, project_id: Id, replay_id: Id, state: ReplayState, now_us: int
+) -> Replay:
+    """Bring a job into another state because a person asks for it; return it as it is now.
 
-
-def _missing_slice(connection: Connection, replay: Replay) -> Slice:
-    # One lower bound: of two, the database would search by either.
-    behind = max(replay.position, _before(ids.lowest(replay.begin_us)))
-    rows = connection.execute(
-        select(events.c.id, events.c.type, events.c.attributes)
-        .where(
-            events.c.project_id == replay.project_id,
-            events.c.id > behind,
-            events.c.id < ids.lowest(replay.end_us),
-        )
-        .order_by(events.c.id)
-        .limit(SLICE)
-    ).all()
-    found = [_candidate(row) for row in rows]
-    fresh = set(unserved(connection, replay, [one.event_id for one in found]))
-    return _slice(replay, rows, [one for one in found if one.event_id in fresh])
-
-
-def _before(identifier: Id) -> Id:
-    return (int.from_bytes(identifier, "big") - 1).to_bytes(ids.ID_BYTES, "big")
-
-
-def _recover_slice(connection: Connection, replay: Replay) -> Slice:
-    """Read the subscription's deliveries, oldest first, for those that were given up in the range.
-
-    An event that was given up several times is taken at the last one, so that a job owes it once,
-    however far apart they are.
+    Raises:
+        NotFound: the project has none with this id.
+        Conflict: it is finished otherwise.
     """
-    rows = connection.execute(
-        select(deliveries.c.id, deliveries.c.event_id, deliveries.c.state, deliveries.c.finished_us)
-        .where(
-            deliveries.c.project_id == replay.project_id,
-            deliveries.c.subscription_id == replay.subscription_id,
-            deliveries.c.id > replay.position,
-            # What ended in the range was made before the range's end.
-            deliveries.c.id < ids.lowest(replay.end_us),
-        )
-        .order_by(deliveries.c.id)
-        .limit(SLICE)
-    ).all()
-    given_up = {
-        row.event_id: None
-        for row in rows
-        if row.state != DeliveryState.DELIVERED
-        and replay.begin_us <= row.finished_us < replay.end_us
-    }
-    again = _given_up_behind(connection, replay, given_up, rows)
-    fresh = unserved(connection, replay, [one for one in given_up if one not in again])
-    return _slice(replay, rows, _candidates(connection, replay, fresh))
-
-
-def _given_up_behind(
-    connection: Connection,
-    replay: Replay,
-    event_ids: Collection[Id],
-    rows: Sequence[Any],
-) -> set[Id]:
-    """Return the events that were given up in the range once more, behind these rows."""
-    if not event_ids:
-        return set()
-    again = _has_delivery(
-        replay,
-        deliveries.c.id > rows[-1].id,
-        deliveries.c.state != DeliveryState.DELIVERED.value,
-        deliveries.c.finished_us >= replay.begin_us,
-        deliveries.c.finished_us < replay.end_us,
-    )
-    found = connection.execute(select(events.c.id).where(*_are(replay, event_ids), again))
-    return set(found.scalars())
-
-
-def _are(replay: Replay, event_ids: Collection[Id]) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of being one of these events."""
-    return events.c.project_id == replay.project_id, events.c.id.in_(event_ids)
-
-
-def _has_delivery(replay: Replay, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return the condition of an event that it has such a final delivery to the subscription."""
-    return exists().where(
-        deliveries.c.project_id == events.c.project_id,
-        deliveries.c.event_id == events.c.id,
-        deliveries.c.subscription_id == replay.subscription_id,
-        *conditions,
-    )
-
-
-def _is_yet_to_be_owed(replay: Replay) -> ColumnElement[bool]:
-    """Return the condition of an event that its fan-out will bring it to the subscription."""
-    return exists().where(
-        fan_outs.c.project_id == events.c.project_id,
-        fan_outs.c.event_id == events.c.id,
-        place_of(fan_outs.c.subscriptions, replay.subscription_id) > 0,
-    )
-
-
-def _candidates(connection: Connection, replay: Replay, event_ids: Sequence[Id]) -> list[Candidate]:
-    """Return these events as far as filters ask."""
-    if not event_ids:
-        return []
-    rows = connection.execute(
-        select(events.c.id, events.c.type, events.c.attributes)
-        .where(*_are(replay, event_ids))
-        .order_by(events.c.id)
-    )
-    return [_candidate(row) for row in rows]
-
-
-def _slice(replay: Replay, rows: Sequence[Any], candidates: list[Candidate]) -> Slice:
-    position = rows[-1].id if rows else replay.position
-    return Slice(candidates, position, ended=len(rows) < SLICE)
-
-
-def _candidate(row: Any) -> Candidate:
-    attributes = _attributes(row)
-    return Candidate(row.id, row.type, attributes.owner, attributes.targets)
-
-
-def _attributes(row: Any) -> Attributes:
-    blob = row.attributes
-    return NO_ATTRIBUTES if blob is None else _decode_attributes(blob)
+    present = get(connection, project_id, replay_id)
+    if present.state is state:
+        return present
+    if state not in TRANSITIONS[present.state]:
+        raise Conflict(f"The replay is {present.state.value}.")
+    here = (replays.c.project_id == project_id, replays.c.id == replay_id)
+    connection.execute(change(replays).where(*here).values(state=state.value, stepped_us=now_us))
+    return get(connection, project_id, replay_id)
 
 
 def _replay(row: Row[Any]) -> Replay:
+    to = row.subscription_id
     return Replay(
         project_id=row.project_id,
         id=row.id,
         kind=ReplayKind(row.kind),
-        subscription_id=row.subscription_id,
+        subscription_id=None if to == NO_SUBSCRIPTION else to,
         begin_us=row.begin_us,
         end_us=row.end_us,
         position=row.position,
         state=ReplayState(row.state),
         owed=row.owed,
+        plan=NO_PLAN if row.plan is None else _decode_plan(row.plan),
+        within=row.within,
+        looked=row.looked,
+        due_us=row.due_us,
+        worked_us=row.worked_us,
+        stepped_us=row.stepped_us,
+        key=row.idempotency_key,
+        fingerprint=row.fingerprint,
     )

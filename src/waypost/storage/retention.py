@@ -43,6 +43,7 @@ from waypost.storage.schema import (
     diverted_events,
     events,
     fan_outs,
+    former_routes,
     projects,
     queue,
     receipts,
@@ -148,7 +149,8 @@ def _diverted_may_go(cuts: Cuts) -> ColumnElement[bool]:
 
 
 def _replay_may_go(_cuts: Cuts) -> ColumnElement[bool]:
-    return replays.c.state != ReplayState.RUNNING.value
+    finished = (ReplayState.DONE.value, ReplayState.CANCELLED.value)
+    return replays.c.state.in_(finished)
 
 
 def _audit_may_go(_cuts: Cuts) -> ColumnElement[bool]:
@@ -167,6 +169,8 @@ KINDS: Final = (
         for table in (deliveries, attempts, receipts, transactions)
     ),
     Kind(replays, ("id",), _events_end, _replay_may_go),
+    # Settings that ended before the oldest event was accepted.
+    Kind(former_routes, ("id",), _events_end, lambda _: true()),
     Kind(audit, ("id",), lambda cuts: ids.lowest(cuts.audit_us), _audit_may_go),
 )
 """In the order in which they are worked on: a diverted event holds its event, which holds all."""
@@ -329,7 +333,9 @@ def _not_looked_at(kind: Kind, cuts: Cuts) -> list[ColumnElement[bool]]:
 def _of_project(connection: Connection, kind: Kind, project_id: Id, cuts: Cuts) -> Cuts:
     """Return what has had its time in a project: no event that a running replay may come upon.
 
-    A job that owes again what failed goes by deliveries, of events however old.
+    A job that owes again what failed goes by deliveries, of events however old. One that goes
+    through the dead-letter box needs no hold: what is diverted holds its event. A paused one holds
+    nothing: nobody knows for how long it is.
     """
     if not kind.by_event:
         return cuts
@@ -338,7 +344,11 @@ def _of_project(connection: Connection, kind: Kind, project_id: Id, cuts: Cuts) 
             replays.c.state == ReplayState.RUNNING.value, replays.c.project_id == project_id
         )
     )
-    begins = [row.begin_us if row.kind == ReplayKind.MISSING else NEVER for row in running]
+    begins = [
+        NEVER if row.kind == ReplayKind.RECOVER else row.begin_us
+        for row in running
+        if row.kind != ReplayKind.DIVERTED
+    ]
     return msgspec.structs.replace(cuts, events_us=min([cuts.events_us, *begins]))
 
 

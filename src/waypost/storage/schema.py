@@ -141,12 +141,35 @@ subscriptions = Table(
     Column("flow", Text),
     Column("verification", Text),
     Column("verification_state", Text),
+    # What its format goes by, in the format's own words.
+    Column("format_settings", Text),
     # JSON; the secrets in it are encrypted.
     Column("authentication", Text),
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
+    # The version of the project's routing from which these settings hold; NULL: as far as is known.
+    Column("routed_from", BigInteger),
     sqlite_with_rowid=False,
 )
 
+former_routes = Table(
+    "former_routes",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    # Made when these settings ended.
+    Column("id", IdType, primary_key=True),
+    Column("subscription_id", IdType, nullable=False),
+    # They held for the versions of the project's routing from `since` (NULL: as far as is known)
+    # up to `until`, itself not among them.
+    Column("since", BigInteger),
+    Column("until", BigInteger, nullable=False),
+    Column("event_types", Text),
+    Column("owner", Text),
+    Column("filter", Text),
+    Column("disabled_by", Text),
+    Index("ix_former_routes", "project_id", "subscription_id", "until"),
+    sqlite_with_rowid=False,
+)
+"""What subscriptions took before they were changed or deleted."""
 sources = Table(
     "sources",
     metadata,
@@ -163,6 +186,7 @@ sources = Table(
     sqlite_with_rowid=False,
 )
 """Where events of others come in."""
+
 
 signing_keys = Table(
     "signing_keys",
@@ -209,6 +233,7 @@ receipts = Table(
     Column("id", IdType, primary_key=True),
     Column("key_id", IdType, nullable=False),
     Column("same_body", Integer, nullable=False),
+    Index("ix_receipts_project", "project_id", "id"),
     sqlite_with_rowid=False,
 )
 
@@ -242,6 +267,8 @@ queue = Table(
     Column("class", SmallInteger, nullable=False),
     Column("due_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # The job that owes it, where one does.
+    Column("replay_id", IdType),
     *_indexes(
         "ix_queue_lane",
         sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
@@ -323,6 +350,7 @@ replays = Table(
     Column("project_id", IdType, primary_key=True),
     Column("id", IdType, primary_key=True),
     Column("kind", Text, nullable=False),
+    # The first id of all where the job is not for one subscription.
     Column("subscription_id", IdType, nullable=False),
     Column("begin_us", BigInteger, nullable=False),
     Column("end_us", BigInteger, nullable=False),
@@ -330,7 +358,18 @@ replays = Table(
     Column("position", IdType, nullable=False),
     Column("state", Text, nullable=False),
     Column("owed", BigInteger, nullable=False),
+    # What else was asked for, in JSON; NULL for nothing.
+    Column("plan", Text),
+    # Set where the event at `position` is done for the subscriptions up to this one only.
+    Column("within", IdType),
+    Column("looked", BigInteger, nullable=False, server_default="0"),
+    Column("due_us", BigInteger, nullable=False, server_default="0"),
+    Column("worked_us", BigInteger, nullable=False, server_default="0"),
+    Column("stepped_us", BigInteger, nullable=False, server_default="0"),
+    Column("idempotency_key", Name),
+    Column("fingerprint", LargeBinary),
     Index("ix_replays_state", "state", "project_id", "id"),
+    Index("uq_replays_key", "project_id", "idempotency_key", unique=True),
     sqlite_with_rowid=False,
 )
 
@@ -346,6 +385,21 @@ fan_outs = Table(
     sqlite_with_rowid=False,
 )
 """Events whose deliveries are too many for the commit that accepted them."""
+
+records = Table(
+    "records",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("parent", IdType),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("deleted_us", BigInteger),
+    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
+    sqlite_with_rowid=False,
+)
+"""What other surfaces keep beside ours; encrypted as a whole, since it may hold secrets."""
 
 lane_state = Table(
     "lane_state",
@@ -373,6 +427,8 @@ audit = Table(
     Column("key_id", IdType, nullable=False),
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
+    # What the key was called then.
+    Column("key_name", Text),
     sqlite_with_rowid=False,
 )
 

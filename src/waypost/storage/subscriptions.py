@@ -1,5 +1,6 @@
 """Subscriptions. A deleted one keeps its row: what it was owed goes on naming it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -57,19 +58,44 @@ def find(
     row = connection.execute(
         _of(project_id).where(subscriptions.c.id == subscription_id)
     ).one_or_none()
-    return None if row is None else _subscription(row)
+    return None if row is None else of_row(row)
+
+
+def demand_ever(connection: Connection, project_id: ids.Id, subscription_id: ids.Id) -> None:
+    """Make sure that a subscription exists, or has existed.
+
+    Raises:
+        NotFound: the project never had one with this id.
+    """
+    found = connection.execute(
+        select(subscriptions.c.id).where(*_is(project_id, subscription_id))
+    ).one_or_none()
+    if found is None:
+        raise NotFound(ids.KINDS[ids.SUBSCRIPTION])
 
 
 def list_page(
     connection: Connection, project_id: ids.Id, request: PageRequest
 ) -> Page[Subscription]:
     """Return one page of a project's subscriptions."""
-    return pages.read(connection, _of(project_id), (subscriptions.c.id,), request, _subscription)
+    return pages.read(connection, _of(project_id), (subscriptions.c.id,), request, of_row)
 
 
 def load_all(connection: Connection) -> list[Subscription]:
     """Return every subscription of every project that is not deleted: for the router, at start."""
-    return [_subscription(row) for row in connection.execute(_present())]
+    return [of_row(row) for row in connection.execute(_present())]
+
+
+def enabled_of(
+    connection: Connection, project_id: ids.Id, subscription_ids: Collection[ids.Id]
+) -> set[ids.Id]:
+    """Return which of these subscriptions are enabled."""
+    rows = connection.execute(
+        _of(project_id)
+        .with_only_columns(subscriptions.c.id)
+        .where(subscriptions.c.id.in_(subscription_ids), subscriptions.c.disabled_by.is_(None))
+    )
+    return set(rows.scalars())
 
 
 def list_unverified(connection: Connection, limit: int) -> list[Subscription]:
@@ -77,7 +103,7 @@ def list_unverified(connection: Connection, limit: int) -> list[Subscription]:
     pending = subscriptions.c.verification_state == VerificationState.PENDING.value
     place = (subscriptions.c.project_id, subscriptions.c.id)
     query = _present().where(pending).order_by(*place).limit(limit)
-    return [_subscription(row) for row in connection.execute(query)]
+    return [of_row(row) for row in connection.execute(query)]
 
 
 def insert(connection: Connection, subscription: Subscription) -> None:
@@ -216,7 +242,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def _subscription(row: Row[Any]) -> Subscription:
+def of_row(row: Row[Any]) -> Subscription:
+    """Return the subscription that a row of the table holds."""
     types, schedule, handling = row.event_types, row.retry_schedule, row.failure_handling
     asked = row.verification
     return Subscription(

@@ -15,7 +15,7 @@ from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.failure import Suspension
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
-from waypost.model.replay import Replay, ReplayKind
+from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.model.transaction import CLAIMABLE, Standing, Transaction, TransactionState
 from waypost.storage import (
@@ -26,15 +26,18 @@ from waypost.storage import (
     event_types,
     events,
     keys,
+    missed,
     queue,
     receipts,
     replays,
     retention,
+    selecting,
     signing_keys,
     subscriptions,
     transactions,
 )
 from waypost.storage.deliveries import DeliveryFilter
+from waypost.storage.diverted import DivertedFilter
 from waypost.storage.queue import LaneWanted
 from waypost.storage.retention import KINDS, Cuts
 from waypost.storage.transactions import Wanted
@@ -83,7 +86,11 @@ def of_requests(records: Records, subscription: Subscription, event_id: Id) -> N
     for status in (None, *attempts.ENDED):
         attempts.list_of_event(connection, project_id, event_id, PAGE, status, ())
         attempts.list_of_subscription(connection, project_id, subscription.id, PAGE, status, ())
-    diverted.list_page(connection, project_id, PAGE, subscription.id)
+    which = DivertedFilter(subscription.id, ("a.*", "b"), "o", Reason.GONE)
+    diverted.list_page(connection, project_id, PAGE, which)
+    diverted.read_chunk(connection, project_id, which, ids.FIRST, ids.LAST)
+    diverted.present(connection, project_id, [])
+    diverted.delete_many(connection, project_id, [])
     events.get(connection, project_id, event_id)
     events.list_page(connection, project_id, PAGE)
     receipts.list_latest(connection, project_id, event_id)
@@ -117,10 +124,18 @@ def of_replays(records: Records, subscription: Subscription, event_id: Id) -> No
             project_id, records.ids.next(), kind, subscription.id, 0, records.clock.now_us()
         )
         replays.insert(connection, job)
-        replays.read_slice(connection, job)
-        replays.unserved(connection, job, [event_id])
-        replays.advance(connection, job, ids.FIRST, job.state, 0)
-    replays.take_back(connection, project_id, subscription.id, [event_id])
+        replays.read_bounds(connection, job)
+        replays.enter(connection, project_id, job.id, ReplayState.RUNNING, 0)
+        missed.read_slice(connection, job)
+        selecting.read_slice(connection, job, with_payload=True)
+        missed.unserved(connection, job, [event_id])
+        replays.advance(connection, job, replays.Move(ids.FIRST, job.state), 0)
+    replays.find_by_key(connection, project_id, "k")
+    selecting.read_past(connection, project_id, [event_id], subscription.id)
+    selecting.read_pending(connection, project_id, [event_id])
+    subscriptions.enabled_of(connection, project_id, [subscription.id])
+    subscriptions.demand_ever(connection, project_id, subscription.id)
+    diverted.take_back(connection, project_id, [(event_id, subscription.id)])
 
 
 def of_lanes(records: Records, subscription: Subscription, event_id: Id) -> None:

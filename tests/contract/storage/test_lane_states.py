@@ -35,3 +35,12 @@ def test_a_later_state_replaces_it_and_nothing_to_tell_leaves_no_row(records: Re
     lane_states.save(records.connection, records.project, one, None)
     count = select(func.count()).select_from(schema.lane_state)
     assert records.connection.execute(count).scalar_one() == 0
+
+
+def test_what_holds_lanes_up_is_listed_for_those_asked_for(records: Records) -> None:
+    one, two, free, others = (records.ids.next() for _ in range(4))
+    for identifier, state in ((one, FULL), (two, BARE), (free, LaneState(limit=1))):
+        lane_states.save(records.connection, records.project, identifier, state)
+    lane_states.save(records.connection, records.other, others, BARE)
+    found = lane_states.list_waits(records.connection, records.project, [one, free, others])
+    assert found == {one: FULL.waits}

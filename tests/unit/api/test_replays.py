@@ -30,6 +30,13 @@ def test_a_job_is_shown_with_its_progress() -> None:
         "end": "2027-01-15T08:00:00Z",
         "state": "done",
         "owed": 3,
+        "looked_at": 0,
+        "progress": 1.0,
+        "estimated_end": None,
+        "filter": {},
+        "route": None,
+        "rate": None,
+        "order": "oldest_first",
     }
 
 

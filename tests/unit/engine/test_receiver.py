@@ -14,12 +14,14 @@ from waypost.model.failure import (
     Suspension,
     WhileSuspended,
 )
+from waypost.model.flow import Wait, Waits
 from waypost.model.subscription import DEFAULT_CONCURRENCY, DisabledBy, Subscription
 from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.ending import DELETED
 from waypost.policy.lane import Lane, Work
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.retry import STANDARD
+from waypost.policy.waits import LaneStanding
 
 ONE = Subscription(b"p" * 16, b"a" * 16, "https://a.example/")
 
@@ -169,3 +171,14 @@ def test_only_notices_of_failures_never_have_their_subscription_disabled() -> No
     hidden = replace(ONE, project_id=ids.alerts_of(ids.make(1, 1)))
     assert (receiver(hidden).of_alerts, receiver(hidden).policy.lasting) == (True, True)
     assert (receiver().of_alerts, receiver().policy.lasting) == (False, False)
+
+
+def test_it_tells_how_its_lane_stands_and_what_holds_it_up() -> None:
+    one, now_us = receiver(), 1_800_000_000_000_000
+    assert one.standing(now_us) == LaneStanding(0, DEFAULT_CONCURRENCY, DEFAULT_CONCURRENCY)
+    one.lane.failed(now_us, started_us=now_us, slow_down=True, retry_after_s=30.0)
+    one.suspect = True
+    held = Waits(Wait.RETRY_AFTER, now_us + 30_000_000)
+    told = LaneStanding(0, 1, DEFAULT_CONCURRENCY, held, suspect=True)
+    assert one.standing(now_us) == told
+    assert one.standing(now_us + 30_000_000).held is None

@@ -95,6 +95,17 @@ async def test_a_format_that_fails_sends_nothing() -> None:
     assert not post.ended.done()
 
 
+@pytest.mark.parametrize("name", sorted(NATIVE_FORMATS))
+async def test_a_replayed_delivery_names_the_replay(name: str) -> None:
+    post = Post()
+    post.work.replay_id = ids.make(7, 7)
+    post.send(replace(ONE, format=name))
+    (sent,) = post.network.posts
+    line = f"\r\nwebhook-replay-id: {ids.spell(ids.REPLAY, ids.make(7, 7))}\r\n"
+    assert sent.head.count(line.encode()) == 1
+    assert sent.head.endswith(b"\r\n\r\n")
+
+
 async def test_headers_of_the_event_take_the_place_of_the_subscription_s() -> None:
     post = Post()
     one = replace(ONE, headers={"X-Own": "a", "x-kept": "b"})

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -10,12 +11,14 @@ from tests.support import database
 from tests.support.database import Records
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
-from waypost.model.errors import Conflict, NotFound
+from waypost.model.errors import Conflict, InvalidInput, NotFound
 from waypost.model.page import PageRequest
 from waypost.model.project import Principal
 from waypost.model.subscription import DisabledBy
-from waypost.operations.diverted import Diverted
+from waypost.operations import diverted as operation
+from waypost.operations.diverted import Diverted, DivertedFilter
 from waypost.storage import deliveries, subscriptions
+from waypost.storage import diverted as boxes
 from waypost.storage.deliveries import DeliveryFilter
 from waypost.storage.schema import audit
 from waypost.storage.store import Store
@@ -127,3 +130,48 @@ async def test_another_project_finds_nothing(diverted: Diverted, scene: Scene) -
         with pytest.raises(NotFound, match="diverted event"):
             await call(stranger, scene.diverted_id)
     assert (await diverted.get(scene.caller, scene.diverted_id)).event_id == scene.event_id
+
+
+async def test_many_are_deleted_and_who_did_is_kept_by_name(
+    diverted: Diverted, scene: Scene, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boxes, "CHUNK", 1)
+    scene.records.clock.forward(1)
+    which = DivertedFilter(scene.subscription.id, ("card.*",))
+    assert await diverted.delete_many(scene.caller, which, None, None) == (1, False)
+    assert await box(diverted, scene.caller) == [scene.of_disabled]
+    [kept] = await store.read(lambda c: c.execute(select(audit)).all())
+    assert (kept.key_id, kept.key_name) == (scene.caller.key_id, "test")
+    assert kept.action == "diverted_events.delete"
+    said = msgspec.json.decode(kept.subject)
+    assert said == {
+        "count": 1,
+        "event_subscription": ids.spell(ids.SUBSCRIPTION, scene.subscription.id),
+        "event_types": ["card.*"],
+    }
+
+
+async def test_one_request_deletes_a_bounded_number(
+    diverted: Diverted, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boxes, "CHUNK", 1)
+    monkeypatch.setattr(operation, "_DELETE_PARTS", 1)
+    scene.records.clock.forward(1)
+    everything = (scene.caller, DivertedFilter(), None, None)
+    assert await diverted.delete_many(*everything) == (1, True)
+    assert await diverted.delete_many(*everything) == (1, True)
+    assert await diverted.delete_many(*everything) == (0, False)
+
+
+async def test_what_is_deleted_is_of_the_range(diverted: Diverted, scene: Scene) -> None:
+    now_us = scene.records.clock.now_us()
+    scene.records.clock.forward(1)
+    which = DivertedFilter()
+    assert await diverted.delete_many(scene.caller, which, now_us + 10_000, None) == (0, False)
+    assert await diverted.delete_many(scene.caller, which, None, 5) == (0, False)
+    for bad in ((7, 7), (9, 7)):
+        with pytest.raises(InvalidInput, match=r"filter\.end"):
+            await diverted.delete_many(scene.caller, which, *bad)
+    with pytest.raises(InvalidInput, match=r"filter\.event_types"):
+        await diverted.delete_many(scene.caller, DivertedFilter(types=("a b",)), None, None)
+    assert await diverted.delete_many(scene.caller, which, 0, 2**56) == (2, False)

@@ -2,22 +2,31 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
+from waypost.model import ids
 from waypost.model.delivery import DeliveryClass
-from waypost.model.errors import Conflict, InvalidInput, NotFound
+from waypost.model.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    InvalidInput,
+    InvalidSetting,
+    NotFound,
+)
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.project import Principal
-from waypost.model.replay import ReplayKind, ReplayState
+from waypost.model.replay import Order, Plan, ReplayKind, ReplayState, Route
 from waypost.model.subscription import Subscription
 from waypost.operations.event_types import EventTypeIn
+from waypost.operations.replays import Wanted
 from waypost.policy.settings import Settings
-from waypost.storage import events, queue
+from waypost.storage import events, queue, selecting
 from waypost.storage.connection import Connection
 
 
@@ -85,7 +94,7 @@ async def test_a_disabled_subscription_is_owed_nothing(at: Office, caller: Princ
     await at.subscriptions.update(caller, to.id, Settings(disabled=True))
     with pytest.raises(Conflict):
         await at.replays.resend(caller, event_id, to.id)
-    for kind in ReplayKind:
+    for kind in (ReplayKind.RECOVER, ReplayKind.MISSING):
         with pytest.raises(Conflict):
             await at.replays.start(caller, kind, to.id, None, None)
     with pytest.raises(Conflict):
@@ -182,3 +191,105 @@ async def test_an_example_of_no_type_is_refused(at: Office, caller: Principal) -
     with pytest.raises(NotFound):
         await at.examples.send(caller, at.records.ids.next(), "a")
     assert at.committed_events == []
+
+
+def wanted(to: Id | None = None, key: str | None = None, **plan: Any) -> Wanted:
+    if to is not None:
+        plan["route"] = Route.TO
+    return Wanted(ReplayKind.SELECTED, Plan(**plan), to=to, key=key)
+
+
+async def test_the_same_request_with_a_key_is_one_job(at: Office, caller: Principal) -> None:
+    to = await made(at, caller)
+    first = await at.replays.ask(caller, wanted(to.id, "k", rate=5.0))
+    assert await at.replays.ask(caller, wanted(to.id, "k", rate=5.0)) == first
+    for other in (wanted(to.id, "k"), wanted(None, "k", rate=5.0)):
+        with pytest.raises(IdempotencyMismatch):
+            await at.replays.ask(caller, other)
+    stranger = at.records.principal(project_id=at.records.other)
+    assert (await at.replays.ask(stranger, wanted(None, "k"))).id != first.id
+    assert (await at.replays.ask(caller, wanted(to.id, rate=5.0))).id != first.id
+    assert len((await at.replays.list_page(caller, PageRequest())).items) == 2
+
+
+async def test_a_job_begins_at_the_end_that_it_is_asked_to(at: Office, caller: Principal) -> None:
+    for order, position in ((Order.OLDEST_FIRST, ids.FIRST), (Order.NEWEST_FIRST, ids.LAST)):
+        job = await at.replays.ask(caller, wanted(order=order))
+        assert (job.position, job.plan.order) == (position, order)
+
+
+@pytest.mark.parametrize(
+    "bad, path",
+    [
+        (wanted(event_types=("a b",)), "filter.event_types[0]"),
+        (wanted(route=Route.TO), "to"),
+        (Wanted(ReplayKind.SELECTED, Plan(), to=ids.LAST), "to"),
+        (Wanted(ReplayKind.SELECTED, Plan(), 5, 5), "filter.end"),
+        (wanted(content='{"body":{"n":{"$regex":"("}}}'), "filter.content.body.n.$regex"),
+        (wanted(content='{"nobody":{}}'), "filter.content.nobody"),
+    ],
+)
+async def test_what_contradicts_itself_is_refused_with_its_place(
+    at: Office, caller: Principal, bad: Wanted, path: str
+) -> None:
+    for act in (at.replays.ask, at.replays.dry_run):
+        with pytest.raises(InvalidInput) as caught:
+            await act(caller, bad)
+        assert [place for place, _ in caught.value.details] == [path]
+        assert isinstance(caught.value, InvalidSetting) is (bad.plan.content is not None)
+    assert at.woken == 0
+
+
+async def test_subscriptions_that_a_job_names_must_be_there(at: Office, caller: Principal) -> None:
+    to, gone = await made(at, caller), await made(at, caller)
+    nothing = at.records.ids.next()
+    for absent in (wanted(nothing), wanted(of=nothing)):
+        for act in (at.replays.ask, at.replays.dry_run):
+            with pytest.raises(NotFound, match="event subscription"):
+                await act(caller, absent)
+    await at.subscriptions.delete(caller, gone.id)
+    # What a deleted one was owed can still be sent to others.
+    await at.replays.ask(caller, wanted(to.id, of=gone.id))
+    await at.subscriptions.update(caller, to.id, Settings(disabled=True))
+    with pytest.raises(Conflict):
+        await at.replays.ask(caller, wanted(to.id))
+
+
+async def test_a_dry_run_counts_and_keeps_nothing(at: Office, caller: Principal) -> None:
+    one, two = await made(at, caller), await made(at, caller, ("book.*",))
+    events_ = [await example(at, caller, one) for _ in range(12)]
+    found = await at.replays.dry_run(caller, wanted(two.id))
+    assert (found.looked, found.complete, found.events, found.deliveries) == (12, True, 12, 12)
+    assert found.by_subscription == {two.id: 12}
+    assert [sample.event_id for sample in found.samples] == events_[:10]
+    assert {sample.event_type for sample in found.samples} == {"card.created"}
+    # Those are owed to it already.
+    assert (await at.replays.dry_run(caller, wanted(one.id))).deliveries == 0
+    assert (await at.replays.list_page(caller, PageRequest())).items == []
+    assert (at.owed, at.woken) == ([], 0)
+
+
+async def test_a_dry_run_ends_some_time(
+    at: Office, caller: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selecting, "SLICE", 1)
+    one, two = await made(at, caller), await made(at, caller)
+    for _ in range(25):
+        await example(at, caller, one)
+    found = await at.replays.dry_run(caller, wanted(two.id))
+    assert (found.looked, found.complete, found.deliveries) == (20, False, 20)
+
+
+async def test_a_person_pauses_resumes_and_cancels(at: Office, caller: Principal) -> None:
+    job = await at.replays.ask(caller, wanted())
+    stranger = at.records.principal(project_id=at.records.other)
+    for act in (at.replays.pause, at.replays.resume, at.replays.cancel):
+        with pytest.raises(NotFound):
+            await act(stranger, job.id)
+    assert (await at.replays.pause(caller, job.id)).state is ReplayState.PAUSED
+    woken = at.woken
+    assert (await at.replays.resume(caller, job.id)).state is ReplayState.RUNNING
+    assert at.woken == woken + 1
+    assert (await at.replays.cancel(caller, job.id)).state is ReplayState.CANCELLED
+    with pytest.raises(Conflict):
+        await at.replays.resume(caller, job.id)

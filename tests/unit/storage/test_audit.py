@@ -17,4 +17,5 @@ def test_who_did_what_to_what_is_kept(records: Records) -> None:
         principal.key_id,
         "thing.delete",
         "thing_1",
+        "test",
     )

@@ -1,5 +1,7 @@
 """The dead-letter box shows each failed delivery with its last answer, until it is taken out."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from sqlalchemy import insert
@@ -8,6 +10,7 @@ from tests.support.database import Records
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState, DivertedEvent, Reason, Timings
 from waypost.model.errors import NotFound
+from waypost.model.event import Attributes
 from waypost.model.page import PageRequest
 from waypost.storage import diverted
 from waypost.storage.schema import attempts as attempts_table
@@ -69,7 +72,8 @@ def test_the_list_is_of_a_project_or_of_a_subscription(records: Records) -> None
     records.ended(records.event(), two, DeliveryState.DELIVERED)
 
     def listed(project_id: ids.Id, subscription_id: ids.Id | None = None) -> list[ids.Id]:
-        page = diverted.list_page(records.connection, project_id, PageRequest(), subscription_id)
+        which = diverted.DivertedFilter(subscription_id)
+        page = diverted.list_page(records.connection, project_id, PageRequest(), which)
         return [found.id for found in page.items]
 
     assert listed(records.project) == [second, first]
@@ -85,3 +89,88 @@ def test_what_is_taken_out_is_gone(records: Records) -> None:
     for call in (diverted.get, diverted.delete):
         with pytest.raises(NotFound, match="diverted event not found"):
             call(records.connection, records.project, delivery_id)
+
+
+def test_the_list_is_narrowed_by_type_owner_and_reason(records: Records) -> None:
+    one = records.subscription()
+    mine = Attributes(owner="o")
+    # Looks like the owner's, and is not.
+    other = Attributes(metadata={"owner": "o"})
+    kept = {
+        name: records.ended(records.event(kind, attributes), one, DeliveryState.FAILED)
+        for name, kind, attributes in (
+            ("a", "card.created", mine),
+            ("b", "card.created", other),
+            ("c", "book.created", mine),
+            ("d", "cardigan.created", None),
+        )
+    }
+
+    def listed(**narrow: Any) -> set[str]:
+        which = diverted.DivertedFilter(**narrow)
+        page = diverted.list_page(records.connection, records.project, PageRequest(), which)
+        found, _ = diverted.read_chunk(
+            records.connection, records.project, which, ids.FIRST, ids.LAST
+        )
+        assert {one.id for one in page.items} == {one.id for one in found}
+        return {name for name, identifier in kept.items() if identifier in {x.id for x in found}}
+
+    assert listed() == {"a", "b", "c", "d"}
+    assert listed(types=("card.*",)) == {"a", "b"}
+    assert listed(types=("book.created", "*")) == {"a", "b", "c", "d"}
+    assert listed(types=("book.created",)) == {"c"}
+    assert listed(owner="o") == {"a", "c"}
+    assert listed(owner="p") == set()
+    assert listed(reason=Reason.EXHAUSTED) == {"a", "b", "c", "d"}
+    assert listed(reason=Reason.GONE) == set()
+
+
+def test_a_page_is_filled_though_many_look_like_the_owners(records: Records) -> None:
+    one = records.subscription()
+    mine, like = Attributes(owner="o"), Attributes(metadata={"owner": "o"})
+    kinds = [mine, *[like] * 7, mine, mine, *[like] * 3]
+    boxed = [records.ended(records.event(attributes=a), one, DeliveryState.FAILED) for a in kinds]
+    wanted = [boxed[9], boxed[8], boxed[0]]
+    which = diverted.DivertedFilter(owner="o")
+    request = PageRequest(size=2)
+    found = []
+    while True:
+        page = diverted.list_page(records.connection, records.project, request, which)
+        found += [x.id for x in page.items]
+        if not page.has_more:
+            break
+        request = PageRequest(size=2, older_than=found[-1])
+    assert found == wanted
+
+
+def test_the_box_is_gone_through_both_ways(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diverted, "CHUNK", 3)
+    one = records.subscription()
+    boxed = [records.ended(records.event(), one, DeliveryState.FAILED) for _ in range(8)]
+    for up, begin, until in ((True, ids.FIRST, boxed[-1]), (False, ids.LAST, boxed[1])):
+        found: list[ids.Id] = []
+        after = begin
+        while True:
+            part, looked_at = diverted.read_chunk(
+                records.connection, records.project, diverted.EVERY, after, until, up=up
+            )
+            found += [x.id for x in part]
+            if len(looked_at) < 3:
+                break
+            after = looked_at[-1]
+        assert found == (boxed[:-1] if up else boxed[:0:-1])
+
+
+def test_many_are_taken_out_together(records: Records) -> None:
+    one = records.subscription()
+    boxed = [records.ended(records.event(), one, DeliveryState.FAILED) for _ in range(3)]
+    found, _ = diverted.read_chunk(
+        records.connection, records.project, diverted.EVERY, ids.FIRST, ids.LAST
+    )
+    place = (records.connection, records.project)
+    assert diverted.present(*place, found) == set(boxed)
+    assert diverted.delete_many(records.connection, records.other, found) == 0
+    assert diverted.delete_many(*place, found[:2]) == 2
+    assert diverted.present(*place, found) == {boxed[2]}

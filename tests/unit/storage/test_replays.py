@@ -1,26 +1,16 @@
-"""What a job finds: everything that it has to owe, nothing else, and each event once."""
+"""Jobs are kept, found in turn, and moved on step by step."""
 
+import msgspec
 import pytest
-from sqlalchemy import event as hooks
-from sqlalchemy import insert, select, text
 
-from tests.support.database import MICROS, Records
-from tests.support.plans import plans_of, walks
-from waypost.model.delivery import DeliveryState
-from waypost.model.errors import NotFound
-from waypost.model.event import Attributes
-from waypost.model.ids import FIRST, Id
+from tests.support.database import Records
+from waypost.model.errors import Conflict, LimitReached, NotFound
+from waypost.model.ids import FIRST, LAST
 from waypost.model.page import PageRequest
-from waypost.model.replay import Replay, ReplayKind, ReplayState
+from waypost.model.replay import Order, PastState, Plan, Replay, ReplayKind, ReplayState, Route
 from waypost.model.subscription import Subscription
 from waypost.storage import replays
-from waypost.storage.schema import diverted_events, fan_outs
-
-FAILED, CANCELLED, DELIVERED = (
-    DeliveryState.FAILED,
-    DeliveryState.CANCELLED,
-    DeliveryState.DELIVERED,
-)
+from waypost.storage.replays import Move
 
 
 def job(
@@ -45,41 +35,11 @@ def job(
     return replay
 
 
-def found(records: Records, replay: Replay) -> list[Id]:
-    """Return what a whole job comes upon, slice by slice."""
-    events = []
-    while True:
-        part = replays.read_slice(records.connection, replay)
-        events += [one.event_id for one in part.candidates]
-        if part.ended:
-            return events
-        assert replays.advance(records.connection, replay, part.position, ReplayState.RUNNING, 0)
-        replay = replays.get(records.connection, replay.project_id, replay.id)
-
-
 def test_a_job_comes_back(records: Records) -> None:
     made = job(records, ReplayKind.RECOVER, records.subscription(), 3, 9)
     assert replays.get(records.connection, records.project, made.id) == made
     with pytest.raises(NotFound):
         replays.get(records.connection, records.other, made.id)
-
-
-def test_what_events_hold_is_read_a_few_at_a_time(
-    records: Records, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(replays, "_PAYLOADS", 2)
-    attributes = Attributes(metadata={"a": "b"})
-    events = [records.event(payload=b"%d" % n, attributes=attributes) for n in range(5)]
-    foreign = records.event(project_id=records.other)
-    made = job(records, ReplayKind.MISSING, records.subscription())
-    statements: list[str] = []
-    with_statements = records.connection.engine
-    hooks.listen(with_statements, "before_cursor_execute", lambda *a: statements.append(a[2]))
-    found = list(replays.read_holdings(records.connection, made, [*events, foreign]))
-    assert sorted(found, key=lambda one: one.event_id) == [
-        replays.Holding(event_id, b"%d" % n, attributes) for n, event_id in enumerate(events)
-    ]
-    assert len(statements) == 3
 
 
 def test_jobs_are_listed_by_subscription(records: Records) -> None:
@@ -94,224 +54,129 @@ def test_jobs_are_listed_by_subscription(records: Records) -> None:
 def test_running_jobs_are_found_in_turn(records: Records) -> None:
     one = records.subscription()
     first, second, third = (job(records, ReplayKind.MISSING, one) for _ in range(3))
-    assert replays.advance(records.connection, second, FIRST, ReplayState.DONE, 0)
-    at = replays.find_running(records.connection, (FIRST, FIRST))
+    assert replays.advance(records.connection, second, Move(FIRST, ReplayState.DONE, 0), 0)
+    at = replays.find_running(records.connection, (FIRST, FIRST), 0)
     assert at == first
-    at = replays.find_running(records.connection, (first.project_id, first.id))
+    at = replays.find_running(records.connection, (first.project_id, first.id), 0)
     assert at == third
-    assert replays.find_running(records.connection, (third.project_id, third.id)) is None
+    assert replays.find_running(records.connection, (third.project_id, third.id), 0) is None
 
 
 def test_a_step_is_made_once(records: Records) -> None:
     made = job(records, ReplayKind.MISSING, records.subscription())
     position = records.ids.next()
-    assert replays.advance(records.connection, made, position, ReplayState.RUNNING, 4)
-    assert not replays.advance(records.connection, made, position, ReplayState.RUNNING, 4)
+    assert replays.advance(records.connection, made, Move(position, ReplayState.RUNNING, 4), 0)
+    assert not replays.advance(records.connection, made, Move(position, ReplayState.RUNNING, 4), 0)
     after = replays.get(records.connection, records.project, made.id)
     assert (after.position, after.owed) == (position, 4)
 
 
 def test_a_finished_job_does_not_move(records: Records) -> None:
     made = job(records, ReplayKind.MISSING, records.subscription())
-    assert replays.advance(records.connection, made, FIRST, ReplayState.DONE, 0)
-    assert not replays.advance(records.connection, made, FIRST, ReplayState.RUNNING, 1)
+    assert replays.advance(records.connection, made, Move(FIRST, ReplayState.DONE, 0), 0)
+    assert not replays.advance(records.connection, made, Move(FIRST, ReplayState.RUNNING, 1), 0)
 
 
-def test_missing_are_events_that_were_never_owed(records: Records) -> None:
-    one, other = records.subscription(), records.subscription()
-    never, pending, delivered, failed, cancelled, others = (records.event() for _ in range(6))
-    foreign = records.event(project_id=records.other)
-    records.pending(pending, one)
-    for event_id, state in (
-        (delivered, DELIVERED),
-        (failed, FAILED),
-        (cancelled, CANCELLED),
-    ):
-        records.ended(event_id, one, state)
-    records.pending(others, other)
-    assert foreign not in (events := found(records, job(records, ReplayKind.MISSING, one)))
-    assert events == [never, others]
-
-
-def test_what_a_fan_out_will_bring_is_not_missing(records: Records) -> None:
-    one, other, third = (records.subscription() for _ in range(3))
-    event_id = records.event()
-    records.connection.execute(
-        insert(fan_outs).values(
-            project_id=records.project,
-            event_id=event_id,
-            subscriptions=other.id + one.id,
-            position=0,
-        )
+def test_a_job_comes_back_with_all_that_was_asked_for(records: Records) -> None:
+    plan = Plan(
+        event_types=("a.*",),
+        owner="o",
+        of=records.ids.next(),
+        state=PastState.DIVERTED,
+        content='{"body":{"a":1}}',
+        route=Route.AFRESH,
+        order=Order.NEWEST_FIRST,
+        rate=2.5,
+        first_us=1,
+        last_us=9,
     )
-    assert found(records, job(records, ReplayKind.MISSING, one)) == []
-    assert found(records, job(records, ReplayKind.MISSING, third)) == [event_id]
-
-
-def test_missing_are_events_of_the_range_its_end_left_out(records: Records) -> None:
-    one = records.subscription()
-    moments, events = [], []
-    for _ in range(4):
-        records.clock.forward(1)
-        moments.append(records.clock.now_us())
-        events.append(records.event())
-    replay = job(records, ReplayKind.MISSING, one, moments[1], moments[3])
-    assert found(records, replay) == events[1:3]
-    same = job(records, ReplayKind.MISSING, one, moments[1], moments[1])
-    assert found(records, same) == []
-
-
-def test_a_candidate_tells_what_filters_ask_for(records: Records) -> None:
-    one = records.subscription()
-    records.event("a.b", Attributes(owner="o", targets=(one.id,)))
-    records.event("c")
-    part = replays.read_slice(records.connection, job(records, ReplayKind.MISSING, one))
-    assert [(c.type, c.owner, c.targets) for c in part.candidates] == [
-        ("a.b", "o", (one.id,)),
-        ("c", None, ()),
-    ]
-
-
-def test_recovered_is_what_was_given_up_and_not_delivered_since(records: Records) -> None:
-    one, other = records.subscription(), records.subscription()
-    failed, cancelled, again, pending, delivered, others = (records.event() for _ in range(6))
-    records.ended(failed, one, FAILED)
-    records.ended(cancelled, one, CANCELLED)
-    for state in (FAILED, DELIVERED):
-        records.ended(again, one, state)
-    records.ended(pending, one, FAILED)
-    records.pending(pending, one)
-    records.ended(delivered, one, DELIVERED)
-    records.ended(others, other, FAILED)
-    records.ended(others, one, DELIVERED)
-    assert found(records, job(records, ReplayKind.RECOVER, one)) == [failed, cancelled]
-
-
-def test_recovered_is_what_was_given_up_within_the_range(records: Records) -> None:
-    one = records.subscription()
-    start_us = records.clock.now_us()
-    events = [records.event() for _ in range(4)]
-    for second, event_id in enumerate(events):
-        records.ended(event_id, one, FAILED, start_us + second * MICROS)
-    records.clock.forward(10)
-    begin_us, end_us = start_us + MICROS, start_us + 3 * MICROS
-    assert found(records, job(records, ReplayKind.RECOVER, one, begin_us, end_us)) == events[1:3]
-
-
-def test_what_was_delivered_before_the_range_and_failed_in_it_is_recovered(
-    records: Records,
-) -> None:
-    one = records.subscription()
-    event_id = records.event()
-    records.ended(event_id, one, DELIVERED)
-    records.clock.forward(5)
-    begin_us = records.clock.now_us()
-    records.ended(event_id, one, FAILED)
-    assert found(records, job(records, ReplayKind.RECOVER, one, begin_us)) == [event_id]
-
-
-def test_what_was_recovered_after_the_range_is_not_recovered_again(records: Records) -> None:
-    one = records.subscription()
-    event_id = records.event()
-    records.ended(event_id, one, FAILED)
-    records.clock.forward(5)
-    end_us = records.clock.now_us()
-    records.ended(event_id, one, DELIVERED)
-    assert found(records, job(records, ReplayKind.RECOVER, one, 0, end_us)) == []
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_an_event_that_failed_often_is_recovered_once(
-    records: Records, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    monkeypatch.setattr(replays, "SLICE", size)
-    one = records.subscription()
-    events = [records.event() for _ in range(3)]
-    for _ in range(3):
-        for event_id in events:
-            records.ended(event_id, one, FAILED)
-    assert found(records, job(records, ReplayKind.RECOVER, one)) == events
-
-
-@pytest.mark.parametrize("size", [1, 3, 7])
-def test_slices_neither_leave_out_nor_repeat(
-    records: Records, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    monkeypatch.setattr(replays, "SLICE", size)
-    one = records.subscription()
-    events = [records.event() for _ in range(10)]
-    for event_id in events[::3]:
-        records.ended(event_id, one, FAILED)
-    missing = [event_id for event_id in events if event_id not in events[::3]]
-    assert found(records, job(records, ReplayKind.MISSING, one)) == missing
-    assert found(records, job(records, ReplayKind.RECOVER, one)) == events[::3]
-
-
-def test_an_event_that_retention_took_is_not_recovered(records: Records) -> None:
-    one = records.subscription()
-    kept, taken = records.event(), records.event()
-    for event_id in (kept, taken):
-        records.ended(event_id, one, FAILED)
-    records.connection.execute(text("DELETE FROM events WHERE id = :id"), {"id": taken})
-    assert found(records, job(records, ReplayKind.RECOVER, one)) == [kept]
-
-
-@pytest.mark.parametrize("kind", list(ReplayKind))
-def test_what_was_served_after_it_was_read_is_not_owed(records: Records, kind: ReplayKind) -> None:
-    one = records.subscription()
-    events = [records.event() for _ in range(3)]
-    if kind is ReplayKind.RECOVER:
-        for event_id in events:
-            records.ended(event_id, one, FAILED)
-    replay = job(records, kind, one)
-    read = [c.event_id for c in replays.read_slice(records.connection, replay).candidates]
-    assert read == events
-    records.pending(events[0], one)
-    records.ended(events[1], one, DELIVERED)
-    assert replays.unserved(records.connection, replay, read) == [events[2]]
-
-
-def test_what_is_owed_again_leaves_the_dead_letter_box(records: Records) -> None:
-    one, other = records.subscription(), records.subscription()
-    events = [records.event() for _ in range(2)]
-    for event_id in events:
-        for subscription in (one, other):
-            records.ended(event_id, subscription, FAILED)
-    replays.take_back(records.connection, records.project, one.id, [events[0]])
-    left = records.connection.execute(
-        select(diverted_events.c.event_id, diverted_events.c.subscription_id)
+    made = Replay(
+        *(records.project, records.ids.next(), ReplayKind.SELECTED, None, 1, 9),
+        position=LAST,
+        plan=plan,
+        stepped_us=7,
+        key="k",
+        fingerprint=b"f",
     )
-    assert {tuple(row) for row in left} == {
-        (events[0], other.id),
-        (events[1], one.id),
-        (events[1], other.id),
-    }
+    replays.insert(records.connection, made)
+    assert replays.get(records.connection, records.project, made.id) == made
+    assert replays.find_by_key(records.connection, records.project, "k") == made
+    assert replays.find_by_key(records.connection, records.other, "k") is None
 
 
-@pytest.mark.parametrize("kind", list(ReplayKind))
-def test_each_look_goes_by_keys(records: Records, kind: ReplayKind) -> None:
+def test_a_step_tells_where_the_job_stands_and_for_how_long_it_has_run(records: Records) -> None:
+    made = job(records, ReplayKind.MISSING, records.subscription())
+    began_us = records.clock.now_us()
+    at, to = records.ids.next(), records.ids.next()
+    move = Move(at, ReplayState.RUNNING, 3, to, 7, due_us=5)
+    assert replays.advance(records.connection, made, move, began_us + 10)
+    after = replays.get(records.connection, records.project, made.id)
+    assert (after.position, after.within, after.owed, after.looked) == (at, to, 3, 7)
+    assert (after.due_us, after.stepped_us) == (5, began_us + 10)
+    assert 0 < after.worked_us <= 10
+    # Where the event is done for another subscription by now, the step was made before.
+    stale = msgspec.structs.replace(after, within=None)
+    assert not replays.advance(records.connection, stale, move, began_us + 20)
+    assert replays.advance(records.connection, after, move, began_us + 20)
+    again = replays.get(records.connection, records.project, made.id)
+    assert (again.worked_us - after.worked_us, again.owed) == (10, 6)
+
+
+def test_a_job_waits_until_its_step_is_due(records: Records) -> None:
+    made = job(records, ReplayKind.MISSING, records.subscription())
+    assert replays.find_soonest(records.connection, 0) is None
+    move = Move(FIRST, ReplayState.RUNNING, due_us=50)
+    assert replays.advance(records.connection, made, move, 9)
+    start = (FIRST, FIRST)
+    assert replays.find_running(records.connection, start, 49) is None
+    assert replays.find_soonest(records.connection, 49) == 50
+    found = replays.find_running(records.connection, start, 50)
+    assert found is not None
+    assert found.id == made.id
+    assert replays.find_soonest(records.connection, 50) is None
+
+
+def test_a_job_is_paused_resumed_and_cancelled(records: Records) -> None:
+    made = job(records, ReplayKind.MISSING, records.subscription())
+    place = (records.connection, records.project, made.id)
+    start = (FIRST, FIRST)
+    assert replays.enter(*place, ReplayState.PAUSED, 5).state is ReplayState.PAUSED
+    assert replays.enter(*place, ReplayState.PAUSED, 6).stepped_us == 5
+    assert replays.find_running(records.connection, start, 9) is None
+    move = Move(made.position, ReplayState.DONE)
+    assert not replays.advance(records.connection, made, move, 9)
+    resumed = replays.enter(*place, ReplayState.RUNNING, 8)
+    assert (resumed.state, resumed.stepped_us) == (ReplayState.RUNNING, 8)
+    assert replays.find_running(records.connection, start, 9) == resumed
+    assert replays.enter(*place, ReplayState.CANCELLED, 9).state is ReplayState.CANCELLED
+    for state in (ReplayState.PAUSED, ReplayState.RUNNING):
+        with pytest.raises(Conflict, match="cancelled"):
+            replays.enter(*place, state, 10)
+    with pytest.raises(NotFound):
+        replays.enter(records.connection, records.other, made.id, ReplayState.PAUSED, 1)
+
+
+def test_so_many_jobs_may_be_unfinished(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replays, "UNFINISHED_MAX", 2)
     one = records.subscription()
-    for _ in range(2):
-        event_id = records.event()
-        if kind is ReplayKind.RECOVER:
-            records.ended(event_id, one, FAILED)
-    replay = job(records, kind, one)
+    first, second = (job(records, ReplayKind.MISSING, one) for _ in range(2))
+    replays.enter(records.connection, records.project, first.id, ReplayState.PAUSED, 1)
+    with pytest.raises(LimitReached):
+        job(records, ReplayKind.MISSING, one)
+    replays.enter(records.connection, records.project, second.id, ReplayState.CANCELLED, 1)
+    job(records, ReplayKind.MISSING, one)
 
-    def act() -> None:
-        part = replays.read_slice(records.connection, replay)
-        assert len(part.candidates) == 2
-        events = [candidate.event_id for candidate in part.candidates]
-        replays.take_back(records.connection, records.project, one.id, events)
-        replays.find_running(records.connection, (FIRST, FIRST))
 
-    plans = plans_of(records.connection, act)
-    assert walks(plans) == []
-    if records.connection.dialect.name == "postgresql":
-        return
-    poor = ("(project_id=?)", "SCAN", "TEMP B-TREE")
-    assert [plan for plan in plans if any(word in plan for word in poor)] == []
-    # By the subscription, whatever its number of rows, only the walk of recover itself goes.
-    by_subscription = [plan for plan in plans if "ix_queue_lane" in plan or "_subscription" in plan]
-    walk = "SEARCH deliveries USING INDEX ix_deliveries_subscription"
-    assert all(plan.startswith(walk) and "id>?" in plan for plan in by_subscription)
-    assert len(by_subscription) == (kind is ReplayKind.RECOVER)
+def test_a_range_is_bounded_by_what_there_is(records: Records) -> None:
+    one = records.subscription()
+    empty = job(records, ReplayKind.SELECTED, one, 3, 9)
+    assert replays.read_bounds(records.connection, empty) == (3, 9)
+    first = records.clock.now_us()
+    records.event()
+    records.clock.forward(5)
+    last = records.clock.now_us()
+    records.event()
+    records.clock.forward(5)
+    made = job(records, ReplayKind.SELECTED, one)
+    low, high = replays.read_bounds(records.connection, made)
+    assert first <= low < last <= high < records.clock.now_us()

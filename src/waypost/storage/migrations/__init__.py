@@ -19,6 +19,8 @@ KNOWN: Final = (
     "0006_flow",
     "0007_transactions",
     "0010_verification",
+    "0011_replays",
+    "0014_records",
     "0016_sources",
 )
 """Every revision, oldest first."""

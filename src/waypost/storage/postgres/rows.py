@@ -11,9 +11,10 @@ from waypost.storage.postgres.arrays import int2s, int4s, int8s, uuids
 Row = tuple[Any, ...]
 
 _INSERT_QUEUE: Final = (
-    "INSERT INTO queue (project_id, id, event_id, subscription_id, class, due_us, attempts) "
-    "SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::int2[], %s::int8[], "
-    "%s::int4[])"
+    "INSERT INTO queue "
+    "(project_id, id, event_id, subscription_id, class, due_us, attempts, replay_id) "
+    "SELECT one.*, %s::uuid FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], "
+    "%s::int2[], %s::int8[], %s::int4[]) AS one"
 )
 # The subscription is compared in a way that no index is of use for: to find some rows by it would
 # be to walk through its lane.
@@ -35,14 +36,15 @@ SELECT count(*) FROM gone
 """
 
 
-def insert_queue(connection: Connection, rows: Sequence[Row]) -> None:
-    """Put deliveries into the queue, given as its rows."""
+def insert_queue(connection: Connection, rows: Sequence[Row], replay_id: Id | None = None) -> None:
+    """Put deliveries into the queue, given as its rows; `replay_id` is the job that owes them."""
     if not rows:
         return
     projects, identifiers, events, subscriptions, classes, dues, attempts = zip(*rows, strict=True)
     connection.exec_driver_sql(
         _INSERT_QUEUE,
         (
+            replay_id,
             *(uuids(projects), uuids(identifiers), uuids(events), uuids(subscriptions)),
             *(int2s(classes), int8s(dues), int4s(attempts)),
         ),

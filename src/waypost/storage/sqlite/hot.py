@@ -88,6 +88,10 @@ INSERT_QUEUE: Final = _Insert(
     "queue",
     ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts"),
 )
+INSERT_REPLAYED: Final = _Insert(
+    "queue",
+    ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts", "replay_id"),
+)
 _INSERT_FAN_OUTS: Final = _Insert(
     "fan_outs", ("project_id", "event_id", "subscriptions", "position")
 )

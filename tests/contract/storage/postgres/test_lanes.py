@@ -40,9 +40,9 @@ def test_nothing_is_owed_to_nobody(records: Records) -> None:
     assert newest(records.connection) == []
 
 
-def test_each_lane_tells_what_is_due_last_of_first_tries_and_of_replays(records: Records) -> None:
+def test_each_lane_tells_what_came_due_last_of_first_tries_and_of_replays(records: Records) -> None:
     one, two, three = (bytes([number]) * 16 for number in (1, 2, 3))
-    owe(records, PROJECT, one)
+    owe(records, PROJECT, one, due_us=1)
     fresh = owe(records, PROJECT, one, due_us=2)
     owe(records, PROJECT, one, due_us=1 << 60)
     owe(records, PROJECT, one, DeliveryClass.REPLAY, due_us=5)
@@ -50,7 +50,7 @@ def test_each_lane_tells_what_is_due_last_of_first_tries_and_of_replays(records:
     owe(records, PROJECT, one, DeliveryClass.REPLAY, due_us=6)
     owe(records, PROJECT, one, DeliveryClass.RETRY, due_us=1 << 60)
     owe(records, PROJECT, two, DeliveryClass.RETRY)
-    elsewhere = owe(records, OTHER, three)
+    elsewhere = owe(records, OTHER, three, due_us=1)
     found = newest(records.connection)
     assert sorted(found, key=str) == sorted(
         [

@@ -6,7 +6,7 @@ from alembic import op
 from waypost.storage.schema import IdType
 
 revision = "0016_sources"
-down_revision = "0010_verification"
+down_revision = "0014_records"
 
 
 def upgrade() -> None:

@@ -14,24 +14,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from waypost.dialects.convoy import envelope
+from waypost.dialects.convoy.envelope import Answer
 from waypost.model.source import Source
-from waypost.operations.sources import Sources
+from waypost.operations.sources import INGEST, Sources
 from waypost.policy.events import Draft, needs_scan
 from waypost.policy.inbound import Inbound
 from waypost.web.aside import Aside
-from waypost.web.errors import Problem, Rendered, Surfaces, UnsupportedMediaType
+from waypost.web.errors import Surfaces, UnsupportedMediaType
 from waypost.web.requests import is_encoded, read_body
 
-PREFIX: Final = "/ingest"
-PATH: Final = f"{PREFIX}/{{mask}}"
+PATH: Final = f"{INGEST}/{{mask}}"
 RECEIVED: Final = "Event received"
 REPEATED: Final = "Duplicate event received, but will not be sent"
 
-_STATUSES: Final = {422: 400}
-"""What senders are told is wrong has one status."""
 _HARMLESS: Final = {"content-security-policy": "sandbox; default-src 'none'"}
 """A source's own answer is no page of this server's."""
-_NOT_FOUND: Final = 404
 
 
 class IngestRoutes:
@@ -44,7 +42,7 @@ class IngestRoutes:
 
     def routes(self, surfaces: Surfaces) -> list[Route]:
         """Return what is served; errors there are in its envelope from now on."""
-        surfaces.add(PREFIX, render)
+        surfaces.add(INGEST, envelope.render)
         return [Route(PATH, self._serve, methods=["GET", "POST"])]
 
     async def _serve(self, request: Request) -> Response:
@@ -63,13 +61,14 @@ class IngestRoutes:
         if own is not None:
             return Response(own.body, 200, _HARMLESS, own.content_type)
         message = REPEATED if accepted.duplicate else RECEIVED
-        return _answer(200, {"status": True, "message": message, "data": len(accepted.payload)})
+        return _json(Answer(message, len(accepted.payload)).encoded())
 
     async def _challenge(self, request: Request) -> Response:
         """Answer a provider's challenge."""
         source = self._sources.enter(request.path_params["mask"])
         token = request.query_params.get("crc_token")
-        return _answer(200, {"response_token": await self._sources.challenge(source, token)})
+        answer = await self._sources.challenge(source, token)
+        return _json(msgspec.json.encode({"response_token": answer}))
 
     async def _read(self, source: Source, inbound: Inbound) -> Draft:
         read = self._sources.reading(source, inbound)
@@ -89,12 +88,5 @@ class IngestRoutes:
         return await answer
 
 
-def render(problem: Problem) -> Rendered:
-    """Render ``{"status": false, "message"}``."""
-    status = _STATUSES.get(problem.status, problem.status)
-    message = "Resource not found" if status == _NOT_FOUND else problem.message
-    return Rendered(status, msgspec.json.encode({"status": False, "message": message}))
-
-
-def _answer(status: int, body: dict[str, object]) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")

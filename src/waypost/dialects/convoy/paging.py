@@ -1,0 +1,184 @@
+"""Convoy's pages: cursors, the window of time, and the part of an answer that tells of both.
+
+A cursor is a position, one id or several joined, each as a ULID: `next_page_cursor` is the first
+position that the next page may hold, `prev_page_cursor` the first one of this page.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from waypost.dialects.convoy.table import Call
+from waypost.model import ids
+from waypost.model.errors import InvalidInput
+from waypost.model.page import Page, PageRequest
+
+T = TypeVar("T")
+
+PER_PAGE: Final = 20
+PER_PAGE_MAX: Final = 1_000
+NEWEST: Final = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
+"""What Convoy's clients send for the first page, newest first."""
+PARAMETERS: Final = (
+    "perPage",
+    "sort",
+    "direction",
+    "next_page_cursor",
+    "prev_page_cursor",
+)
+DATES: Final = ("startDate", "endDate")
+WINDOW: Final = timedelta(days=7)
+
+_DATE: Final = "%Y-%m-%dT%H:%M:%S"
+_ULID: Final = 26
+_MICROS: Final = 1_000_000
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """Which page was asked for.
+
+    Attributes:
+        request: the same in our words.
+        ascending: oldest first.
+        back: towards what stands before the cursor.
+        begun: a cursor was given.
+    """
+
+    request: PageRequest
+    ascending: bool = False
+    back: bool = False
+    begun: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many items at most."""
+        return self.request.size
+
+
+def read(call: Call, window: tuple[int, int] | None = None, joined: int = 1) -> Listing:
+    """Read which page was asked for.
+
+    Args:
+        call: the request.
+        window: the range of time `[begin, end)`, UTC microseconds; None for all.
+        joined: of how many ids a position consists.
+
+    Raises:
+        InvalidInput: a parameter is not what it should be.
+    """
+    size = _size(call.one("perPage"))
+    ascending = _choice(call, "sort", ("desc", "asc")) == "asc"
+    back = _choice(call, "direction", ("next", "prev")) == "prev"
+    name = "prev_page_cursor" if back else "next_page_cursor"
+    cursor = _cursor(call.one(name), name, joined)
+    other = "next_page_cursor" if back else "prev_page_cursor"
+    _cursor(call.one(other), other, joined)
+    begin_us, end_us = window or (None, None)
+    older = newer = None
+    if cursor is not None:
+        if back:
+            older, newer = (cursor, None) if ascending else (None, cursor)
+        else:
+            older, newer = (None, _step(cursor, -1)) if ascending else (_step(cursor, 1), None)
+    elif ascending is not back:
+        newer = ids.FIRST * joined
+    request = PageRequest(size, older, newer, begin_us, end_us)
+    return Listing(request, ascending, back, cursor is not None)
+
+
+def page_out(
+    listing: Listing, page: Page[T], position: Callable[[T], bytes], shape: Callable[[T], Any]
+) -> dict[str, Any]:
+    """Return `{content, pagination}`."""
+    items = page.items[::-1] if listing.ascending else page.items
+    has_next = listing.begun if listing.back else page.has_more
+    has_prev = page.has_more if listing.back else listing.begun
+    next_cursor = prev_cursor = ""
+    if items:
+        past = _step(position(items[-1]), 1 if listing.ascending else -1)
+        next_cursor = spell(past) if has_next else ""
+        prev_cursor = spell(position(items[0])) if has_prev else ""
+    return {
+        "content": [shape(item) for item in items],
+        "pagination": {
+            "per_page": listing.size,
+            "has_next_page": has_next and bool(next_cursor),
+            "has_prev_page": has_prev and bool(prev_cursor),
+            "prev_page_cursor": prev_cursor,
+            "next_page_cursor": next_cursor,
+        },
+    }
+
+
+def read_window(call: Call, now_us: int) -> tuple[int, int]:
+    """Return the range of time `[begin, end)` that is asked for, UTC microseconds.
+
+    Where it is not said, it is from the start of the day a week ago to the end of today.
+
+    Raises:
+        InvalidInput: a date is none, or the end is before the start.
+    """
+    today = datetime.fromtimestamp(now_us // _MICROS, UTC).replace(hour=0, minute=0, second=0)
+    begin = _date(call, "startDate") or today - WINDOW
+    given = _date(call, "endDate")
+    end = today + timedelta(days=1) if given is None else given + timedelta(seconds=1)
+    if end <= begin:
+        raise InvalidInput("startDate cannot be greater than endDate")
+    return _micros(begin), _micros(end)
+
+
+def spell(position: bytes) -> str:
+    """Spell a position."""
+    parts = range(0, len(position), ids.ID_BYTES)
+    return "".join(ids.spell_ulid(position[at : at + ids.ID_BYTES]) for at in parts)
+
+
+def _size(text: str | None) -> int:
+    if text is None:
+        return PER_PAGE
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
+    if not 1 <= number <= PER_PAGE_MAX:
+        raise InvalidInput(
+            details=[("perPage", f"must be a whole number from 1 to {PER_PAGE_MAX}")]
+        )
+    return number
+
+
+def _choice(call: Call, name: str, choices: tuple[str, ...]) -> str:
+    value = (call.one(name) or choices[0]).lower()
+    if value not in choices:
+        raise InvalidInput(details=[(name, f"must be one of {', '.join(choices)}")])
+    return value
+
+
+def _cursor(text: str | None, name: str, joined: int) -> bytes | None:
+    if text is None or text == NEWEST:
+        return None
+    parts = [ids.find_ulid(text[at : at + _ULID]) for at in range(0, len(text), _ULID)]
+    found = [part for part in parts if part is not None]
+    if len(found) != joined or len(parts) != joined:
+        raise InvalidInput(details=[(name, "is not a cursor of this list")])
+    return b"".join(found)
+
+
+def _step(position: bytes, by: int) -> bytes:
+    """Return the position beside one, in the order of positions; the outermost has none."""
+    number = int.from_bytes(position, "big") + by
+    highest = (1 << 8 * len(position)) - 1
+    return min(max(number, 0), highest).to_bytes(len(position), "big")
+
+
+def _date(call: Call, name: str) -> datetime | None:
+    text = call.one(name)
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, _DATE).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise InvalidInput(f"please specify a {name} in the format 2006-01-02T15:04:05") from error
+
+
+def _micros(moment: datetime) -> int:
+    return int(moment.timestamp()) * _MICROS

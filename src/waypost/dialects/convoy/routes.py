@@ -1,0 +1,64 @@
+"""All of Convoy's API, put together."""
+
+from dataclasses import dataclass
+
+from starlette.routing import Route
+
+from waypost.clock import Clock
+from waypost.dialects.convoy.ingest import IngestRoutes
+from waypost.dialects.convoy.projects import Home, Homes, ProjectRoutes
+from waypost.dialects.convoy.table import Mount, Operation
+from waypost.model.project import Principal
+from waypost.operations.access import Access
+from waypost.operations.deliveries import Deliveries
+from waypost.operations.events import Events
+from waypost.operations.keys import Keys
+from waypost.operations.projects import Projects
+from waypost.operations.records import Records
+from waypost.operations.replays import Replays
+from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.sources import Sources
+from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transforms import Transforms
+from waypost.web.aside import Aside
+from waypost.web.errors import Surfaces
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The operations that Convoy's API is a translation of."""
+
+    access: Access
+    surfaces: Surfaces
+    clock: Clock
+    projects: Projects
+    keys: Keys
+    records: Records
+    sources: Sources
+    aside: Aside
+    subscriptions: Subscriptions
+    signing_keys: SigningKeys
+    transforms: Transforms
+    events: Events
+    deliveries: Deliveries
+    replays: Replays
+
+
+def operations(parts: Parts) -> list[Operation]:
+    """Return the whole table."""
+    homes = Homes(parts.records)
+
+    async def changed(principal: Principal, home: Home) -> None:
+        """Have what was made in the project follow its configuration."""
+
+    return [
+        *ProjectRoutes(parts.projects, parts.keys, parts.records, homes, changed).operations(),
+    ]
+
+
+def routes(parts: Parts) -> list[Route]:
+    """Return what the server serves; from now on errors on Convoy's paths are in its envelope."""
+    return [
+        *Mount(parts.access, parts.surfaces).routes(operations(parts)),
+        *IngestRoutes(parts.sources, parts.aside).routes(parts.surfaces),
+    ]

@@ -1,0 +1,51 @@
+"""Matching in statements: what both databases can tell of a row, each in its own words."""
+
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Integer, func, or_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from waypost.policy.routing import ALL, PREFIX
+from waypost.storage.schema import events
+
+INDEXED_BY: Final = {"sqlite": "INDEXED BY {}", "postgresql": ""}
+"""What SQLite guesses without statistics is a walk through the project: it is told the index."""
+
+
+class place_of(FunctionElement[int]):  # noqa: N801 - stands in a statement as functions do
+    """Where in some bytes others begin, from 1; 0 where they are not in them."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(place_of)
+def _on_sqlite(element: Any, compiler: Any, **named: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **named)})"
+
+
+@compiles(place_of, "postgresql")
+def _on_postgresql(element: Any, compiler: Any, **named: Any) -> str:
+    inside, wanted = element.clauses
+    return f"position({compiler.process(wanted, **named)} IN {compiler.process(inside, **named)})"
+
+
+def is_of_types(patterns: tuple[str, ...]) -> ColumnElement[bool]:
+    """Return the condition of an event that one of these takes it: types, `card.*`, or `*`."""
+    prefixes = [name.removesuffix("*") for name in patterns if name.endswith(PREFIX)]
+    conditions: list[ColumnElement[bool]] = [
+        events.c.type.in_([name for name in patterns if not name.endswith("*")])
+    ]
+    conditions += [func.substr(events.c.type, 1, len(one)) == one for one in prefixes]
+    return events.c.type == events.c.type if ALL in patterns else or_(*conditions)
+
+
+def may_be_of_owner(owner: str) -> ColumnElement[bool]:
+    """Return a condition that every event of an owner meets, and few others do.
+
+    Attributes are kept as MessagePack: a name, and behind it the value.
+    """
+    encoded = msgspec.msgpack.encode("owner") + msgspec.msgpack.encode(owner)
+    return place_of(events.c.attributes, encoded) > 0

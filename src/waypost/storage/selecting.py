@@ -1,0 +1,225 @@
+"""What a job of a selection finds: events in a range, and what became of them before.
+
+Events are read in slices by primary key, oldest or newest first. What hangs on them is read by the
+event, so a slice costs what its own events cost, however much else there is.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, bindparam, select, text
+
+from waypost.model import ids
+from waypost.model.delivery import DeliveryState
+from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
+from waypost.model.ids import Id
+from waypost.model.replay import Order, PastState, Replay
+from waypost.policy.routing import takes_type
+from waypost.storage import pages
+from waypost.storage.matching import INDEXED_BY
+from waypost.storage.schema import deliveries, diverted_events, events, fan_outs
+
+SLICE: Final = 1_000
+"""How many events one step of a job looks at, at most."""
+
+_LOADED: Final = 100
+"""How many of them with their payloads."""
+
+_NULL: Final = b"null"
+
+Pair = tuple[Id, Id]
+"""An event and a subscription."""
+
+_PENDING = {
+    dialect: text(
+        f"SELECT event_id, subscription_id FROM queue {by.format('ix_queue_event')}"
+        " WHERE project_id = :project_id AND event_id IN :event_ids"
+    ).bindparams(bindparam("event_ids", expanding=True))
+    for dialect, by in INDEXED_BY.items()
+}
+
+_decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """What stands behind a job's position, in its order.
+
+    Attributes:
+        found: the events that meet the plan's types and owner.
+        looked_at: the ids of all events that were looked at to find them.
+        ended: there is nothing behind it.
+    """
+
+    found: list[Event]
+    looked_at: list[Id]
+    ended: bool
+
+    @property
+    def looked(self) -> int:
+        """How many events were looked at."""
+        return len(self.looked_at)
+
+    @property
+    def position(self) -> Id | None:
+        """The last event that was looked at; None where there was none."""
+        return self.looked_at[-1] if self.looked_at else None
+
+    def place(self, event_id: Id) -> int:
+        """Return how many events were looked at up to one of them."""
+        return self.looked_at.index(event_id) + 1
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What became of the last delivery of an event to a subscription."""
+
+    event_id: Id
+    subscription_id: Id
+    state: PastState
+
+
+def read_slice(connection: Connection, replay: Replay, *, with_payload: bool) -> Slice:
+    """Read the next events of a job.
+
+    The event at its position is among them where it is not done for all subscriptions.
+
+    Args:
+        connection: where from.
+        replay: the job.
+        with_payload: else each payload is `null`, and stays where it is.
+    """
+    plan = replay.plan
+    up = plan.order is Order.OLDEST_FIRST
+    key = events.c.id
+    columns = [column for column in events.c if column is not events.c.payload]
+    rows = connection.execute(
+        select(*columns)
+        .where(events.c.project_id == replay.project_id, *_bounds(replay, up=up))
+        .order_by(key if up else key.desc())
+        .limit(SLICE)
+    ).all()
+    looked_at = [row.id for row in rows]
+    whole = Slice(
+        [event for event in map(_event, rows) if _is_meant(replay, event)],
+        looked_at,
+        ended=len(rows) < SLICE,
+    )
+    if not with_payload:
+        return whole
+    loaded = _load(connection, replay.project_id, whole.found[:_LOADED])
+    if len(loaded) == len(whole.found):
+        return msgspec.structs.replace(whole, found=loaded)
+    return Slice(loaded, looked_at[: whole.place(loaded[-1].id)], ended=False)
+
+
+def _bounds(replay: Replay, *, up: bool) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of standing behind a job's position and within its range."""
+    key, at = events.c.id, replay.position
+    begin, end = ids.lowest(replay.begin_us), ids.lowest(replay.end_us)
+    # One bound on each side: of two, the database would search by either.
+    if up:
+        first = at if replay.within is not None else ids.following(at)
+        return key >= max(first, begin), key < end
+    last = ids.following(at) if replay.within is not None else at
+    return key < min(last, end), key >= begin
+
+
+def _is_meant(replay: Replay, event: Event) -> bool:
+    plan = replay.plan
+    if plan.event_types and not takes_type(plan.event_types, event.type):
+        return False
+    return plan.owner is None or event.attributes.owner == plan.owner
+
+
+def _load(connection: Connection, project_id: Id, found: Sequence[Event]) -> list[Event]:
+    """Return the first of these events with their payloads: at least one, and not too heavy."""
+    loaded: list[Event] = []
+    weight = 0
+    for event in found:
+        payload = connection.execute(
+            select(events.c.payload).where(
+                events.c.project_id == project_id, events.c.id == event.id
+            )
+        ).scalar_one_or_none()
+        loaded.append(msgspec.structs.replace(event, payload=payload or event.payload))
+        weight += len(loaded[-1].payload)
+        if weight >= pages.PAGE_BYTES:
+            break
+    return loaded
+
+
+def read_past(
+    connection: Connection, project_id: Id, event_ids: Sequence[Id], of: Id | None = None
+) -> list[Past]:
+    """Return what became of these events' last deliveries that ended, pair by pair.
+
+    Args:
+        connection: where from.
+        project_id: whose.
+        event_ids: the events.
+        of: only to this subscription; None: to all.
+    """
+    if not event_ids:
+        return []
+    is_diverted = (
+        select(diverted_events.c.id)
+        .where(
+            diverted_events.c.project_id == deliveries.c.project_id,
+            diverted_events.c.id == deliveries.c.id,
+        )
+        .exists()
+    )
+    query = (
+        select(
+            deliveries.c.event_id,
+            deliveries.c.subscription_id,
+            deliveries.c.state,
+            is_diverted.label("diverted"),
+        )
+        .where(deliveries.c.project_id == project_id, deliveries.c.event_id.in_(event_ids))
+        .order_by(deliveries.c.event_id, deliveries.c.id)
+    )
+    if of is not None:
+        # Not a column but a term: no index of subscriptions is of use here.
+        query = query.where(deliveries.c.subscription_id.is_not_distinct_from(of))
+    last = {
+        (row.event_id, row.subscription_id): _past_state(row) for row in connection.execute(query)
+    }
+    return [Past(*pair, state) for pair, state in last.items()]
+
+
+def read_pending(connection: Connection, project_id: Id, event_ids: Sequence[Id]) -> set[Pair]:
+    """Return which of these events are owed to whom, or are about to be."""
+    if not event_ids:
+        return set()
+    rows = connection.execute(
+        _PENDING[connection.dialect.name],
+        {"project_id": project_id, "event_ids": list(event_ids)},
+    )
+    pending = {(row.event_id, row.subscription_id) for row in rows}
+    return pending | read_spreading(connection, project_id, event_ids)
+
+
+def read_spreading(connection: Connection, project_id: Id, event_ids: Sequence[Id]) -> set[Pair]:
+    """Return to whom the fan-outs of these events bring them, or have brought them."""
+    spreading = connection.execute(
+        select(fan_outs.c.event_id, fan_outs.c.subscriptions).where(
+            fan_outs.c.project_id == project_id, fan_outs.c.event_id.in_(event_ids)
+        )
+    )
+    return {
+        (row.event_id, row.subscriptions[at : at + ids.ID_BYTES])
+        for row in spreading
+        for at in range(0, len(row.subscriptions), ids.ID_BYTES)
+    }
+
+
+def _past_state(row: Any) -> PastState:
+    if row.state == DeliveryState.FAILED:
+        return PastState.DIVERTED if row.diverted else PastState.FAILED
+    return PastState[DeliveryState(row.state).name]
+
+
+def _event(row: Any) -> Event:
+    attributes = NO_ATTRIBUTES if row.attributes is None else _decode_attributes(row.attributes)
+    return Event(row.project_id, row.id, row.type, _NULL, attributes, row.routing_version)

@@ -1,0 +1,78 @@
+"""What a selection reads goes by keys, and tells the last state of each pair."""
+
+from sqlalchemy import insert
+
+from tests.support.database import Records
+from tests.support.plans import plans_of, walks
+from waypost.model import ids
+from waypost.model.delivery import DeliveryState
+from waypost.model.replay import Order, PastState, Plan, Replay, ReplayKind
+from waypost.storage import diverted, replays, selecting
+from waypost.storage.schema import fan_outs
+from waypost.storage.selecting import Past
+
+
+def test_the_last_delivery_of_each_pair_is_told(records: Records) -> None:
+    one, two = records.subscription(), records.subscription()
+    first, second = records.event(), records.event()
+    records.ended(first, one, DeliveryState.FAILED)
+    records.ended(first, one, DeliveryState.DELIVERED)
+    records.ended(first, two, DeliveryState.CANCELLED)
+    gone = records.ended(second, two, DeliveryState.FAILED)
+    place = (records.connection, records.project)
+    expected = [
+        Past(first, one.id, PastState.DELIVERED),
+        Past(first, two.id, PastState.CANCELLED),
+        Past(second, two.id, PastState.DIVERTED),
+    ]
+    assert selecting.read_past(*place, [first, second]) == expected
+    assert selecting.read_past(*place, [first, second], two.id) == expected[1:]
+    assert selecting.read_past(*place, []) == []
+    assert selecting.read_past(records.connection, records.other, [first]) == []
+    diverted.delete(*place, gone)
+    [left] = selecting.read_past(*place, [second])
+    assert left.state is PastState.FAILED
+
+
+def test_what_is_owed_or_about_to_be_is_pending(records: Records) -> None:
+    one, two = records.subscription(), records.subscription()
+    first, second = records.event(), records.event()
+    records.pending(first, one)
+    records.connection.execute(
+        insert(fan_outs).values(
+            project_id=records.project,
+            event_id=second,
+            subscriptions=one.id + two.id,
+            position=1,
+        )
+    )
+    place = (records.connection, records.project)
+    assert selecting.read_pending(*place, [first]) == {(first, one.id)}
+    spreading = {(second, one.id), (second, two.id)}
+    assert selecting.read_pending(*place, [first, second]) == {(first, one.id), *spreading}
+    assert selecting.read_spreading(*place, [first, second]) == spreading
+    assert selecting.read_pending(*place, []) == set()
+
+
+def test_each_look_goes_by_keys(records: Records) -> None:
+    one = records.subscription()
+    event_id = records.event()
+    for order in Order:
+        at = ids.FIRST if order is Order.OLDEST_FIRST else ids.LAST
+        job = Replay(
+            *(records.project, records.ids.next(), ReplayKind.SELECTED, None, 1, 2**57),
+            position=at,
+            plan=Plan(order=order),
+        )
+
+        def look(job: Replay = job) -> None:
+            selecting.read_slice(records.connection, job, with_payload=True)
+            selecting.read_past(records.connection, records.project, [event_id], one.id)
+            selecting.read_pending(records.connection, records.project, [event_id])
+            replays.find_soonest(records.connection, 1)
+            replays.find_by_key(records.connection, records.project, "k")
+            replays.read_bounds(records.connection, job)
+            which = diverted.DivertedFilter(one.id, ("a.*",), "o")
+            diverted.read_chunk(records.connection, records.project, which, ids.FIRST, ids.LAST)
+
+        assert walks(plans_of(records.connection, look)) == []
