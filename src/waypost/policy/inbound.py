@@ -156,14 +156,13 @@ def _key(source: Source, parts: Parts) -> str | None:
     """
     if not source.idempotency_keys:
         return None
-    digest = hashlib.sha256(source.id)
+    digest, is_whole = hashlib.sha256(source.id), True
     for text in source.idempotency_keys:
         place = places.read(text, "idempotency_keys")
         value = places.value_at(place, parts)
-        if value is None:
-            if place.part is Part.QUERY:
-                raise InvalidInput(details=[(text, "is required for the idempotency key")])
-            return None
-        encoded = value.encode("utf-8", "surrogatepass")
+        if value is None and place.part is Part.QUERY:
+            raise InvalidInput(details=[(text, "is required for the idempotency key")])
+        is_whole = is_whole and value is not None
+        encoded = (value or "").encode("utf-8", "surrogatepass")
         digest.update(b"%d:%b" % (len(encoded), encoded))
-    return digest.hexdigest()
+    return digest.hexdigest() if is_whole else None

@@ -141,13 +141,13 @@ subscriptions = Table(
     Column("flow", Text),
     Column("verification", Text),
     Column("verification_state", Text),
+    Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
+    # The version of the project's routing from which these settings hold; NULL: as far as is known.
+    Column("routed_from", BigInteger),
     # What its format goes by, in the format's own words.
     Column("format_settings", Text),
     # JSON; the secrets in it are encrypted.
     Column("authentication", Text),
-    Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
-    # The version of the project's routing from which these settings hold; NULL: as far as is known.
-    Column("routed_from", BigInteger),
     sqlite_with_rowid=False,
 )
 
