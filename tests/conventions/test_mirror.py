@@ -14,11 +14,16 @@ BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
+    "model/authentication.py": (
+        "tests/unit/policy/test_authentication.py",
+        "fields alone, which are checked",
+    ),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
+    "model/source.py": ("tests/unit/policy/test_source_settings.py", "fields and their defaults"),
     "model/transaction.py": (
         "tests/unit/policy/test_transactions.py",
         "fields and a table of steps",

@@ -48,5 +48,6 @@ BARE: dict[str, Any] = {
     "transform": None,
     "verification": "none",
     "verification_status": None,
+    "authentication": None,
     "failing_since": None,
 }

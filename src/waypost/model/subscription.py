@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from waypost.model.authentication import Sealed
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
@@ -65,6 +66,7 @@ class Subscription(Inheritable, frozen=True):
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
         verification: of its URL; None where it needs none.
+        authentication: how deliveries prove who sends them; None: by their signature alone.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
     """
 
@@ -84,6 +86,7 @@ class Subscription(Inheritable, frozen=True):
     filter: str | None = None
     suspension: Suspension | None = None
     verification: Verification | None = None
+    authentication: Sealed | None = None
 
     @property
     def is_verified(self) -> bool:

@@ -5,16 +5,18 @@ from itertools import chain, islice
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from waypost.clock import Clock, Entropy, IdSource
 from waypost.engine.configuration import Configuration
 from waypost.model import ids
+from waypost.model.authentication import Authentication
 from waypost.model.errors import LimitReached
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.subscription import Signing, SigningKey, Subscription
 from waypost.policy import signing
-from waypost.storage import audit, signing_keys, subscriptions
+from waypost.storage import audit, authentications, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 from waypost.storage.vault import Vault
@@ -169,6 +171,21 @@ class SigningKeys:
         signing_keys.expire(connection, *place, now_us + OVERLAP_US)
         signing_keys.insert(connection, self._vault, *place, key)
         return self.list_all(connection, *place)
+
+    def sealed(self, subscription: Subscription, given: Authentication | None) -> Subscription:
+        """Return a subscription that authenticates as it is told, encrypted; None: not."""
+        if given is None:
+            return replace(subscription, authentication=None)
+        kept = authentications.seal(self._vault, subscription.project_id, subscription.id, given)
+        return replace(subscription, authentication=kept)
+
+    def authentication(self, subscription: Subscription) -> Authentication | None:
+        """Return how a subscription authenticates, decrypted: for who may set it.
+
+        Raises:
+            ConfigInvalid: it can't be decrypted.
+        """
+        return authentications.opened(self._vault, subscription)
 
     def tell(self, subscription: Subscription, keys: Keys) -> None:
         """Let what is in memory follow a commit that changed a subscription or its keys."""

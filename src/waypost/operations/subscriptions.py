@@ -106,7 +106,7 @@ class Subscriptions:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
-        merged = settings.merge(bare, wanted)
+        merged = self._merged(bare, wanted)
         settings.check_together(merged)
         key = self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
@@ -224,7 +224,7 @@ class Subscriptions:
     async def _change(
         self, principal: Principal, subscription_id: Id, wanted: Settings
     ) -> Subscription:
-        merged = partial(settings.merge, wanted=wanted)
+        merged = partial(self._merged, wanted=wanted)
         return await self._alter(principal, subscription_id, merged, wanted)
 
     async def _alter(
@@ -255,6 +255,12 @@ class Subscriptions:
             return _Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
+
+    def _merged(self, present: Subscription, wanted: Settings) -> Subscription:
+        merged = settings.merge(present, wanted)
+        if wanted.authentication is UNSET:
+            return merged
+        return self._keys.sealed(merged, wanted.authentication)
 
     def _with_alerts(
         self, connection: Connection, present: Subscription, merged: Subscription, asked: Asked

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from waypost.model.authentication import Authentication
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
 from waypost.model.verification import VerificationMode
 from waypost.policy import (
+    authentication,
     failure,
     failure_settings,
     filters,
@@ -109,6 +111,10 @@ Verify = Annotated[
 ]
 
 
+Proof = Annotated[
+    Authentication,
+    Meta(description="How deliveries prove who sends them, beside the signature; null for not."),
+]
 Limit = Annotated[
     RateLimit,
     Meta(
@@ -182,6 +188,7 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     filter: ContentFilter | UnsetType = UNSET
     transform: TransformIn | UnsetType | None = UNSET
     verification: Verify | UnsetType | None = UNSET
+    authentication: Proof | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
@@ -206,7 +213,9 @@ def merge(present: Present, wanted: DefaultSettings) -> Present:
     given = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
-    given.pop("verification", None)
+    # Both are made of more than what was given; the latter by who can encrypt it.
+    for name in ("verification", "authentication"):
+        given.pop(name, None)
     changes: dict[str, Any] = {}
     for name, value in given.items():
         changes.update(_MERGES[name](value) if name in _MERGES else {name: value})
@@ -271,6 +280,7 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         *_refusals(wanted.headers, headers.check),
         *type_faults(wanted.event_types),
         *_default_faults(wanted),
+        *_proof_faults(wanted, rules),
     ]
     contradictions = _contradictions(wanted, rules)
     if wanted.description and _CONTROLS.search(wanted.description):
@@ -307,6 +317,11 @@ def check_defaults(wanted: DefaultSettings, rules: SubscriptionRules) -> None:
         hours.check(wanted.sending_hours, "defaults.sending_hours")
 
 
+def _proof_faults(wanted: Settings, rules: SubscriptionRules) -> list[tuple[str, str]]:
+    given = wanted.authentication
+    return authentication.faults(given, rules.egress) if given else []
+
+
 def check_together(settings: Inheritable, path: str = "") -> None:
     """Refuse settings that contradict each other, once a change is merged in.
 
@@ -315,8 +330,13 @@ def check_together(settings: Inheritable, path: str = "") -> None:
         path: where they stand in the request, with a full stop behind.
 
     Raises:
-        InvalidSetting: retries are said in two ways, and not alike.
+        InvalidSetting: retries are said in two ways, and not alike; or a header is.
     """
+    if isinstance(settings, Subscription) and settings.authentication is not None:
+        name = authentication.header_name(settings.authentication.shown)
+        if name.lower() in map(str.lower, settings.headers):
+            reason = "is what authentication is sent in"
+            raise InvalidSetting(details=[(f"headers.{name}", reason)])
     handling, schedule_s = settings.failure_handling, settings.retry_schedule_s
     if handling is None or handling.retry is None or schedule_s is None:
         return

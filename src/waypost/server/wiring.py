@@ -36,6 +36,7 @@ from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.dialects.convoy import routes as convoy
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
+from waypost.engine.authenticator import Authenticator
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
@@ -102,12 +103,13 @@ SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 
 
 class Tools:
-    """What every part may need: time, chance and ids."""
+    """What every part may need: time, chance, ids, and what encrypts."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Take the clock of the database, and the rest from the system."""
+    def __init__(self, clock: Clock, key: bytes) -> None:
+        """Take the clock of the database and the secret key, and the rest from the system."""
         self.clock = clock
         self.entropy = SystemEntropy()
+        self.vault = Vault(key, self.entropy)
         self.ids = IdSource(self.clock, self.entropy)
 
 
@@ -137,11 +139,12 @@ class Engine:
             clock=tools.clock,
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
+        prove = Authenticator(loop, self.transport, tools.clock, tools.ids, tools.vault)
         self.sandbox = _sandbox(loop, config)
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
+            Sender(loop, self.transport, NATIVE_FORMATS, config.origin, prove.around),
             tools.clock,
             tools.entropy,
             _dispatching(config),
@@ -259,10 +262,8 @@ class Engine:
 class Surface:
     """The HTTP API: what people and programs ask for."""
 
-    def __init__(
-        self, config: Config, store: Store, engine: Engine, tools: Tools, key: bytes
-    ) -> None:
-        """Make the operations and their routes; `key` is the secret key."""
+    def __init__(self, config: Config, store: Store, engine: Engine, tools: Tools) -> None:
+        """Make the operations and their routes."""
         self._config = config
         self._tools = tools
         self._base_url = f"http://{config.listen}"
@@ -275,8 +276,7 @@ class Surface:
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
-        vault = Vault(key, entropy)
-        changes = engine.configuration
+        vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
             changes, vault, engine.subscription_changed, clock, entropy, ids

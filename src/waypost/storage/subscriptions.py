@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from waypost.model import ids
+from waypost.model.authentication import Sealed
 from waypost.model.errors import NotFound
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
@@ -36,6 +37,7 @@ _read_handling = msgspec.json.Decoder(FailureHandling).decode
 _read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
 _read_verification = msgspec.json.Decoder(Verification).decode
+_read_sealed = msgspec.json.Decoder(Sealed).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -238,6 +240,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "failure_handling": _json(subscription.failure_handling),
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
+        "authentication": _json(subscription.authentication),
         "verification_state": subscription.verification and subscription.verification.state.value,
     }
 
@@ -268,6 +271,7 @@ def of_row(row: Row[Any]) -> Subscription:
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
+        authentication=None if row.authentication is None else _read_sealed(row.authentication),
     )
 
 

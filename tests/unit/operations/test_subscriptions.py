@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
+from waypost.model.authentication import Basic, HeaderKey
 from waypost.model.errors import InvalidInput, InvalidSetting, NotFound, Unavailable
 from waypost.model.event_type import EventType
 from waypost.model.ids import Id
@@ -202,3 +203,24 @@ async def test_one_that_does_not_compile_changes_nothing(at: Office) -> None:
         await at.subscriptions.update(caller, made.id, wanted)
     assert (await at.subscriptions.list_page(caller, PageRequest(10))).items == [made]
     assert await version(at) == 2
+
+
+async def test_how_it_authenticates_is_kept_encrypted(at: Office) -> None:
+    caller, given = at.records.principal(), Basic("ada", "top secret")
+    made = await at.subscriptions.create(caller, Settings(url=URL, authentication=given))
+    assert made.authentication is not None
+    assert made.authentication.shown == Basic("ada", "***")
+    assert b"top secret" not in made.authentication.envelope
+    assert at.keys.authentication(made) == given
+    paused = await at.subscriptions.pause(caller, made.id)
+    assert paused.authentication == made.authentication
+    other = HeaderKey("x-key", "k")
+    changed = await at.subscriptions.update(caller, made.id, Settings(authentication=other))
+    assert at.keys.authentication(changed) == other
+    assert at.changes[-1][0] == changed
+    with pytest.raises(InvalidSetting, match="is what authentication is sent in"):
+        await at.subscriptions.update(caller, made.id, Settings(headers={"X-KEY": "v"}))
+    freed = await at.subscriptions.update(caller, made.id, Settings(authentication=None))
+    assert freed.authentication is None
+    assert at.keys.authentication(freed) is None
+    await at.subscriptions.update(caller, made.id, Settings(headers={"X-KEY": "v"}))
