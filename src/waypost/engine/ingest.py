@@ -381,4 +381,6 @@ def _match(routes: Routes, draft: Draft) -> tuple[Subscription, ...]:
     attributes = draft.attributes
     if attributes.targets:
         return routes.aimed(attributes.targets)
+    if attributes.endpoints:
+        return routes.match_at(draft.type, draft.payload, attributes)
     return routes.match(draft.type, attributes.owner, draft.payload, attributes)

@@ -117,7 +117,7 @@ class Planner:
     def _takers(self, replay: Replay, event: Event, before: Iterable[Id]) -> list[Id]:
         """Return who is owed an event again, in the order of their ids."""
         plan = replay.plan
-        content = Content(event.payload, event.attributes)
+        content = Content(event.payload, event.attributes, event.type)
         if (plan.of or plan.state) and not before:
             return []
         if plan.content is not None and not self._compiled(plan.content).matches(content):
@@ -131,6 +131,8 @@ class Planner:
         attributes = event.attributes
         if attributes.targets:
             taken = routes.aimed(attributes.targets)
+        elif attributes.endpoints:
+            taken = routes.match_at(event.type, event.payload, attributes)
         else:
             taken = routes.match(event.type, attributes.owner, event.payload, attributes)
         return sorted(one.id for one in taken if one.disabled_by is None)
@@ -224,11 +226,11 @@ def _choose(
     if subscription.filter is None:
         return [one.event_id for one in taken]
     compiled = filters.restored(subscription.filter)
-    asked = [one.event_id for one in taken if not one.targets]
+    asked = {one.event_id: one.type for one in taken if not one.targets}
     matched = {
         one.event_id
-        for one in missed.read_holdings(connection, replay, asked)
-        if compiled.matches(Content(one.payload, one.attributes))
+        for one in missed.read_holdings(connection, replay, list(asked))
+        if compiled.matches(Content(one.payload, one.attributes, asked[one.event_id]))
     }
     # What an event is aimed at is owed it whatever it holds.
     return [one.event_id for one in taken if one.targets or one.event_id in matched]
@@ -238,4 +240,6 @@ def _takes(subscription: Subscription, event: Candidate) -> bool:
     """Tell whether a subscription takes an event, what it holds aside."""
     if event.targets:
         return subscription.id in event.targets
+    if event.endpoints and subscription.endpoint_id not in event.endpoints:
+        return False
     return wants(subscription, event.type, event.owner)

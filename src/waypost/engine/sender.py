@@ -20,7 +20,7 @@ from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, Inheritable, SigningKey, Subscription
 from waypost.model.verification import VerificationMode
 from waypost.policy import urls
-from waypost.policy.format import Format, Outgoing
+from waypost.policy.format import Format, Outgoing, format_of
 from waypost.policy.lane import Work
 from waypost.policy.terms import terms_of
 from waypost.policy.urls import Destination
@@ -159,7 +159,8 @@ class Sender:
         if asked is not None and asked.mode is VerificationMode.CLOUDEVENTS and self._origin:
             named = {**subscription.headers, ORIGIN: self._origin}
             subscription = replace(subscription, headers=named)
-        address = Address(subscription, keys, self._formats.get(subscription.format), defaults)
+        form = format_of(self._formats, subscription.format, subscription.format_settings)
+        address = Address(subscription, keys, form, defaults)
         if address.destination is not None:
             post = self._transport.to(subscription.project_id, address.destination)
             address.post = post

@@ -66,6 +66,8 @@ class Subscription(Inheritable, frozen=True):
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
         verification: of its URL; None where it needs none.
+        format_settings: what its format goes by, in the format's own words; None: by nothing.
+        endpoint_id: the address that it shares with other subscriptions, where a surface has such.
         authentication: how deliveries prove who sends them; None: by their signature alone.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
     """
@@ -86,6 +88,8 @@ class Subscription(Inheritable, frozen=True):
     filter: str | None = None
     suspension: Suspension | None = None
     verification: Verification | None = None
+    format_settings: str | None = None
+    endpoint_id: Id | None = None
     authentication: Sealed | None = None
 
     @property

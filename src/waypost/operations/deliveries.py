@@ -1,6 +1,6 @@
 """Deliveries and attempts: what is owed, what became of it, and each try."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,8 +13,8 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.shown import AttemptStatus, ShownAttempt
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.policy.format import Format, Outgoing
-from waypost.storage import attempts, deliveries, events, subscriptions
+from waypost.policy.format import Format, Outgoing, format_of
+from waypost.storage import attempts, deliveries, events, health, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.deliveries import DeliveryFilter
 from waypost.storage.store import Store
@@ -27,6 +27,34 @@ MASKED: Final = "***"
 _SECRET: Final = frozenset({"webhook-signature"})
 _NO_KEY: Final = bytes(32)
 """Signs what is not sent: the signature is masked, so any key will do."""
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How many deliveries there are, and what became of the latest attempts.
+
+    Attributes:
+        deliveries: owed and ended; a large number may be larger.
+        succeeded: attempts since some moment, of the latest 1,000.
+        failed: the same.
+    """
+
+    deliveries: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Return both together."""
+        return Tally(
+            self.deliveries + other.deliveries,
+            self.succeeded + other.succeeded,
+            self.failed + other.failed,
+        )
+
+    @property
+    def failure_rate(self) -> float:
+        """Which share of the attempts has failed, in percent; 0 where there were none."""
+        attempts = self.succeeded + self.failed
+        return 100 * self.failed / attempts if attempts else 0.0
 
 
 class Deliveries:
@@ -67,6 +95,26 @@ class Deliveries:
             return deliveries.list_page(connection, project_id, request, which)
 
         return await self._store.read(read)
+
+    async def tallies(
+        self, principal: Principal, subscription_ids: Sequence[ids.Id], since_us: int
+    ) -> dict[ids.Id, Tally]:
+        """Return how each of some subscriptions fares; attempts count since a moment.
+
+        `since_us` is in UTC microseconds.
+        """
+        project_id = principal.project_id
+
+        def read(connection: Connection) -> dict[ids.Id, Tally]:
+            found = {}
+            for one in subscription_ids:
+                latest, _ = health.read_latest(connection, project_id, one, since_us)
+                succeeded = sum(attempt.succeeded for attempt in latest)
+                count = health.count_deliveries(connection, project_id, one)
+                found[one] = Tally(count, succeeded, len(latest) - succeeded)
+            return found
+
+        return await self._store.read(read) if subscription_ids else {}
 
     async def attempts_of_event(
         self,
@@ -143,7 +191,8 @@ class Deliveries:
     def _headers(
         self, attempt: ShownAttempt, event: Event, subscription: Subscription
     ) -> dict[str, str]:
-        form = self._formats[subscription.format]
+        form = format_of(self._formats, subscription.format, subscription.format_settings)
+        assert form is not None  # noqa: S101 - no other is set
         masked = msgspec.structs.replace(
             subscription, headers=dict.fromkeys(subscription.headers, MASKED)
         )

@@ -16,11 +16,10 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.record import Record
 from waypost.storage import records
-from waypost.storage.connection import Connection
+from waypost.storage.connection import Connection, Write
 from waypost.storage.vault import Vault
 
-Write = Callable[[Connection], None]
-"""Something to be written in a transaction of somebody else's."""
+__all__ = ["Records", "Write"]
 
 
 class Records:

@@ -6,7 +6,8 @@ other surfaces bring formats of their own.
 
 import base64
 import re
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol, cast
 
 import msgspec
 
@@ -70,6 +71,28 @@ class Format(Protocol):
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body; the same outgoing gives the same bytes."""
         ...
+
+
+class Configurable(Format, Protocol):
+    """A format that goes by settings of each subscription."""
+
+    def configured(self, settings: str) -> Format:
+        """Return it as it is with a subscription's `format_settings`."""
+        ...
+
+
+def format_of(formats: Mapping[str, Format], name: str, settings: str | None) -> Format | None:
+    """Return a subscription's format; None where there is none of this name.
+
+    Args:
+        formats: by name; those that go by settings are `Configurable`.
+        name: what the subscription calls it.
+        settings: the subscription's `format_settings`.
+    """
+    found = formats.get(name)
+    if found is None or settings is None:
+        return found
+    return cast("Configurable", found).configured(settings)
 
 
 class Payload:

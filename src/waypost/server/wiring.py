@@ -34,6 +34,7 @@ from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.dialects.convoy import routes as convoy
+from waypost.dialects.convoy.format import ConvoyFormat
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.authenticator import Authenticator
@@ -98,6 +99,7 @@ from waypost.web.front import HttpFront
 from waypost.web.limits import HttpLimits
 
 _MICROS: Final = 1_000_000
+FORMATS: Final = {**NATIVE_FORMATS, ConvoyFormat.name: ConvoyFormat()}
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
 
@@ -144,7 +146,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, NATIVE_FORMATS, config.origin, prove.around),
+            Sender(loop, self.transport, FORMATS, config.origin, prove.around),
             tools.clock,
             tools.entropy,
             _dispatching(config),
@@ -275,7 +277,7 @@ class Surface:
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
+        rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
         vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
@@ -287,7 +289,7 @@ class Surface:
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
         events = Events(store, engine.ingest, router, self.catalogue, limits)
-        deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
+        deliveries = Deliveries(store, dispatcher.sending, FORMATS)
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
@@ -296,6 +298,7 @@ class Surface:
             self._follow(engine.sharing, engine)
         transforms = Transforms(store, engine.sandbox, ids)
         subscriptions = self._subscriptions(engine, alerts, transforms, rules)
+        filters = Filters(store)
         keys = Keys(changes, self.access, clock, entropy, ids)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
@@ -305,7 +308,7 @@ class Surface:
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
             *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
-            *FilterRoutes(Filters(store)).operations(),
+            *FilterRoutes(filters).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
             *JwksRoutes(self.signing_keys).operations(),
@@ -330,6 +333,7 @@ class Surface:
             transforms=transforms,
             events=events,
             deliveries=deliveries,
+            filters=filters,
             replays=replays,
         )
         self.others = [*self._dialects(events), *convoy.routes(parts)]

@@ -146,6 +146,7 @@ subscriptions = Table(
     Column("routed_from", BigInteger),
     # What its format goes by, in the format's own words.
     Column("format_settings", Text),
+    Column("endpoint_id", IdType),
     # JSON; the secrets in it are encrypted.
     Column("authentication", Text),
     sqlite_with_rowid=False,

@@ -240,6 +240,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "failure_handling": _json(subscription.failure_handling),
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
+        "format_settings": subscription.format_settings,
+        "endpoint_id": subscription.endpoint_id,
         "authentication": _json(subscription.authentication),
         "verification_state": subscription.verification and subscription.verification.state.value,
     }
@@ -271,6 +273,8 @@ def of_row(row: Row[Any]) -> Subscription:
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
+        format_settings=row.format_settings,
+        endpoint_id=row.endpoint_id,
         authentication=None if row.authentication is None else _read_sealed(row.authentication),
     )
 

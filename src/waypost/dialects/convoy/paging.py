@@ -4,9 +4,9 @@ A cursor is a position, one id or several joined, each as a ULID: `next_page_cur
 position that the next page may hold, `prev_page_cursor` the first one of this page.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -29,10 +29,13 @@ PARAMETERS: Final = (
     "prev_page_cursor",
 )
 DATES: Final = ("startDate", "endDate")
+SIFTED_MAX: Final = 10_000
+"""So many things of a list are looked at for one page of what is kept of it."""
 WINDOW: Final = timedelta(days=7)
 
 _DATE: Final = "%Y-%m-%dT%H:%M:%S"
 _ULID: Final = 26
+_SLICE: Final = 500
 _MICROS: Final = 1_000_000
 
 
@@ -88,17 +91,68 @@ def read(call: Call, window: tuple[int, int] | None = None, joined: int = 1) -> 
     return Listing(request, ascending, back, cursor is not None)
 
 
+class Sifted(msgspec.Struct, Generic[T], frozen=True):
+    """A page of what was kept of a list.
+
+    Attributes:
+        stopped: where it was looked last, where the page is cut because it took too long.
+    """
+
+    page: Page[T]
+    stopped: bytes | None = None
+
+
+async def sift(
+    fetch: Callable[[PageRequest], Awaitable[Page[T]]],
+    listing: Listing,
+    keep: Callable[[T], bool],
+    position: Callable[[T], bytes],
+) -> Sifted[T]:
+    """Return a page of those things of a list that are kept.
+
+    After `SIFTED_MAX` things it ends with what it has, and the next page goes on from there.
+
+    Args:
+        fetch: returns a page of the list.
+        listing: which page was asked for.
+        keep: whether a thing is kept.
+        position: where it stands in the list.
+    """
+    request = listing.request
+    up = request.newer_than is not None
+    found: list[T] = []
+    for _ in range(SIFTED_MAX // _SLICE):
+        part = await fetch(msgspec.structs.replace(request, size=_SLICE))
+        walked = part.items[::-1] if up else part.items
+        found += [one for one in walked if keep(one)]
+        if len(found) > listing.size or not part.has_more:
+            kept = found[: listing.size]
+            more = part.has_more or len(found) > listing.size
+            return Sifted(Page(kept[::-1] if up else kept, more))
+        last = position(walked[-1])
+        name = "newer_than" if up else "older_than"
+        request = msgspec.structs.replace(request, **{name: last})
+    return Sifted(Page(found[::-1] if up else found, has_more=True), position(walked[-1]))
+
+
 def page_out(
-    listing: Listing, page: Page[T], position: Callable[[T], bytes], shape: Callable[[T], Any]
+    listing: Listing,
+    page: Page[T],
+    position: Callable[[T], bytes],
+    shape: Callable[[T], Any],
+    stopped: bytes | None = None,
 ) -> dict[str, Any]:
-    """Return `{content, pagination}`."""
+    """Return `{content, pagination}`; `stopped`: see `Sifted`."""
     items = page.items[::-1] if listing.ascending else page.items
     has_next = listing.begun if listing.back else page.has_more
     has_prev = page.has_more if listing.back else listing.begun
     next_cursor = prev_cursor = ""
-    if items:
+    if stopped is not None and not listing.back:
+        next_cursor = spell(_step(stopped, 1 if listing.ascending else -1))
+    elif items:
         past = _step(position(items[-1]), 1 if listing.ascending else -1)
         next_cursor = spell(past) if has_next else ""
+    if items:
         prev_cursor = spell(position(items[0])) if has_prev else ""
     return {
         "content": [shape(item) for item in items],

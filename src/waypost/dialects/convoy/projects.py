@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from waypost.dialects.convoy import config as configs
+from waypost.dialects.convoy import things
 from waypost.dialects.convoy.config import ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
 from waypost.dialects.convoy.table import Call, Operation
@@ -18,10 +19,7 @@ from waypost.operations.keys import Keys, MadeKey, NewKey
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
 
-KIND: Final = "convoy.project"
-ENDPOINT: Final = "convoy.endpoint"
-SUBSCRIPTION: Final = "convoy.subscription"
-SOURCE: Final = "convoy.source"
+KIND: Final = things.PROJECT
 PATH: Final = "/projects"
 ONE_PATH: Final = f"{PATH}/{{project_id}}"
 
@@ -172,7 +170,7 @@ class ProjectRoutes:
         home = home_of(record)
         there = {
             kind: bool((await self._records.list_page(principal, kind, _ONE)).items)
-            for kind in (SOURCE, ENDPOINT, SUBSCRIPTION)
+            for kind in (things.SOURCE, things.ENDPOINT, things.SUBSCRIPTION)
         }
         return {
             "uid": ids.spell_ulid(project.id),
@@ -183,9 +181,9 @@ class ProjectRoutes:
             "config": configs.shown(home.config),
             "statistics": {
                 "events_exist": await self._projects.has_events(project.id),
-                "sources_exist": there[SOURCE],
-                "endpoints_exist": there[ENDPOINT],
-                "subscriptions_exist": there[SUBSCRIPTION],
+                "sources_exist": there[things.SOURCE],
+                "endpoints_exist": there[things.ENDPOINT],
+                "subscriptions_exist": there[things.SUBSCRIPTION],
             },
             "retained_events": 0,
             "created_at": born(project.id),

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from starlette.routing import Route
 
 from waypost.clock import Clock
+from waypost.dialects.convoy.endpoints import EndpointRoutes
+from waypost.dialects.convoy.filters import FilterRoutes
 from waypost.dialects.convoy.ingest import IngestRoutes
-from waypost.dialects.convoy.projects import Home, Homes, ProjectRoutes
+from waypost.dialects.convoy.projects import Homes, ProjectRoutes
+from waypost.dialects.convoy.shelf import Shelf
+from waypost.dialects.convoy.subscriptions import SubscriptionRoutes
 from waypost.dialects.convoy.table import Mount, Operation
-from waypost.model.project import Principal
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.events import Events
+from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
@@ -41,18 +45,22 @@ class Parts:
     transforms: Transforms
     events: Events
     deliveries: Deliveries
+    filters: Filters
     replays: Replays
 
 
 def operations(parts: Parts) -> list[Operation]:
     """Return the whole table."""
     homes = Homes(parts.records)
-
-    async def changed(principal: Principal, home: Home) -> None:
-        """Have what was made in the project follow its configuration."""
-
+    shelf = Shelf(parts.records, homes, parts.subscriptions)
+    endpoints = EndpointRoutes(shelf, parts.signing_keys, parts.deliveries, parts.clock)
+    projects = ProjectRoutes(parts.projects, parts.keys, parts.records, homes, shelf.follow)
+    filters = FilterRoutes(shelf, parts.filters, parts.transforms, parts.clock)
     return [
-        *ProjectRoutes(parts.projects, parts.keys, parts.records, homes, changed).operations(),
+        *projects.operations(),
+        *endpoints.operations(),
+        *filters.operations(),
+        *SubscriptionRoutes(shelf).operations(),
     ]
 
 

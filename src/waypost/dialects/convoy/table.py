@@ -112,7 +112,7 @@ class Operation:
     Attributes:
         path: below `BASE`, or whole in `also`; with parameters in braces.
         scope: what the key must be allowed to do.
-        body: the struct of the JSON body; one that forbids unknown fields.
+        body: what msgspec makes of the JSON body: structs that forbid unknown fields.
         may_be_empty: no body at all stands for a `body` of defaults.
         max_bytes: of the body.
         reads: it spends from the key's allowance of reads.
@@ -124,7 +124,7 @@ class Operation:
     path: str
     scope: Scope
     handler: Handler
-    body: type[msgspec.Struct] = Nothing
+    body: Any = Nothing
     may_be_empty: bool = False
     max_bytes: int = MAX_BODY_BYTES
     also: Sequence[str] = field(default=())

@@ -24,4 +24,5 @@ def upgrade() -> None:
     )
     op.create_index("ix_records_parent", "records", ["project_id", "kind", "parent", "id"])
     op.add_column("subscriptions", sa.Column("format_settings", sa.Text()))
+    op.add_column("subscriptions", sa.Column("endpoint_id", IdType))
     op.create_index("ix_receipts_project", "receipts", ["project_id", "id"])
