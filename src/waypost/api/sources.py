@@ -54,6 +54,7 @@ class SourceOut(msgspec.Struct, frozen=True):
     custom_response: CustomResponse | None
     event_type_location: str | None
     idempotency_keys: tuple[str, ...]
+    forward_headers: tuple[str, ...] | None
     max_bytes: int | None
     disabled: bool
     challenged: Moment | None
@@ -201,6 +202,7 @@ class SourceRoutes:
             custom_response=source.custom_response,
             event_type_location=source.event_type_location,
             idempotency_keys=source.idempotency_keys,
+            forward_headers=source.forward_headers,
             max_bytes=source.max_bytes,
             disabled=source.disabled,
             challenged=None if challenged is None else moment(challenged),

@@ -100,6 +100,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         mask: what stands for it in its address: hard to guess, and no secret that protects.
         event_type_location: the place in a request where its events' type is; None: it is the mask.
         idempotency_keys: the places that make up an idempotency key; none: events have none.
+        forward_headers: which headers of a request are kept with its event, in lower case; None:
+            all that hold no secret.
         max_bytes: of a body; None for what every event may have.
         disabled: nothing is taken in.
         challenged_us: when a challenge was answered last, UTC microseconds, to the minute.
@@ -114,6 +116,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     custom_response: CustomResponse | None = None
     event_type_location: str | None = None
     idempotency_keys: tuple[str, ...] = ()
+    forward_headers: tuple[str, ...] | None = None
     max_bytes: int | None = None
     disabled: bool = False
     challenged_us: int | None = None

@@ -40,6 +40,15 @@ _PLACES: Final = Places("", "event_type")
 _CHALLENGE: Final = "crc_token"
 
 
+Beside = Callable[[Source], Callable[[Connection], None]]
+"""Returns what is written in the transaction that makes or changes a source."""
+
+
+def nothing_beside(_: Source) -> Callable[[Connection], None]:
+    """Write nothing."""
+    return lambda _: None
+
+
 class _Door:
     """A source in memory, and what is left of its allowance."""
 
@@ -169,9 +178,13 @@ class Sources:
         self._known.apply(await self._store.read(lambda c: self._known.read(c, None)))
 
     async def create(
-        self, principal: Principal, kind: SourceType, wanted: SourceSettings
+        self,
+        principal: Principal,
+        kind: SourceType,
+        wanted: SourceSettings,
+        also: Beside = nothing_beside,
     ) -> Source:
-        """Make a source, with an address of its own.
+        """Make a source, with an address of its own; `also` is written with it.
 
         Raises:
             InvalidInput: it has no name.
@@ -185,11 +198,13 @@ class Sources:
         bare = Source(project_id=principal.project_id, id=source_id, mask=mask, name="", type=kind)
         made = source_settings.merge(bare, wanted)
         source_settings.check(made, self._events.limits)
+        beside = also(made)
 
         def write(connection: Connection) -> Source:
             if sources.count(connection, principal.project_id) >= SOURCES_MAX:
                 raise LimitReached(f"A project may have at most {SOURCES_MAX} sources.")
             sources.insert(connection, self._vault, made)
+            beside(connection)
             self._noted(connection, principal, record_id, "source.create", source_id)
             return made
 
@@ -212,9 +227,13 @@ class Sources:
         )
 
     async def update(
-        self, principal: Principal, source_id: ids.Id, wanted: SourceSettings
+        self,
+        principal: Principal,
+        source_id: ids.Id,
+        wanted: SourceSettings,
+        also: Beside = nothing_beside,
     ) -> Source:
-        """Merge settings into a source.
+        """Merge settings into a source; `also` is written with it.
 
         Raises:
             NotFound: the project has none with this id.
@@ -227,12 +246,15 @@ class Sources:
             changed = source_settings.merge(present, wanted)
             source_settings.check(changed, self._events.limits)
             sources.update(connection, self._vault, changed)
+            also(changed)(connection)
             self._noted(connection, principal, record_id, "source.update", source_id)
             return changed
 
         return await self._configuration.change(write, self._known.put)
 
-    async def delete(self, principal: Principal, source_id: ids.Id) -> None:
+    async def delete(
+        self, principal: Principal, source_id: ids.Id, *writes: Callable[[Connection], None]
+    ) -> None:
         """Forget a source: nothing comes in there any more. Its events stay.
 
         Raises:
@@ -242,6 +264,8 @@ class Sources:
 
         def write(connection: Connection) -> None:
             sources.delete(connection, principal.project_id, source_id)
+            for one in writes:
+                one(connection)
             self._noted(connection, principal, record_id, "source.delete", source_id)
 
         await self._configuration.change(write, lambda _: self._known.drop(source_id))

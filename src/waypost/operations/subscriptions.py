@@ -156,7 +156,15 @@ class Subscriptions:
         Raises:
             InvalidInput: it is one; says why.
         """
-        settings.check(Settings(url=url), self._rules)
+        self.check_settings(Settings(url=url))
+
+    def check_settings(self, wanted: Settings) -> None:
+        """Refuse settings that no subscription may have.
+
+        Raises:
+            InvalidInput: they are such.
+        """
+        settings.check(wanted, self._rules)
 
     def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:
         """Return the subscriptions that share an address, as they are in memory."""
@@ -313,7 +321,7 @@ class Subscriptions:
         present = subscriptions.find(connection, *place)
         before = present or Subscription(*place, "")
         merged = replace(
-            settings.merge(before, wish.wanted),
+            self._merged(before, wish.wanted),
             format_settings=wish.format_settings,
             endpoint_id=wish.endpoint_id,
         )

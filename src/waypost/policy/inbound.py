@@ -69,11 +69,12 @@ def draft_of(source: Source, inbound: Inbound, limits: EventLimits) -> Draft:
     given_type = headers.get("content-type")
     payload, content_type = _payload(inbound.body, given_type)
     parts = Parts(headers, _query(inbound.query), _body(source, payload, content_type))
-    secrets = SECRET_HEADERS | _HOP_BY_HOP | secret_headers(source.verifier)
+    dropped = SECRET_HEADERS | _HOP_BY_HOP | secret_headers(source.verifier)
+    wanted = headers.keys() if source.forward_headers is None else set(source.forward_headers)
     attributes = Attributes(
         idempotency_key=_key(source, parts),
         content_type=content_type,
-        headers={name: value for name, value in headers.items() if name not in secrets},
+        headers={name: headers[name] for name in headers if name in wanted and name not in dropped},
         query=parts.query,
         path=inbound.path,
         source=source.id,

@@ -20,8 +20,9 @@ from waypost.model.source import (
     SourceType,
     Verifier,
 )
-from waypost.policy import headers, places
+from waypost.policy import headers, places, verifiers
 from waypost.policy.events import NO_CONTROLS, EventLimits
+from waypost.policy.filter_syntax import SECRET_HEADERS
 from waypost.policy.media import is_media_type
 from waypost.policy.places import Part
 
@@ -29,9 +30,11 @@ NAME_MAX: Final = 128
 SECRET_MAX: Final = 1_024
 RESPONSE_MAX: Final = 16 * 1024
 KEYS_MAX: Final = 8
+HEADERS_MAX: Final = 64
 
 _NAMED: Final = "Where events' type is in a request; null: all have the mask of the source."
 _KEYS: Final = "Places that make up an idempotency key; null and empty: events have none."
+_HEADERS: Final = "Which headers are kept with events; null: all that hold no secret."
 
 Named = Annotated[str, Meta(min_length=1, max_length=NAME_MAX, pattern=NO_CONTROLS)]
 
@@ -52,6 +55,11 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_keys: (
         Annotated[tuple[str, ...], Meta(max_length=KEYS_MAX, description=_KEYS)] | UnsetType | None
     ) = UNSET
+    forward_headers: (
+        Annotated[tuple[str, ...], Meta(max_length=HEADERS_MAX, description=_HEADERS)]
+        | UnsetType
+        | None
+    ) = UNSET
     max_bytes: (
         Annotated[int, Meta(ge=1, description="Of a body; null for what every event may have.")]
         | UnsetType
@@ -70,6 +78,9 @@ def merge(present: Source, wanted: SourceSettings) -> Source:
         given["verifier"] = given["verifier"] or Noop()
     if "idempotency_keys" in given:
         given["idempotency_keys"] = tuple(dict.fromkeys(given["idempotency_keys"] or ()))
+    if given.get("forward_headers") is not None:
+        names = (name.lower() for name in given["forward_headers"])
+        given["forward_headers"] = tuple(dict.fromkeys(names))
     return msgspec.structs.replace(present, **given)
 
 
@@ -88,6 +99,11 @@ def check(source: Source, limits: EventLimits) -> None:
         if not details and _is_unsigned(source, location):
             reason = "must be in the body: the signature covers nothing else"
             details.append(("event_type_location", reason))
+    secrets = SECRET_HEADERS | verifiers.secret_headers(source.verifier)
+    for index, name in enumerate(source.forward_headers or ()):
+        if not headers.is_name(name) or name in secrets:
+            reason = "holds a secret" if name in secrets else "is not a header name"
+            details.append((f"forward_headers[{index}]", reason))
     if source.max_bytes is not None and source.max_bytes > limits.max_event_bytes:
         details.append(("max_bytes", f"must be at most {limits.max_event_bytes}"))
     if source.type is SourceType.REST_API:
@@ -109,6 +125,7 @@ def _only_of_http(source: Source) -> list[tuple[str, str]]:
         "custom_response": source.custom_response is not None,
         "event_type_location": source.event_type_location is not None,
         "idempotency_keys": bool(source.idempotency_keys),
+        "forward_headers": source.forward_headers is not None,
         "max_bytes": source.max_bytes is not None,
     }
     return [(name, "is for sources of type http") for name, is_given in given.items() if is_given]

@@ -37,6 +37,7 @@ class _Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     custom_response: CustomResponse | None = None
     event_type_location: str | None = None
     idempotency_keys: tuple[str, ...] = ()
+    forward_headers: tuple[str, ...] | None = None
     max_bytes: int | None = None
     disabled: bool = False
 

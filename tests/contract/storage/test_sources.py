@@ -46,6 +46,7 @@ def test_every_field_comes_back(records: Records) -> None:
         custom_response=CustomResponse("ok", "text/html"),
         event_type_location="request.body.t",
         idempotency_keys=("request.body.a", "request.query.b"),
+        forward_headers=("x-a",),
         max_bytes=99,
         disabled=True,
         challenged_us=7,

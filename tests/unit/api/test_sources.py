@@ -42,6 +42,7 @@ def test_a_source_is_shown() -> None:
         "custom_response": None,
         "event_type_location": None,
         "idempotency_keys": [],
+        "forward_headers": None,
         "max_bytes": None,
         "disabled": False,
         "challenged": None,

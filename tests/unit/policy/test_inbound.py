@@ -161,3 +161,11 @@ def test_an_empty_place_makes_no_key_but_in_the_query_where_it_is_refused() -> N
 def test_a_query_is_bounded() -> None:
     with pytest.raises(InvalidInput, match="query"):
         draft_of(SOURCE, inbound(query=b"a=1&" * 101), LIMITS)
+
+
+def test_only_the_headers_that_are_named_are_kept() -> None:
+    asked = inbound(b"{}", JSON, ("x-a", "1"), ("x-b", "2"), ("connection", "close"))
+    chosen = source(forward_headers=("x-b", "x-c", "connection"))
+    assert draft_of(chosen, asked, LIMITS).attributes.headers == {"x-b": "2"}
+    none = source(forward_headers=())
+    assert draft_of(none, asked, LIMITS).attributes.headers == {}

@@ -31,6 +31,7 @@ def test_what_is_left_out_stays_and_null_is_the_default() -> None:
             custom_response={"body": "ok"},
             event_type_location="request.body.t",
             idempotency_keys=["request.body.a", "request.body.a"],
+            forward_headers=["X-A", "x-a", "x-b"],
             max_bytes=9,
             disabled=True,
         ),
@@ -44,11 +45,13 @@ def test_what_is_left_out_stays_and_null_is_the_default() -> None:
         custom_response=CustomResponse("ok", "text/plain"),
         event_type_location="request.body.t",
         idempotency_keys=("request.body.a",),
+        forward_headers=("x-a", "x-b"),
         max_bytes=9,
         disabled=True,
     )
     assert merge(given, asked()) == given
-    names = ("verifier", "custom_response", "event_type_location", "idempotency_keys", "max_bytes")
+    names = ("verifier", "custom_response", "event_type_location", "idempotency_keys")
+    names += ("forward_headers", "max_bytes")
     cleared = merge(given, asked(**dict.fromkeys(names)))
     assert cleared == msgspec.structs.replace(BARE, name="b", disabled=True)
     assert cleared.verifier == Noop()
@@ -112,6 +115,12 @@ def test_what_may_be_set(fields: dict[str, Any]) -> None:
             "event_type_location",
         ),
         ({"idempotency_keys": ["request.body.a", "x"]}, "idempotency_keys[1]"),
+        ({"forward_headers": ["x", "a b"]}, "forward_headers[1]"),
+        ({"forward_headers": ["Cookie"]}, "forward_headers[0]"),
+        (
+            {"forward_headers": ["x-k"], "verifier": {**KEY, "header_name": "X-K"}},
+            "forward_headers[0]",
+        ),
         ({"max_bytes": LIMITS.max_event_bytes + 1}, "max_bytes"),
     ],
 )
@@ -129,6 +138,7 @@ def test_what_has_no_meaning_for_events_that_are_posted_with_a_key() -> None:
         "custom_response": {"body": "x"},
         "event_type_location": "request.body.t",
         "idempotency_keys": ["request.body.t"],
+        "forward_headers": ["x-a"],
         "max_bytes": 9,
     }
     for name, value in given.items():
