@@ -20,11 +20,12 @@ class Resource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an event may carry beside type and payload; all optional, none invented.
 
-    Stored as MessagePack. `targets` are subscriptions that alone are owed it, whatever they ask for;
-    of those that share an address, only the ones at `endpoints` are asked. `cloudevent` holds the context attributes of a CloudEvent as they came.
-    `headers` (names in lower case), `query` (a list where a name stood there more than once) and
-    `path` are of the request that brought the event, as far as they were kept; `source` is the id of
-    what it came in by, where that is more than the API. It is delivered from
+    Stored as MessagePack; `cloudevent` holds the context attributes of a CloudEvent as they came.
+    `targets` are subscriptions that alone are owed it, whatever they ask for; of those that share
+    an address, only the ones at `endpoints` are asked. `headers` (names in lower case), `query` (a
+    list where a name stood there more than once) and `path` are of the request that brought the
+    event, as far as they were kept; `source` is what it came in by, where that is more than the
+    API. It is delivered from
     `deliver_at_us` on, or `deliver_in_s` seconds after its acceptance, and not any more from
     `deliver_before_us` on. `source` is where it came in, if it was at one.
     """

@@ -8,6 +8,7 @@ import msgspec
 from waypost.engine.sender import Address
 from waypost.model import ids
 from waypost.model.delivery import Delivery
+from waypost.model.errors import NotFound
 from waypost.model.event import Event
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
@@ -95,6 +96,35 @@ class Deliveries:
             return deliveries.list_page(connection, project_id, request, which)
 
         return await self._store.read(read)
+
+    async def find(
+        self, principal: Principal, delivery_id: ids.Id, subscription_ids: Sequence[ids.Id]
+    ) -> Delivery:
+        """Return a delivery to one of some subscriptions, or one that is still owed to anybody.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = await self._store.read(
+            lambda c: deliveries.find(c, principal.project_id, delivery_id, subscription_ids)
+        )
+        if found is None:
+            raise NotFound(ids.KINDS[ids.DELIVERY])
+        return found
+
+    async def attempts_of(
+        self, principal: Principal, of: Sequence[Delivery], most: int
+    ) -> list[ShownAttempt]:
+        """Return the latest attempts of some deliveries of one event that ended, newest first."""
+        if not of:
+            return []
+        return await self._store.read(
+            lambda c: attempts.list_of_deliveries(c, principal.project_id, of[0].event_id, of, most)
+        )
+
+    def is_sending(self, delivery_id: ids.Id) -> bool:
+        """Tell whether a delivery is in flight here now."""
+        return delivery_id in self._sending()
 
     async def tallies(
         self, principal: Principal, subscription_ids: Sequence[ids.Id], since_us: int

@@ -1,7 +1,8 @@
 r"""The language of content filters: JSON to conditions, or the place and the reason of a refusal.
 
 A filter is an object of scopes, `body`, `headers`, `query`, `path`, `metadata`, `event_type` and
-`source`, each with a condition; all of them must hold. `$and` and `$or` may stand among the scopes. A condition is
+`source`, each with a condition; all of them must hold. `$and` and `$or` may stand among the scopes.
+A condition is
 
 - a bare value: the field is equal to it, or is an array that holds it;
 - an object: each member is an operator with its value or, within `body`, a path with a condition
@@ -9,7 +10,8 @@ A filter is an object of scopes, `body`, `headers`, `query`, `path`, `metadata`,
   index. A backslash makes a full stop, a dollar sign or a backslash part of a name.
 
 `headers`, `query` and `metadata` hold text by name, and full stops in those names are nothing
-special; `path`, `event_type` and `source` are one text each. What conditions mean is told in `waypost.policy.conditions`.
+special; `path`, `event_type` and `source` are one text each. What conditions mean is told in
+`waypost.policy.conditions`.
 """
 
 import json

@@ -167,6 +167,16 @@ class Routes:
             return matched + _sift(takers.filtered, owner, Content(payload, attributes, event_type))
         return matched
 
+    def takers(
+        self, event_type: str, payload: bytes, attributes: Attributes
+    ) -> tuple[Subscription, ...]:
+        """Return who is owed an event: whom it is aimed at, else those that want it."""
+        if attributes.targets:
+            return self.aimed(attributes.targets)
+        if attributes.endpoints:
+            return self.match_at(event_type, payload, attributes)
+        return self.match(event_type, attributes.owner, payload, attributes)
+
     def aimed(self, targets: tuple[bytes, ...]) -> tuple[Subscription, ...]:
         """Return those of the subscriptions that an event names as its targets that are owed it."""
         found = (self._by_id.get(target) for target in dict.fromkeys(targets))

@@ -80,7 +80,7 @@ async def read_json(
         if when_empty is None:
             raise InvalidInput("The body is empty; it must be JSON")
         return when_empty
-    _check_content_type(request.headers.get("content-type"))
+    check_content_type(request.headers.get("content-type"))
     return parse_json(body, form)
 
 
@@ -260,7 +260,7 @@ class Query:
             return None
 
 
-def _check_content_type(content_type: str | None) -> None:
+def check_content_type(content_type: str | None) -> None:
     """Refuse what is not JSON in UTF-8; nothing said is taken for JSON."""
     if content_type is None:
         return

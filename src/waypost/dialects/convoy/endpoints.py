@@ -12,7 +12,7 @@ from waypost.dialects.convoy.envelope import Answer, born, spelled
 from waypost.dialects.convoy.format import FORM, JSON
 from waypost.dialects.convoy.projects import Home
 from waypost.dialects.convoy.shelf import Shelf
-from waypost.dialects.convoy.table import Call, Operation
+from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.things import Endpoint, Secret, endpoint_of
 from waypost.model import ids
 from waypost.model.errors import Conflict, InvalidInput
@@ -20,11 +20,9 @@ from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
 from waypost.model.record import Record
-from waypost.model.subscription import Signing
 from waypost.operations.deliveries import Deliveries, Tally
-from waypost.operations.signing_keys import SigningKeys
 
-PATH: Final = "/projects/{project_id}/endpoints"
+PATH: Final = f"{PROJECT_PATH}/endpoints"
 ONE_PATH: Final = f"{PATH}/{{endpoint_id}}"
 KIND: Final = "endpoint"
 MASKED: Final = "***"
@@ -73,12 +71,9 @@ class ExpireIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EndpointRoutes:
     """Handlers over the operations on endpoints."""
 
-    def __init__(
-        self, shelf: Shelf, keys: SigningKeys, deliveries: Deliveries, clock: Clock
-    ) -> None:
-        """Take what they are kept in, what makes secrets, and what counts deliveries."""
+    def __init__(self, shelf: Shelf, deliveries: Deliveries, clock: Clock) -> None:
+        """Take what they are kept in, and what counts deliveries."""
         self._shelf = shelf
-        self._keys = keys
         self._deliveries = deliveries
         self._clock = clock
 
@@ -266,7 +261,7 @@ class EndpointRoutes:
             raise InvalidInput(details=[(name, reason) for _, reason in error.details]) from error
 
     def _secret(self, given: str | None) -> tuple[Id, str]:
-        made = self._keys.make(Signing.HMAC)
+        made = self._shelf.make_key()
         return made.id, given or base64.urlsafe_b64encode(made.material).decode().rstrip("=")
 
     async def _find(self, call: Call) -> Record:

@@ -91,9 +91,11 @@ class ConvoyFormat:
         if signed.trace:
             lines["X-Convoy-Event-ID"] = ids.spell_ulid(event.id)
             lines["X-Convoy-EventDelivery-ID"] = ids.spell_ulid(outgoing.delivery_id)
-        for name, value in known.headers.items():
-            if name.lower() not in self._taken and _may_leave(name, value):
-                lines[name] = value
+        lines |= {
+            name: value
+            for name, value in known.headers.items()
+            if name.lower() not in self._taken and _may_leave(name, value)
+        }
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         return Rendered(head.encode("latin-1"), body)
 

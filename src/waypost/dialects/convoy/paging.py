@@ -107,6 +107,8 @@ async def sift(
     listing: Listing,
     keep: Callable[[T], bool],
     position: Callable[[T], bytes],
+    *,
+    is_open: bool = False,
 ) -> Sifted[T]:
     """Return a page of those things of a list that are kept.
 
@@ -117,7 +119,10 @@ async def sift(
         listing: which page was asked for.
         keep: whether a thing is kept.
         position: where it stands in the list.
+        is_open: everything is kept.
     """
+    if is_open:
+        return Sifted(await fetch(listing.request))
     request = listing.request
     up = request.newer_than is not None
     found: list[T] = []

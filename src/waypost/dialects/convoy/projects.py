@@ -10,7 +10,7 @@ from waypost.dialects.convoy import config as configs
 from waypost.dialects.convoy import things
 from waypost.dialects.convoy.config import ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
-from waypost.dialects.convoy.table import Call, Operation
+from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model import ids
 from waypost.model.page import PageRequest
 from waypost.model.project import Api, Principal, Project, Scope
@@ -21,7 +21,7 @@ from waypost.operations.records import Records
 
 KIND: Final = things.PROJECT
 PATH: Final = "/projects"
-ONE_PATH: Final = f"{PATH}/{{project_id}}"
+ONE_PATH: Final = PROJECT_PATH
 
 _PAGE: Final = 1_000
 _ONE: Final = PageRequest(1)

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from starlette.routing import Route
 
 from waypost.clock import Clock
+from waypost.dialects.convoy import refusals
+from waypost.dialects.convoy.deliveries import DeliveryRoutes
 from waypost.dialects.convoy.endpoints import EndpointRoutes
+from waypost.dialects.convoy.events import EventRoutes
 from waypost.dialects.convoy.filters import FilterRoutes
 from waypost.dialects.convoy.ingest import IngestRoutes
+from waypost.dialects.convoy.onboarding import OnboardingRoutes
 from waypost.dialects.convoy.projects import Homes, ProjectRoutes
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.subscriptions import SubscriptionRoutes
 from waypost.dialects.convoy.table import Mount, Operation
+from waypost.dialects.convoy.views import Views
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.events import Events
@@ -52,15 +57,24 @@ class Parts:
 def operations(parts: Parts) -> list[Operation]:
     """Return the whole table."""
     homes = Homes(parts.records)
-    shelf = Shelf(parts.records, homes, parts.subscriptions)
-    endpoints = EndpointRoutes(shelf, parts.signing_keys, parts.deliveries, parts.clock)
+    shelf = Shelf(parts.records, homes, parts.subscriptions, parts.signing_keys)
+    endpoints = EndpointRoutes(shelf, parts.deliveries, parts.clock)
     projects = ProjectRoutes(parts.projects, parts.keys, parts.records, homes, shelf.follow)
     filters = FilterRoutes(shelf, parts.filters, parts.transforms, parts.clock)
+    views = Views(shelf, parts.events)
+    events = EventRoutes(shelf, parts.events, parts.replays, views, parts.clock)
+    deliveries = DeliveryRoutes(
+        shelf, parts.deliveries, parts.events, parts.replays, views, parts.clock
+    )
     return [
         *projects.operations(),
         *endpoints.operations(),
         *filters.operations(),
         *SubscriptionRoutes(shelf).operations(),
+        *events.operations(),
+        *deliveries.operations(),
+        *OnboardingRoutes(shelf, endpoints).operations(),
+        *refusals.operations(),
     ]
 
 

@@ -15,15 +15,20 @@ from waypost.dialects.convoy.wishes import wish
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.record import Record
+from waypost.model.subscription import Signing, SigningKey
 from waypost.operations.records import Records, Write
+from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions, Wish
 
 
 class Shelf:
     """What the handlers share."""
 
-    def __init__(self, records: Records, homes: Homes, subscriptions: Subscriptions) -> None:
-        """Take what things are kept in, and what they come to."""
+    def __init__(
+        self, records: Records, homes: Homes, subscriptions: Subscriptions, keys: SigningKeys
+    ) -> None:
+        """Take what things are kept in, what they come to, and what makes secrets."""
+        self._keys = keys
         self.records = records
         self.homes = homes
         self.subscriptions = subscriptions
@@ -104,6 +109,10 @@ class Shelf:
         await self.keep_subscription(
             caller, endpoint, self.new_subscription(caller, endpoint, Subscribed(name)), ()
         )
+
+    def make_key(self) -> SigningKey:
+        """Return a new secret."""
+        return self._keys.make(Signing.HMAC)
 
     def new_endpoint(self, caller: Principal, endpoint: Endpoint) -> Record:
         """Return the record of a new endpoint."""

@@ -11,7 +11,7 @@ from waypost.dialects.convoy.durations import seconds
 from waypost.dialects.convoy.endpoints import endpoint_out
 from waypost.dialects.convoy.envelope import Answer, born, read_id, spelled
 from waypost.dialects.convoy.shelf import Shelf
-from waypost.dialects.convoy.table import Call, Operation
+from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.things import (
     ANY_TYPE,
     Scopes,
@@ -26,7 +26,7 @@ from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
 from waypost.model.record import Record
 
-PATH: Final = "/projects/{project_id}/subscriptions"
+PATH: Final = f"{PROJECT_PATH}/subscriptions"
 ONE_PATH: Final = f"{PATH}/{{subscription_id}}"
 KIND: Final = "subscription"
 TYPES_MAX: Final = 500
@@ -218,25 +218,11 @@ class SubscriptionRoutes:
             changes["source_id"] = await self._source(caller, body.source_id)
         if body.function is not None:
             changes["function"] = body.function
-        if body.filter_config is not None:
-            types = body.filter_config.event_types
-            if types is not None:
-                changes["event_types"] = tuple(dict.fromkeys(types)) or (ANY_TYPE,)
-            if body.filter_config.filter is not None:
-                changes["filter"] = body.filter_config.filter.scopes()
-        if body.rate_limit_config is not None:
-            limit = body.rate_limit_config
-            if bool(limit.count) is not bool(limit.duration):
-                reason = "must have both count and duration, or neither"
-                raise InvalidInput(details=[("rate_limit_config", reason)])
-            changes["rate_limit"] = limit if limit.count else None
-        if body.alert_config is not None:
-            changes["alert"] = _alert(body.alert_config)
-        if body.retry_config is not None:
-            changes["retry"] = _strategy(body.retry_config)
         if body.delivery_mode:
             changes["delivery_mode"] = body.delivery_mode
-        return msgspec.structs.replace(present, **changes)
+        if body.filter_config is not None:
+            changes |= _wanted(body.filter_config)
+        return msgspec.structs.replace(present, **changes, **_handled(body))
 
     async def _source(self, caller: Principal, text: str) -> Id | None:
         if not text:
@@ -340,6 +326,32 @@ def source_brief(source: Record) -> dict[str, Any]:
         "updated_at": spelled(source.changed_us),
         "deleted_at": spelled(source.deleted_us),
     }
+
+
+def _wanted(given: FilterConfigIn) -> dict[str, Any]:
+    """Return what is to change of which events are wanted."""
+    changes: dict[str, Any] = {}
+    if given.event_types is not None:
+        changes["event_types"] = tuple(dict.fromkeys(given.event_types)) or (ANY_TYPE,)
+    if given.filter is not None:
+        changes["filter"] = given.filter.scopes()
+    return changes
+
+
+def _handled(given: SubscriptionChange) -> dict[str, Any]:
+    """Return what is to change of how deliveries are made."""
+    changes: dict[str, Any] = {}
+    limit = given.rate_limit_config
+    if limit is not None:
+        if bool(limit.count) is not bool(limit.duration):
+            reason = "must have both count and duration, or neither"
+            raise InvalidInput(details=[("rate_limit_config", reason)])
+        changes["rate_limit"] = limit if limit.count else None
+    if given.alert_config is not None:
+        changes["alert"] = _alert(given.alert_config)
+    if given.retry_config is not None:
+        changes["retry"] = _strategy(given.retry_config)
+    return changes
 
 
 def _strategy(given: RetryIn) -> StrategyConfig | None:

@@ -21,11 +21,11 @@ from waypost.model.errors import InvalidInput, NotAuthenticated, NotFound, Waypo
 from waypost.model.ids import Id
 from waypost.model.project import Principal, Scope
 from waypost.operations.access import Access, digest_of
-from waypost.web.errors import Surfaces
-from waypost.web.requests import read_json
+from waypost.web.errors import Surfaces, UnsupportedMediaType
+from waypost.web.requests import check_content_type, is_encoded, read_body, read_json
 
 BASE: Final = "/api/v1"
-PROJECT: Final = f"{BASE}/projects/{{project_id}}"
+PROJECT_PATH: Final = "/projects/{project_id}"
 MAX_BODY_BYTES: Final = 1024 * 1024
 
 
@@ -117,7 +117,8 @@ class Operation:
         max_bytes: of the body.
         reads: it spends from the key's allowance of reads.
         also: other paths that it is served under.
-        raw: the handler reads the body itself.
+        form: the body may be a form (multipart/form-data) as well.
+        exact: the handler is given the bytes of the body, to keep parts of them as they are.
     """
 
     method: str
@@ -128,7 +129,8 @@ class Operation:
     may_be_empty: bool = False
     max_bytes: int = MAX_BODY_BYTES
     also: Sequence[str] = field(default=())
-    raw: bool = False
+    exact: bool = False
+    form: bool = False
 
     @property
     def reads(self) -> bool:
@@ -210,7 +212,14 @@ def recognise(access: Access, request: Request) -> Principal:
 
 
 async def _read(operation: Operation, request: Request) -> Any:
-    if operation.reads or operation.raw:
+    if operation.reads:
         return None
+    if operation.exact:
+        if is_encoded(request):
+            raise UnsupportedMediaType("Content-Encoding is not supported")
+        content_type = request.headers.get("content-type")
+        if not (operation.form and (content_type or "").lower().startswith("multipart/form-data")):
+            check_content_type(content_type)
+        return await read_body(request, operation.max_bytes)
     empty = operation.body() if operation.may_be_empty or operation.is_bodiless else None
     return await read_json(request, operation.body, operation.max_bytes, when_empty=empty)
