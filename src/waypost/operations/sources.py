@@ -307,7 +307,7 @@ class Sources:
             WaypostError: it was not accepted.
         """
         sender = Principal(source.id, source.name, source.project_id, frozenset())
-        return await self._accepted(sender, draft)
+        return await self._events.take(sender, draft)
 
     async def challenge(self, source: Source, token: str | None) -> str:
         """Return the answer to a provider's challenge, and note that there was one.
@@ -326,8 +326,12 @@ class Sources:
             await self._challenged(source, at_us)
         return answer
 
-    async def post(self, principal: Principal, source_id: ids.Id, draft: Draft) -> Accepted:
+    async def post(
+        self, principal: Principal, source_id: ids.Id, draft: Draft, *, lenient: bool = False
+    ) -> Accepted:
         """Take in an event under a source of the type `rest_api`.
+
+        Where it is `lenient`, a key that was used for something else is a repetition as well.
 
         Raises:
             NotFound: the project has no such source.
@@ -342,8 +346,9 @@ class Sources:
             raise Conflict("Events are posted under sources of the type rest_api.")
         if source.disabled:
             raise Conflict("The source is disabled.")
-        attributes = replace(draft.attributes, source=source_id)
-        return await self._accepted(principal, replace(draft, attributes=attributes))
+        draft = replace(draft, attributes=replace(draft.attributes, source=source_id))
+        accept = self._events.take if lenient else self._accepted
+        return await accept(principal, draft)
 
     async def _accepted(self, principal: Principal, draft: Draft) -> Accepted:
         answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()

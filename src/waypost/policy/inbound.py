@@ -79,8 +79,8 @@ def draft_of(source: Source, inbound: Inbound, limits: EventLimits) -> Draft:
         path=inbound.path,
         source=source.id,
     )
-    # The key alone says what is the same: senders repeat themselves with other timestamps.
-    digest = hashlib.blake2b(source.id, digest_size=16).digest()
+    # Not of the headers: senders repeat themselves with other timestamps.
+    digest = hashlib.blake2b(payload, digest_size=16).digest()
     return Draft(_type(source, parts), payload, attributes, digest)
 
 

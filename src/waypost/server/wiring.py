@@ -335,6 +335,7 @@ class Surface:
             deliveries=deliveries,
             filters=filters,
             replays=replays,
+            base_url=self._base_url,
         )
         self.others = [*self._dialects(events), *convoy.routes(parts)]
 

@@ -12,11 +12,13 @@ from waypost.dialects.convoy.events import EventRoutes
 from waypost.dialects.convoy.filters import FilterRoutes
 from waypost.dialects.convoy.ingest import IngestRoutes
 from waypost.dialects.convoy.onboarding import OnboardingRoutes
-from waypost.dialects.convoy.projects import Homes, ProjectRoutes
+from waypost.dialects.convoy.projects import Home, Homes, ProjectRoutes
 from waypost.dialects.convoy.shelf import Shelf
+from waypost.dialects.convoy.sources import SourceRoutes
 from waypost.dialects.convoy.subscriptions import SubscriptionRoutes
 from waypost.dialects.convoy.table import Mount, Operation
 from waypost.dialects.convoy.views import Views
+from waypost.model.project import Principal
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.events import Events
@@ -52,6 +54,7 @@ class Parts:
     deliveries: Deliveries
     filters: Filters
     replays: Replays
+    base_url: str
 
 
 def operations(parts: Parts) -> list[Operation]:
@@ -59,8 +62,17 @@ def operations(parts: Parts) -> list[Operation]:
     homes = Homes(parts.records)
     shelf = Shelf(parts.records, homes, parts.subscriptions, parts.signing_keys)
     endpoints = EndpointRoutes(shelf, parts.deliveries, parts.clock)
-    projects = ProjectRoutes(parts.projects, parts.keys, parts.records, homes, shelf.follow)
     filters = FilterRoutes(shelf, parts.filters, parts.transforms, parts.clock)
+    sources = SourceRoutes(
+        parts.sources, parts.records, homes, filters, parts.events.limits, parts.base_url
+    )
+
+    async def follow(caller: Principal, home: Home) -> None:
+        """Have what was made in a project go by its new configuration."""
+        await shelf.follow(caller, home)
+        await sources.follow(caller, home)
+
+    projects = ProjectRoutes(parts.projects, parts.keys, parts.records, homes, follow)
     views = Views(shelf, parts.events)
     events = EventRoutes(shelf, parts.events, parts.replays, views, parts.clock)
     deliveries = DeliveryRoutes(
@@ -73,6 +85,7 @@ def operations(parts: Parts) -> list[Operation]:
         *SubscriptionRoutes(shelf).operations(),
         *events.operations(),
         *deliveries.operations(),
+        *sources.operations(),
         *OnboardingRoutes(shelf, endpoints).operations(),
         *refusals.operations(),
     ]
