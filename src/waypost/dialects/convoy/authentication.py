@@ -64,11 +64,11 @@ class OAuth2In(_Strict, frozen=True, kw_only=True):
     authentication_type: Literal["shared_secret", "client_assertion"] = "shared_secret"
     client_secret: Text = ""
     signing_key: SigningKey | None = None
-    signing_algorithm: AssertionAlgorithm | Literal[""] = ""
+    signing_algorithm: Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", ""] = ""
     issuer: Text = ""
     subject: Text = ""
     field_mapping: FieldMappingIn | None = None
-    expiry_time_unit: ExpiryUnit | Literal[""] = ""
+    expiry_time_unit: Literal["seconds", "milliseconds", "minutes", "hours", ""] = ""
 
 
 class AuthenticationIn(_Strict, frozen=True):
@@ -128,13 +128,13 @@ def native_oauth2(given: OAuth2In) -> OAuth2:
         client_id=given.client_id,
         client_secret="" if asserts else given.client_secret,
         signing_key=given.signing_key if asserts else None,
-        signing_algorithm=given.signing_algorithm or AssertionAlgorithm.ES256,
+        signing_algorithm=AssertionAlgorithm(given.signing_algorithm or "ES256"),
         issuer=given.issuer,
         subject=given.subject,
         scope=given.scope,
         audience=given.audience,
         field_names=FieldNames(names.access_token, names.token_type, names.expires_in),
-        expiry_unit=given.expiry_time_unit or ExpiryUnit.SECONDS,
+        expiry_unit=ExpiryUnit(given.expiry_time_unit or "seconds"),
     )
 
 

@@ -44,9 +44,9 @@ class HmacIn(_Strict, frozen=True, kw_only=True):
     """A header with a signature; a provider knows all but the secret."""
 
     header: Text = ""
-    hash: HashName | Literal[""] = ""
+    hash: Literal["SHA256", "SHA512", ""] = ""
     secret: Text = ""
-    encoding: Encoding | Literal[""] = ""
+    encoding: Literal["hex", "base64", ""] = ""
 
 
 class BasicAuthIn(_Strict, frozen=True, kw_only=True):
@@ -257,8 +257,8 @@ def read_verifier(body: SourceIn, provider: str) -> Verifier:
         return BasicAuth(part.username, part.password)
     if isinstance(part, ApiKeyIn):
         return ApiKeyHeader(part.header_value, part.header_name)
-    hash_name, encoding = part.hash or HashName.SHA256, part.encoding or Encoding.HEX
-    return Hmac(part.header, part.secret, hash_name, encoding)
+    name, encoding = HashName(part.hash or "SHA256"), Encoding(part.encoding or "hex")
+    return Hmac(part.header, part.secret, name, encoding)
 
 
 def provider_of(verifier: Verifier) -> str:
@@ -275,7 +275,7 @@ def read_response(
     before = present or CustomResponse("", "")
     body = before.body if given.body is None else given.body
     kind = before.content_type if given.content_type is None else given.content_type
-    if not body and kind:
+    if not body and given.content_type:
         _refuse("custom_response.body", "is required beside a content type")
     return CustomResponse(body, kind or "text/plain") if body else None
 
