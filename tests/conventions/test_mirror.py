@@ -14,6 +14,11 @@ BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
+    "dialects/convoy/ingest.py": ("tests/acceptance/clients/test_sources.py", "handlers of HTTP"),
+    "dialects/convoy/sources.py": (
+        "tests/acceptance/clients/test_convoy_sources.py",
+        "handlers of HTTP",
+    ),
     "model/authentication.py": (
         "tests/unit/policy/test_authentication.py",
         "fields alone, which are checked",

@@ -205,9 +205,14 @@ def test_events_are_posted_under_a_source(convoy: Convoy, received: Receiver) ->
     assert send(source).json()["message"] == "Source type needs to be HTTP"
 
 
-@pytest.mark.parametrize("kind", ["sqs", "google", "kafka", "amqp"])
-def test_brokers_are_read_whole_and_refused(convoy: Convoy, kind: str) -> None:
-    body = {"name": "s", "type": "pub_sub", "pub_sub": {"type": kind, "workers": 1}}
+def test_brokers_are_read_whole_and_refused(convoy: Convoy) -> None:
+    for kind in PUB_SUB:
+        check_broker(convoy, kind)
+
+
+def check_broker(convoy: Convoy, kind: str) -> None:
+    body: dict[str, Any] = {"name": "s", "type": "pub_sub"}
+    body["pub_sub"] = {"type": kind, "workers": 1}
     assert "is required" in convoy.refused(400, "POST", "/sources", json=body)
     body["pub_sub"] = {"type": kind, "workers": 1, kind: PUB_SUB[kind]}
     told = convoy.refused(400, "POST", "/sources", json=body)
@@ -220,37 +225,38 @@ def test_brokers_are_read_whole_and_refused(convoy: Convoy, kind: str) -> None:
 HMAC = {"type": "hmac", "hmac": {"header": "X-Sig", "hash": "SHA256", "secret": "s"}}
 
 
-@pytest.mark.parametrize(
-    "body, told",
-    [
-        ({}, "type"),
-        ({"type": "http", "name": ""}, "name"),
-        ({"type": "ftp"}, "type"),
-        ({"type": "db_change_stream"}, "sources of type db_change_stream are not supported yet"),
-        ({"type": "http", "x": 1}, "x"),
-        ({"type": "http", "provider": "gitlab"}, "provider"),
-        ({"type": "rest_api", "provider": "github"}, "provider"),
-        ({"type": "http", "provider": "github"}, "hmac secret is required for github source"),
-        ({"type": "http", "verifier": {"type": "hmac"}}, "invalid verifier config for hmac"),
-        ({"type": "http", "verifier": {"type": "x"}}, "verifier.type"),
-        ({"type": "http", "verifier": {**HMAC, "type": "noop"}}, "verifier.hmac"),
-        ({"type": "http", "verifier": {"type": "hmac", "hmac": {"header": "h"}}}, "secret"),
-        ({"type": "http", "provider": "github", "verifier": HMAC}, "verifier.hmac.header"),
-        ({"type": "rest_api", "verifier": HMAC}, "verifier"),
-        ({"type": "http", "pub_sub": {"type": "sqs"}}, "pub_sub"),
-        ({"type": "http", "idempotency_keys": ["a.b"]}, "idempotency_keys[0]"),
-        ({"type": "http", "event_type_location": "x"}, "event_type_location"),
-        (
-            {"type": "http", "verifier": HMAC, "event_type_location": "req.header.x"},
-            "event_type_location",
-        ),
-        ({"type": "http", "body_function": "x"}, "functions of sources are not supported yet"),
-        ({"type": "http", "forward_headers": ["Cookie"]}, "forward_headers[0]"),
-        ({"type": "http", "custom_response": {"content_type": "text/html"}}, "custom_response"),
-    ],
-)
-def test_what_can_not_be_is_refused(convoy: Convoy, body: dict[str, Any], told: str) -> None:
-    assert told in convoy.refused(400, "POST", "/sources", json={"name": "s", **body})
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({}, "type"),
+    ({"type": "http", "name": ""}, "name"),
+    ({"type": "ftp"}, "type"),
+    ({"type": "db_change_stream"}, "sources of type db_change_stream are not supported yet"),
+    ({"type": "http", "x": 1}, "x"),
+    ({"type": "http", "provider": "gitlab"}, "provider"),
+    ({"type": "rest_api", "provider": "github"}, "provider"),
+    ({"type": "http", "provider": "github"}, "hmac secret is required for github source"),
+    ({"type": "http", "verifier": {"type": "hmac"}}, "invalid verifier config for hmac"),
+    ({"type": "http", "verifier": {"type": "x"}}, "verifier.type"),
+    ({"type": "http", "verifier": {**HMAC, "type": "noop"}}, "verifier.hmac"),
+    ({"type": "http", "verifier": {"type": "hmac", "hmac": {"header": "h"}}}, "secret"),
+    ({"type": "http", "provider": "github", "verifier": HMAC}, "verifier.hmac.header"),
+    ({"type": "rest_api", "verifier": HMAC}, "verifier"),
+    ({"type": "http", "pub_sub": {"type": "sqs"}}, "pub_sub"),
+    ({"type": "http", "idempotency_keys": ["a.b"]}, "idempotency_keys[0]"),
+    ({"type": "http", "event_type_location": "x"}, "event_type_location"),
+    (
+        {"type": "http", "verifier": HMAC, "event_type_location": "req.header.x"},
+        "event_type_location",
+    ),
+    ({"type": "http", "body_function": "x"}, "functions of sources are not supported yet"),
+    ({"type": "http", "forward_headers": ["Cookie"]}, "forward_headers[0]"),
+    ({"type": "http", "custom_response": {"content_type": "text/html"}}, "custom_response"),
+]
+
+
+def test_what_can_not_be_is_refused(convoy: Convoy) -> None:
+    for body, told in REFUSED:
+        assert told in convoy.refused(400, "POST", "/sources", json={"name": "s", **body}), body
+    assert convoy.ask(200, "GET", "/sources")["content"] == []
 
 
 def test_another_project_s_source_is_not_there(
@@ -300,40 +306,38 @@ def test_an_endpoint_is_called_as_it_wants(convoy: Convoy, received: Receiver) -
         assert len(issuer.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "given, told",
-    [
-        ({"type": "mtls"}, "type"),
-        ({"type": "api_key"}, "api_key"),
-        ({"type": "api_key", "api_key": {"header_name": "host", "header_value": "v"}}, "reserved"),
-        (
-            {"type": "api_key", "api_key": {"header_name": "x"}, "basic_auth": {"username": "u"}},
-            "basic_auth",
-        ),
-        ({"api_key": {"header_name": "x", "header_value": "v"}}, "needs a type"),
-        ({"type": "oauth2", "oauth2": {"url": "http://10.0.0.1", "client_id": "c"}}, "url"),
-        ({"type": "oauth2", "oauth2": {"url": "https://id.example/", "client_id": "c"}}, "secret"),
-        (
-            {
-                "type": "oauth2",
-                "oauth2": {
-                    "url": "https://id.example/",
-                    "client_id": "c",
-                    "client_secret": "s",
-                    "issuer": "i",
-                },
+NOT_CALLED: list[tuple[dict[str, Any], str]] = [
+    ({"type": "mtls"}, "type"),
+    ({"type": "api_key"}, "api_key"),
+    ({"type": "api_key", "api_key": {"header_name": "host", "header_value": "v"}}, "reserved"),
+    (
+        {"type": "api_key", "api_key": {"header_name": "x"}, "basic_auth": {"username": "u"}},
+        "basic_auth",
+    ),
+    ({"api_key": {"header_name": "x", "header_value": "v"}}, "needs a type"),
+    ({"type": "oauth2", "oauth2": {"url": "http://10.0.0.1", "client_id": "c"}}, "url"),
+    ({"type": "oauth2", "oauth2": {"url": "https://id.example/", "client_id": "c"}}, "secret"),
+    (
+        {
+            "type": "oauth2",
+            "oauth2": {
+                "url": "https://id.example/",
+                "client_id": "c",
+                "client_secret": "s",
+                "issuer": "i",
             },
-            "issuer",
-        ),
-        (
-            {"type": "oauth2", "oauth2": {"authentication_type": "client_assertion"}},
-            "signing_key",
-        ),
-    ],
-)
-def test_an_authentication_that_can_not_be_is_refused(
-    convoy: Convoy, received: Receiver, given: dict[str, Any], told: str
-) -> None:
-    body = {"url": received.url, "name": "e", "authentication": given}
-    assert told in convoy.refused(400, "POST", "/endpoints", json=body)
+        },
+        "issuer",
+    ),
+    (
+        {"type": "oauth2", "oauth2": {"authentication_type": "client_assertion"}},
+        "signing_key",
+    ),
+]
+
+
+def test_an_authentication_that_can_not_be_is_refused(convoy: Convoy, received: Receiver) -> None:
+    for given, told in NOT_CALLED:
+        body = {"url": received.url, "name": "e", "authentication": given}
+        assert told in convoy.refused(400, "POST", "/endpoints", json=body), given
     assert convoy.ask(200, "GET", "/endpoints")["content"] == []
