@@ -138,6 +138,7 @@ class Broken:
     """A format with a defect."""
 
     name = "broken"
+    signature_header = "webhook-signature"
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Fail."""

@@ -25,7 +25,6 @@ __all__ = ["Deliveries", "DeliveryFilter", "position"]
 position = deliveries.position
 
 MASKED: Final = "***"
-_SECRET: Final = frozenset({"webhook-signature"})
 _NO_KEY: Final = bytes(32)
 """Signs what is not sent: the signature is masked, so any key will do."""
 
@@ -241,4 +240,4 @@ class Deliveries:
         headers = dict(line.split(": ", 1) for line in lines.decode("latin-1").splitlines() if line)
         if subscription.transform is None:
             headers["content-length"] = str(len(rendered.body))
-        return headers | dict.fromkeys(_SECRET & headers.keys(), MASKED)
+        return {**headers, form.signature_header: MASKED}

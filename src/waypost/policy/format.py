@@ -28,6 +28,8 @@ _HEAD: Final = (
 
 _encode: Final = msgspec.json.encode
 
+SIGNATURE: Final = "webhook-signature"
+
 
 class Outgoing(msgspec.Struct, frozen=True):
     """One attempt that is about to be made.
@@ -68,6 +70,11 @@ class Format(Protocol):
         """What subscriptions call it."""
         ...
 
+    @property
+    def signature_header(self) -> str:
+        """The name of the header that holds the signature."""
+        ...
+
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body; the same outgoing gives the same bytes."""
         ...
@@ -99,6 +106,7 @@ class Payload:
     """The payload as it came in; the attributes of a CloudEvent are headers (its binary mode)."""
 
     name: Final = "payload"
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""
@@ -121,6 +129,7 @@ class Envelope:
     """
 
     name: Final = "envelope"
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""
@@ -139,6 +148,7 @@ class CloudEvent:
     """
 
     name: Final = "cloudevents"
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""
@@ -159,6 +169,7 @@ class Thin:
     """No payload: what the event is and which thing it is about, to be fetched by who may."""
 
     name: Final = "thin"
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""

@@ -4,6 +4,7 @@ Nothing is re-opened: what is sent again is a delivery of its own, with an id of
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -219,9 +220,7 @@ class DeliveryRoutes:
         wanted: set[Id] = {read_id("subscription", text) for text in call.many("subscriptionId")}
         nothing = call.one("brokerMessageId") is not None
         if endpoints:
-            at = {one.id for one in await self._shelf.at(call.principal, *endpoints)}
-            # An endpoint of another surface's subscription is that subscription itself.
-            at |= set(endpoints)
+            at = await self._at(call.principal, endpoints)
             wanted = wanted & at if wanted else at
             nothing = nothing or not wanted
         event_id = call.one("eventId")
@@ -233,6 +232,15 @@ class DeliveryRoutes:
             nothing = nothing or first is None or event not in {None, first}
             event = first
         return Asked(frozenset(wanted), event, key, statuses, types, nothing)
+
+    async def _at(self, caller: Principal, endpoints: Sequence[Id]) -> set[Id]:
+        """Return the subscriptions of endpoints; another surface's is its own endpoint."""
+        parts = await self._shelf.at(caller, *endpoints)
+        found = {one.id for one in parts}
+        for one in set(endpoints) - {part.parent for part in parts}:
+            with suppress(NotFound):
+                found.add((await self._shelf.subscriptions.get(caller, one)).id)
+        return found
 
     async def _sifted(
         self, caller: Principal, listing: paging.Listing, asked: Asked

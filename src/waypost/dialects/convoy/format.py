@@ -76,6 +76,11 @@ class ConvoyFormat:
         own = (self._signed.header, self._signed.request_id_header, "accept", "content-type")
         self._taken = frozenset(name.lower() for name in (*own, *self._signed.own))
 
+    @property
+    def signature_header(self) -> str:
+        """The name of the header that holds the signature."""
+        return self._signed.header
+
     def configured(self, settings: str) -> "ConvoyFormat":
         """Return it as it is by a subscription's settings."""
         return _made(settings)
