@@ -1,6 +1,8 @@
 """Convoy's API on a real server: every operation, and what comes to the receivers."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
