@@ -1,10 +1,8 @@
 """The wiring: every part is made here, and told of the others."""
 
 import asyncio
-import os
-import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -44,13 +42,11 @@ from waypost.engine.expander import Expander
 from waypost.engine.ingest import Ingest, IngestConfig
 from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
-from waypost.engine.pruner import Pruner, PrunerConfig
 from waypost.engine.reconciler import Reconciler, look
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import Links, Sharing
-from waypost.engine.slots import DispatcherConfig
 from waypost.engine.verifier import Verifier
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
@@ -85,11 +81,16 @@ from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.settings import SubscriptionRules
-from waypost.sandbox.pool import Pool, PoolConfig
+from waypost.server.configured import (
+    dispatching,
+    micros,
+    process_name,
+    pruner_of,
+    sandbox_of,
+)
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
-from waypost.storage.partitions import Width
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
 from waypost.web.aside import Aside
@@ -98,7 +99,6 @@ from waypost.web.fast import FastRoutes
 from waypost.web.front import HttpFront
 from waypost.web.limits import HttpLimits
 
-_MICROS: Final = 1_000_000
 FORMATS: Final = {**NATIVE_FORMATS, ConvoyFormat.name: ConvoyFormat()}
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
@@ -142,14 +142,14 @@ class Engine:
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
         prove = Authenticator(loop, self.transport, tools.clock, tools.ids, tools.vault)
-        self.sandbox = _sandbox(loop, config)
+        self.sandbox = sandbox_of(loop, config)
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
             Sender(loop, self.transport, FORMATS, config.origin, prove.around),
             tools.clock,
             tools.entropy,
-            _dispatching(config),
+            dispatching(config),
             self.sandbox,
             None if sharing is None else sharing.shards,
         )
@@ -167,7 +167,7 @@ class Engine:
             self._woken_by(Topic.FAN_OUTS, self.expander.job),
         )
         self.arrivals = Arrivals(self.ingest, sharing)
-        self.pruner = _pruner(config, store, tools, sharing)
+        self.pruner = pruner_of(config, store, tools.clock, sharing)
         self.replayer = Replayer(store, self.dispatcher.owed, tools.ids, self.router)
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
         if sharing is None:
@@ -192,7 +192,7 @@ class Engine:
             OwnershipConfig(
                 lease_s=config.lease,
                 role=config.role,
-                name=_process_name(),
+                name=process_name(),
                 listen=str(config.listen),
                 version=__version__,
             ),
@@ -240,7 +240,7 @@ class Engine:
         """Return what is known here of what is sent, for explanations."""
         roster = self.dispatcher.roster
         return Sends(
-            _process_name(),
+            process_name(),
             self.dispatcher.sending,
             lambda subscription_id: self._started and roster.owns(subscription_id),
             roster.standing,
@@ -269,19 +269,16 @@ class Surface:
         self._config = config
         self._tools = tools
         self._base_url = f"http://{config.listen}"
-        self.errors = ErrorCounts()
-        self.surfaces = Surfaces(tools.entropy)
+        self.errors, self.surfaces = ErrorCounts(), Surfaces(tools.entropy)
         self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
-        self.aside = Aside()
-        self.catalogue = Catalogue()
+        self.aside, self.catalogue = Aside(), Catalogue()
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
-        dispatcher, router = engine.dispatcher, engine.router
+        dispatcher, router, changes = engine.dispatcher, engine.router, engine.configuration
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
-        vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
-            changes, vault, engine.subscription_changed, clock, entropy, ids
+            changes, tools.vault, engine.subscription_changed, clock, entropy, ids
         )
         self._roster = dispatcher.roster
         alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
@@ -293,9 +290,8 @@ class Surface:
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
-        self.sources = Sources(changes, vault, events, self.access, clock, entropy, ids)
-        if engine.sharing is not None:
-            self._follow(engine.sharing, engine)
+        self.sources = Sources(changes, tools.vault, events, self.access, clock, entropy, ids)
+        self._follow(engine.sharing, engine)
         transforms = Transforms(store, engine.sandbox, ids)
         subscriptions = self._subscriptions(engine, alerts, transforms, rules)
         filters = Filters(store)
@@ -319,25 +315,34 @@ class Surface:
             *SourceRoutes(self.sources, limits, self._base_url).operations(),
         ]
         self.fast = FastRoutes()
-        parts = convoy.Parts(
-            access=self.access,
-            surfaces=self.surfaces,
-            clock=clock,
-            projects=self.projects,
+        self.others = self._convoy(
+            engine,
             keys=keys,
-            records=Records(changes, vault, ids),
-            sources=self.sources,
-            aside=self.aside,
             subscriptions=subscriptions,
-            signing_keys=self.signing_keys,
             transforms=transforms,
             events=events,
             deliveries=deliveries,
             filters=filters,
             replays=replays,
-            base_url=self._base_url,
         )
-        self.others = [*self._dialects(events), *convoy.routes(parts)]
+        self.others += self._dialects(events)
+
+    def _convoy(self, engine: Engine, **operations: Any) -> list[Route]:
+        """Return Convoy's routes, over what its API is a translation of."""
+        tools = self._tools
+        parts = convoy.Parts(
+            access=self.access,
+            surfaces=self.surfaces,
+            clock=tools.clock,
+            projects=self.projects,
+            records=Records(engine.configuration, tools.vault, tools.ids),
+            sources=self.sources,
+            aside=self.aside,
+            signing_keys=self.signing_keys,
+            base_url=self._base_url,
+            **operations,
+        )
+        return convoy.routes(parts)
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
@@ -346,7 +351,7 @@ class Surface:
             Audience(tools.clock),
             tools.clock,
             tools.ids,
-            _micros(self._config.retention),
+            micros(self._config.retention),
         )
 
     def _dialects(self, events: Events) -> list[Route]:
@@ -376,8 +381,10 @@ class Surface:
         self.catalogue.set_strict(project.id, project.strict_types)
         self._roster.defaults_changed(project.id, project.defaults)
 
-    def _follow(self, sharing: Sharing, engine: Engine) -> None:
+    def _follow(self, sharing: Sharing | None, engine: Engine) -> None:
         """Keep what is in memory as other processes change it, or let nobody in by it."""
+        if sharing is None:
+            return
         follow = sharing.follower.follow
         follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
@@ -457,44 +464,3 @@ def _verifier(
         tools.entropy,
         config.origin,
     )
-
-
-def _dispatching(config: Config) -> DispatcherConfig:
-    return DispatcherConfig(
-        max_in_flight=config.max_in_flight,
-        max_slow=2 * config.max_in_flight,
-        window=config.lane_window,
-        payload_bytes=config.payload_memory,
-        disable_after_us=int(config.disable_after * _MICROS),
-    )
-
-
-def _process_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
-    return Pool(
-        loop,
-        PoolConfig(
-            config.transform_workers,
-            config.transform_timeout,
-            config.transform_memory,
-            config.max_event_bytes,
-        ),
-    )
-
-
-def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None) -> Pruner:
-    """Make what forgets: of the processes that share a database, the leading one does it."""
-    how = PrunerConfig(
-        retention_us=_micros(config.retention),
-        diverted_retention_us=_micros(config.diverted_retention),
-        prune_owed=config.prune_owed,
-        width=Width(config.partition),
-    )
-    return Pruner(store, tools.clock, how, None if sharing is None else sharing.shards.leads)
-
-
-def _micros(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds * _MICROS)

@@ -55,7 +55,7 @@ def created(convoy: Convoy, **settings: Any) -> dict[str, Any]:
     return source
 
 
-def send(source: dict[str, Any], body: bytes = BODY, **headers: str) -> httpx.Response:
+def send(source: dict[str, Any], body: bytes = BODY, **headers: Any) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.post(source["url"], content=body, headers=named)
 
@@ -152,14 +152,14 @@ def test_webhooks_of_providers_come_in(convoy: Convoy, received: Receiver, provi
     spelled = base64.b64encode(digest).decode() if provider != "github" else digest.hex()
     value = spelled if provider == "shopify" else f"sha256={spelled}"
     assert send(other).status_code == 200
-    answer = send(source, x_event="push", **{shown["header"]: value})
+    answer = send(source, BODY, x_event="push", **{shown["header"]: value})
     assert answer.json() == {"status": True, "message": "Event received", "data": len(BODY)}
     # Only what came in by the source is sent, with the headers that it came with.
     (request,) = received.wait_for(1)
     assert json.loads(request.body) == json.loads(BODY)
     assert request.headers["x-event"] == "push"
     assert request.headers["x-convoy-signature"]
-    assert send(source, **{shown["header"]: value[:-1]}).json() == {
+    assert send(source, BODY, **{shown["header"]: value[:-1]}).json() == {
         "status": False,
         "message": "Request verification failed",
     }

@@ -50,9 +50,8 @@ def test_what_is_left_out_stays_and_null_is_the_default() -> None:
         disabled=True,
     )
     assert merge(given, asked()) == given
-    names = ("verifier", "custom_response", "event_type_location", "idempotency_keys")
-    names += ("forward_headers", "max_bytes")
-    cleared = merge(given, asked(**dict.fromkeys(names)))
+    names = "verifier custom_response event_type_location idempotency_keys forward_headers"
+    cleared = merge(given, asked(**dict.fromkeys([*names.split(), "max_bytes"])))
     assert cleared == msgspec.structs.replace(BARE, name="b", disabled=True)
     assert cleared.verifier == Noop()
 

@@ -74,7 +74,8 @@ def test_what_is_meant(given: dict[str, Any], wanted: Authentication, header: st
 @pytest.mark.parametrize("given", [None, {}, {"type": ""}, {"type": "", "api_key": None}])
 def test_nothing_is_nothing(given: dict[str, Any] | None) -> None:
     assert read(given) is None
-    assert native(None) is masked(None) is None
+    assert native(None) is None
+    assert masked(None) is None
     assert header_names(None) == ()
 
 
