@@ -1,6 +1,6 @@
 """Event types: each project's catalogue, and whether events of other types are refused."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -115,6 +115,34 @@ class EventTypes:
             write, lambda _: self._catalogue.put(project_id, (entry.name for entry in catalogue))
         )
         return catalogue
+
+    async def put(
+        self,
+        principal: Principal,
+        entries: Sequence[EventType],
+        *writes: Callable[[Connection], None],
+    ) -> None:
+        """Enter types, or change them, and write what goes with them; the others stay.
+
+        Raises:
+            InvalidInput: there would be too many entries; nothing is changed.
+        """
+        project_id = principal.project_id
+
+        def write(connection: Connection) -> list[str]:
+            present = {one.name: one for one in event_types.list_all(connection, project_id)}
+            present |= {one.name: one for one in entries}
+            if len(present) > CATALOGUE_MAX:
+                raise InvalidInput(details=[("event_types", f"must be at most {CATALOGUE_MAX}")])
+            event_types.replace(connection, project_id, [present[name] for name in sorted(present)])
+            for one in writes:
+                one(connection)
+            record(connection, Kind.EVENT_TYPES, project_id)
+            return list(present)
+
+        await self._configuration.change(
+            write, lambda names: self._catalogue.put(project_id, names)
+        )
 
 
 def read_catalogue(text: bytes) -> list[EventTypeIn]:

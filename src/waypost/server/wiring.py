@@ -266,8 +266,7 @@ class Surface:
 
     def __init__(self, config: Config, store: Store, engine: Engine, tools: Tools) -> None:
         """Make the operations and their routes."""
-        self._config = config
-        self._tools = tools
+        self._config, self._tools = config, tools
         self._base_url = f"http://{config.listen}"
         self.errors, self.surfaces = ErrorCounts(), Surfaces(tools.entropy)
         self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
@@ -337,6 +336,7 @@ class Surface:
             projects=self.projects,
             records=Records(engine.configuration, tools.vault, tools.ids),
             sources=self.sources,
+            event_types=self.event_types,
             aside=self.aside,
             signing_keys=self.signing_keys,
             base_url=self._base_url,

@@ -8,6 +8,7 @@ from waypost.clock import Clock
 from waypost.dialects.convoy import refusals
 from waypost.dialects.convoy.deliveries import DeliveryRoutes
 from waypost.dialects.convoy.endpoints import EndpointRoutes
+from waypost.dialects.convoy.event_types import EventTypeRoutes
 from waypost.dialects.convoy.events import EventRoutes
 from waypost.dialects.convoy.filters import FilterRoutes
 from waypost.dialects.convoy.ingest import IngestRoutes
@@ -21,6 +22,7 @@ from waypost.dialects.convoy.views import Views
 from waypost.model.project import Principal
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
+from waypost.operations.event_types import EventTypes
 from waypost.operations.events import Events
 from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
@@ -46,6 +48,7 @@ class Parts:
     keys: Keys
     records: Records
     sources: Sources
+    event_types: EventTypes
     aside: Aside
     subscriptions: Subscriptions
     signing_keys: SigningKeys
@@ -86,6 +89,7 @@ def operations(parts: Parts) -> list[Operation]:
         *events.operations(),
         *deliveries.operations(),
         *sources.operations(),
+        *EventTypeRoutes(parts.event_types, parts.records).operations(),
         *OnboardingRoutes(shelf, endpoints).operations(),
         *refusals.operations(),
     ]
