@@ -51,6 +51,10 @@ class Catalogue:
         if not self.known(project_id, name):
             raise InvalidInput(details=[(path, f"{name} is not in the project's catalogue")])
 
+    def is_strict(self, project_id: Id) -> bool:
+        """Tell whether a project refuses types that are not in its catalogue, if it has one."""
+        return project_id in self._strict
+
     def put(self, project_id: Id, names: Iterable[str]) -> None:
         """Take the names of a project's new catalogue."""
         self._names[project_id] = frozenset(names)
@@ -143,6 +147,20 @@ class EventTypes:
         await self._configuration.change(
             write, lambda names: self._catalogue.put(project_id, names)
         )
+
+    async def enter(self, principal: Principal, names: Iterable[str]) -> None:
+        """Enter types that somebody asks for, as far as they are new and there is room.
+
+        Not where the project is strict: what it takes is for people to say.
+        """
+        project_id = principal.project_id
+        if self._catalogue.is_strict(project_id):
+            return
+        present = {one.name for one in await self.list_all(principal)}
+        new = [EventType(name) for name in dict.fromkeys(names) if name not in present]
+        room = CATALOGUE_MAX - len(present)
+        if new and room > 0:
+            await self.put(principal, new[:room])
 
 
 def read_catalogue(text: bytes) -> list[EventTypeIn]:

@@ -85,7 +85,7 @@ def operations(parts: Parts) -> list[Operation]:
         *projects.operations(),
         *endpoints.operations(),
         *filters.operations(),
-        *SubscriptionRoutes(shelf).operations(),
+        *SubscriptionRoutes(shelf, parts.event_types).operations(),
         *events.operations(),
         *deliveries.operations(),
         *sources.operations(),
