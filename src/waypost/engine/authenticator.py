@@ -85,9 +85,15 @@ class Tokens:
             waiting.append(then)
             return
         self._waiting[key] = [then]
+        self.ask(key[0], given, timeout_s, lambda found: self._fetched(key, found))
+
+    def ask(
+        self, project_id: Id, given: OAuth2, timeout_s: float, then: Callable[[Token | str], None]
+    ) -> None:
+        """Ask for a token, and keep nothing."""
 
         def done(exchange: Exchange) -> None:
-            self._fetched(key, authentication.read_token(given, exchange))
+            then(authentication.read_token(given, exchange))
 
         try:
             destination = urls.parse(given.url)
@@ -99,7 +105,7 @@ class Tokens:
         unique = ids.spell_uuid(self._ids.next())
         head, body = authentication.token_request(given, destination, now_s, unique)
         head = authentication.with_header(head, "user-agent", _AGENT)
-        self._transport.to(key[0], destination)(head, body, min(timeout_s, FETCH_S), done)
+        self._transport.to(project_id, destination)(head, body, min(timeout_s, FETCH_S), done)
 
     def _fetched(self, key: Key, found: Token | str) -> None:
         if isinstance(found, Token):
@@ -179,6 +185,17 @@ class Authenticator:
             return post(authentication.with_header(head, name, value), body, timeout_s, done)
 
         return send
+
+    async def probe(self, project_id: Id, given: OAuth2) -> Token | str:
+        """Ask for a token as a try would; return it, or why there is none."""
+        answer: asyncio.Future[Token | str] = self._loop.create_future()
+
+        def then(found: Token | str) -> None:
+            if not answer.done():
+                answer.set_result(found)
+
+        self._tokens.ask(project_id, given, FETCH_S, then)
+        return await answer
 
     def _refusing(self, why: str) -> Post:
         def send(_head: bytes, _body: bytes, _timeout_s: float, done: Done) -> Call:

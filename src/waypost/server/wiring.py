@@ -141,12 +141,12 @@ class Engine:
             clock=tools.clock,
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
-        prove = Authenticator(loop, self.transport, tools.clock, tools.ids, tools.vault)
+        self.proof = Authenticator(loop, self.transport, tools.clock, tools.ids, tools.vault)
         self.sandbox = sandbox_of(loop, config)
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, FORMATS, config.origin, prove.around),
+            Sender(loop, self.transport, FORMATS, config.origin, self.proof.around),
             tools.clock,
             tools.entropy,
             dispatching(config),
@@ -339,6 +339,7 @@ class Surface:
             event_types=self.event_types,
             aside=self.aside,
             signing_keys=self.signing_keys,
+            probe=engine.proof.probe,
             base_url=self._base_url,
             **operations,
         )

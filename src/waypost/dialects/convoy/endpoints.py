@@ -35,6 +35,7 @@ RATE_WINDOW_US: Final = 3_600 * 1_000_000
 _HOUR_US: Final = 3_600 * 1_000_000
 _NO_TALLY: Final = Tally()
 _NOT_SUPPORTED: Final = "mutual TLS is not supported yet"
+_NO_NOTICES: Final = "is not supported yet: nobody is told there of failures"
 
 Text = Annotated[str, Meta(max_length=1_024)]
 Short = Annotated[str, Meta(max_length=256)]
@@ -230,7 +231,7 @@ class EndpointRoutes:
         self._shelf.subscriptions.check_url(body.url)
         for name in ("slack_webhook_url", "teams_webhook_url"):
             if getattr(body, name):
-                self._check_notice(name, getattr(body, name))
+                raise InvalidInput(details=[(name, _NO_NOTICES)])
         if home.config.ssl.enforce_secure_endpoints and not body.url.startswith("https://"):
             raise InvalidInput("only https endpoints allowed")
         limit, duration = body.rate_limit or 0, body.rate_limit_duration or 0
@@ -258,12 +259,6 @@ class EndpointRoutes:
             authentication=proof,
             status=disabled,
         )
-
-    def _check_notice(self, name: str, url: str) -> None:
-        try:
-            self._shelf.subscriptions.check_url(url)
-        except InvalidInput as error:
-            raise InvalidInput(details=[(name, reason) for _, reason in error.details]) from error
 
     def _secret(self, given: str | None) -> tuple[Id, str]:
         made = self._shelf.make_key()

@@ -14,6 +14,7 @@ from waypost.dialects.convoy.filters import FilterRoutes
 from waypost.dialects.convoy.ingest import IngestRoutes
 from waypost.dialects.convoy.onboarding import OnboardingRoutes
 from waypost.dialects.convoy.projects import Home, Homes, ProjectRoutes
+from waypost.dialects.convoy.proofs import Probe, ProofRoutes
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.sources import SourceRoutes
 from waypost.dialects.convoy.subscriptions import SubscriptionRoutes
@@ -57,6 +58,7 @@ class Parts:
     deliveries: Deliveries
     filters: Filters
     replays: Replays
+    probe: Probe
     base_url: str
 
 
@@ -89,6 +91,7 @@ def operations(parts: Parts) -> list[Operation]:
         *events.operations(),
         *deliveries.operations(),
         *sources.operations(),
+        *ProofRoutes(shelf.subscriptions, parts.probe, parts.clock).operations(),
         *EventTypeRoutes(parts.event_types, parts.records).operations(),
         *OnboardingRoutes(shelf, endpoints).operations(),
         *refusals.operations(),
