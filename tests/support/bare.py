@@ -49,5 +49,7 @@ BARE: dict[str, Any] = {
     "verification": "none",
     "verification_status": None,
     "authentication": None,
+    "ordering": "none",
+    "on_order_failure": "continue",
     "failing_since": None,
 }

@@ -103,6 +103,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     verification: VerificationMode
     verification_status: VerificationOut | None
     authentication: Authentication | None
+    ordering: str
+    on_order_failure: str
     failing_since: Moment | None
 
 
@@ -376,6 +378,8 @@ def shape(
         verification=VerificationMode.NONE if asked is None else asked.mode,
         verification_status=None if asked is None else _status(asked),
         authentication=None if proof is None else proof.shown,
+        ordering=subscription.ordering.value,
+        on_order_failure=subscription.on_order_failure.value,
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )
 

@@ -21,10 +21,10 @@ from waypost.model.subscription import NOTHING_SET, Inheritable, SigningKey, Sub
 from waypost.model.verification import VerificationMode
 from waypost.policy import urls
 from waypost.policy.format import Format, Outgoing, format_of
-from waypost.policy.lane import Work
 from waypost.policy.terms import terms_of
 from waypost.policy.urls import Destination
 from waypost.policy.verification import ORIGIN
+from waypost.policy.work import Work
 
 USER_AGENT: Final = f"Waypost/{__version__}".encode()
 

@@ -31,6 +31,8 @@ from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.storage import (
     audit,
+    blocked_keys,
+    chains,
     former_routes,
     lane_states,
     projects,
@@ -304,6 +306,7 @@ class Subscriptions:
         present = subscriptions.get(connection, project_id, subscription_id)
         _, gone = self._with_alerts(connection, present, present, asked)
         subscriptions.delete(connection, project_id, subscription_id, now_us)
+        blocked_keys.delete_all(connection, project_id, subscription_id)
         signing_keys.delete_all(connection, project_id, subscription_id)
         lane_states.save(connection, project_id, subscription_id, None)
         subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
@@ -367,6 +370,10 @@ class Subscriptions:
             changed, alerts = self._with_alerts(connection, present, alter(present), asked)
             settings.check_together(changed)
             subscriptions.update(connection, changed)
+            if changed.ordering is not present.ordering:
+                # What had to wait is found, and put in its place, by the new order.
+                chains.unpark_all(connection, *place)
+                blocked_keys.delete_all(connection, *place)
             if new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from waypost.model.event import NO_ATTRIBUTES, Attributes
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import DisabledBy, Ordering, Subscription
 from waypost.policy import filters
 from waypost.policy.content import Content
 from waypost.policy.filter_index import FilterIndex
@@ -63,11 +63,14 @@ class Routes:
 
     Attributes:
         version: the version of the project's routing that this stands for.
+        strict: some subscription has its events sent in the order of the whole project.
     """
 
     def __init__(self, version: int) -> None:
         """Start with no subscription."""
         self.version = version
+        self.strict = False
+        self._strict: set[bytes] = set()
         self._by_id: dict[bytes, Subscription] = {}
         self._filters: dict[bytes, Filter] = {}
         self._buckets: dict[str, _Bucket] = {}
@@ -96,6 +99,9 @@ class Routes:
         known, reads = self._filters.get(subscription.id), self._reads
         self.drop(subscription.id)
         self._by_id[subscription.id] = subscription
+        if subscription.ordering is Ordering.STRICT:
+            self._strict.add(subscription.id)
+            self.strict = True
         if subscription.endpoint_id is not None:
             self._at.setdefault(subscription.endpoint_id, {})[subscription.id] = subscription
         if text is not None:
@@ -119,6 +125,8 @@ class Routes:
         self._cache.clear()
         present = self._by_id.pop(subscription_id, None)
         self._filters.pop(subscription_id, None)
+        self._strict.discard(subscription_id)
+        self.strict = bool(self._strict)
         if present is not None and present.endpoint_id is not None:
             self._leave(present.endpoint_id, subscription_id)
         if self._reading.pop(subscription_id, None) is not None:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
 from waypost.api import app as api
+from waypost.api.blocked_keys import BlockedKeyRoutes
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
@@ -55,6 +56,7 @@ from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.access import Access, allowing
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
+from waypost.operations.blocked_keys import BlockedKeys
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -268,80 +270,86 @@ class Surface:
         """Make the operations and their routes."""
         self._config, self._tools = config, tools
         self._base_url = f"http://{config.listen}"
-        self.errors, self.surfaces = ErrorCounts(), Surfaces(tools.entropy)
+        self.errors = ErrorCounts()
+        self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
-        self.aside, self.catalogue = Aside(), Catalogue()
+        self.aside = Aside()
+        self.catalogue = Catalogue()
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
-        dispatcher, router, changes = engine.dispatcher, engine.router, engine.configuration
+        dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
+        vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
-            changes, tools.vault, engine.subscription_changed, clock, entropy, ids
+            changes, vault, engine.subscription_changed, clock, entropy, ids
         )
         self._roster = dispatcher.roster
-        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
+        alerts = Alerts(router, self.signing_keys, dispatcher.roster.deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
-        events = Events(store, engine.ingest, router, self.catalogue, limits)
-        deliveries = Deliveries(store, dispatcher.sending, FORMATS)
-        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
-        examples = Examples(store, engine.ingest, self.catalogue)
+        self.events = Events(store, engine.ingest, router, self.catalogue, limits)
+        self.sources = Sources(changes, vault, self.events, self.access, clock, entropy, ids)
+        if engine.sharing is not None:
+            self._follow(engine.sharing, engine)
+        self.deliveries = Deliveries(store, dispatcher.sending, FORMATS)
+        self.replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         self.transactions = self._transactions(store, engine, tools)
-        self.sources = Sources(changes, tools.vault, events, self.access, clock, entropy, ids)
-        self._follow(engine.sharing, engine)
-        transforms = Transforms(store, engine.sandbox, ids)
-        subscriptions = self._subscriptions(engine, alerts, transforms, rules)
-        filters = Filters(store)
-        keys = Keys(changes, self.access, clock, entropy, ids)
-        self.table: list[Operation] = [
-            *EventRoutes(events).operations(),
-            *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(subscriptions, self.signing_keys, deliveries).operations(),
-            *TransformRoutes(transforms, limits).operations(),
-            *ReplayRoutes(replays, examples).operations(),
-            *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
-            *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
-            *FilterRoutes(filters).operations(),
+        self.transforms = Transforms(store, engine.sandbox, ids)
+        self.subscriptions = self._subscriptions(engine, alerts, self.transforms, rules)
+        self.filters = Filters(store)
+        self.keys = Keys(changes, self.access, clock, entropy, ids)
+        self.table = self._native(store, engine)
+        self.fast = FastRoutes()
+        self.others = [*self._dialects(self.events), *self._convoy(engine)]
+
+    def _native(self, store: Store, engine: Engine) -> list[Operation]:
+        """Return the native API's table."""
+        ids, dispatcher, clock = self._tools.ids, engine.dispatcher, self._tools.clock
+        examples = Examples(store, engine.ingest, self.catalogue)
+        keys, diverted = self.signing_keys, Diverted(store, dispatcher, ids)
+        return [
+            *EventRoutes(self.events).operations(),
+            *DeliveryRoutes(self.deliveries).operations(),
+            *SubscriptionRoutes(self.subscriptions, keys, self.deliveries).operations(),
+            *TransformRoutes(self.transforms, self._limits).operations(),
+            *ReplayRoutes(self.replays, examples).operations(),
+            *ProbeRoutes(Probes(store, examples, engine.router.defaults)).operations(),
+            *DivertedRoutes(diverted, self.replays).operations(),
+            *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
+            *FilterRoutes(self.filters).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
-            *JwksRoutes(self.signing_keys).operations(),
+            *JwksRoutes(keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *KeyRoutes(keys, self._base_url).operations(),
+            *KeyRoutes(self.keys, self._base_url).operations(),
             *TransactionRoutes(self.transactions).operations(),
-            *SourceRoutes(self.sources, limits, self._base_url).operations(),
+            *SourceRoutes(self.sources, self._limits, self._base_url).operations(),
         ]
-        self.fast = FastRoutes()
-        self.others = self._convoy(
-            engine,
-            keys=keys,
-            subscriptions=subscriptions,
-            transforms=transforms,
-            events=events,
-            deliveries=deliveries,
-            filters=filters,
-            replays=replays,
-        )
-        self.others += self._dialects(events)
 
-    def _convoy(self, engine: Engine, **operations: Any) -> list[Route]:
-        """Return Convoy's routes, over what its API is a translation of."""
+    def _convoy(self, engine: Engine) -> list[Route]:
         tools = self._tools
         parts = convoy.Parts(
             access=self.access,
             surfaces=self.surfaces,
             clock=tools.clock,
             projects=self.projects,
+            keys=self.keys,
             records=Records(engine.configuration, tools.vault, tools.ids),
             sources=self.sources,
             event_types=self.event_types,
             aside=self.aside,
-            signing_keys=self.signing_keys,
             probe=engine.proof.probe,
             base_url=self._base_url,
-            **operations,
+            subscriptions=self.subscriptions,
+            signing_keys=self.signing_keys,
+            transforms=self.transforms,
+            events=self.events,
+            deliveries=self.deliveries,
+            filters=self.filters,
+            replays=self.replays,
         )
         return convoy.routes(parts)
 
@@ -360,7 +368,8 @@ class Surface:
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
         Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
-        return buildable.routes(self.access, self.surfaces)
+        buildable.register(self.fast, self.access, self.surfaces)
+        return []
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
@@ -373,7 +382,7 @@ class Surface:
             self.catalogue,
             transforms,
             rules,
-            engine.dispatcher.subscription_deleted,
+            engine.dispatcher.roster.deleted,
             self._tools.ids,
         )
 
@@ -382,10 +391,8 @@ class Surface:
         self.catalogue.set_strict(project.id, project.strict_types)
         self._roster.defaults_changed(project.id, project.defaults)
 
-    def _follow(self, sharing: Sharing | None, engine: Engine) -> None:
+    def _follow(self, sharing: Sharing, engine: Engine) -> None:
         """Keep what is in memory as other processes change it, or let nobody in by it."""
-        if sharing is None:
-            return
         follow = sharing.follower.follow
         follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
@@ -393,9 +400,7 @@ class Surface:
         follow(Kind.SOURCE, self.sources.known)
         follow(
             Kind.SUBSCRIPTION,
-            SubscriptionMemory(
-                engine.router, self.signing_keys, engine.dispatcher.subscription_deleted
-            ),
+            SubscriptionMemory(engine.router, self.signing_keys, engine.dispatcher.roster.deleted),
         )
 
         def admit(until: float) -> None:

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from waypost.model import ids
-from waypost.model.delivery import AttemptState, DeliveryClass, Timings
+from waypost.model.delivery import PARKED, AttemptState, DeliveryClass, Timings
 from waypost.model.ids import Id
 from waypost.model.shown import ShownAttempt
 from waypost.policy.health import Sampled
@@ -112,7 +112,7 @@ def read_backlog(connection: Connection, project_id: Id, subscription_id: Id) ->
     """Count what a subscription is owed, up to a bound, and find the oldest of it."""
     size, exact = 0, True
     oldest: list[Id] = []
-    for kind in DeliveryClass:
+    for kind in (*DeliveryClass, PARKED):
         some = (
             select(queue.c.id)
             .where(

@@ -14,8 +14,8 @@ from waypost.model.exchange import Exchange, FailureKind, TransportFailure
 from waypost.model.subscription import Subscription
 from waypost.model.verification import Verification, VerificationMode
 from waypost.policy.format import NATIVE_FORMATS
-from waypost.policy.lane import Work
 from waypost.policy.signing import sign
+from waypost.policy.work import Work
 
 ONE = Subscription(b"p" * 16, b"s" * 16, "https://user.example:8443/hook?a=1")
 EVENT = Event(ONE.project_id, ids.make(1, 1), "card.created", b'{"a":1.10}')

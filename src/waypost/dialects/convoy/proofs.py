@@ -10,7 +10,7 @@ from waypost.dialects.convoy import authentication
 from waypost.dialects.convoy.authentication import OAuth2In
 from waypost.dialects.convoy.envelope import Answer, spelled
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
-from waypost.model.authentication import OAuth2
+from waypost.model.authentication import MASKED, OAuth2
 from waypost.model.ids import Id
 from waypost.model.project import Scope
 from waypost.operations.subscriptions import Subscriptions
@@ -63,7 +63,7 @@ class ProofRoutes:
             said,
             {
                 "success": True,
-                "access_token": authentication.MASKED,
+                "access_token": MASKED,
                 "token_type": found.value.partition(b" ")[0].decode(),
                 "expires_at": spelled(until_us),
                 "message": "a token was given",

@@ -22,7 +22,7 @@ from waypost.model.ids import Id
 from waypost.model.project import Principal, Scope
 from waypost.operations.access import Access, digest_of
 from waypost.web.errors import Surfaces, UnsupportedMediaType
-from waypost.web.requests import check_content_type, is_encoded, read_body, read_json
+from waypost.web.requests import demand_json, is_encoded, read_body, read_json
 
 BASE: Final = "/api/v1"
 PROJECT_PATH: Final = "/projects/{project_id}"
@@ -219,7 +219,7 @@ async def _read(operation: Operation, request: Request) -> Any:
             raise UnsupportedMediaType("Content-Encoding is not supported")
         content_type = request.headers.get("content-type")
         if not (operation.form and (content_type or "").lower().startswith("multipart/form-data")):
-            check_content_type(content_type)
+            demand_json(content_type)
         return await read_body(request, operation.max_bytes)
     empty = operation.body() if operation.may_be_empty or operation.is_bodiless else None
     return await read_json(request, operation.body, operation.max_bytes, when_empty=empty)

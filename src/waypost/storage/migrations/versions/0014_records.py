@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-from waypost.storage.schema import IdType, Name
+from waypost.storage.columns import IdType, Name
 
 revision = "0014_records"
-down_revision = "0011_replays"
+down_revision = "0012_order"
 
 
 def upgrade() -> None:

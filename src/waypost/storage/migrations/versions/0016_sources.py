@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from waypost.storage.schema import IdType
+from waypost.storage.columns import IdType
 
 revision = "0016_sources"
 down_revision = "0014_records"
