@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
-from sqlalchemy import LargeBinary, Text
+from sqlalchemy import LargeBinary, MetaData, Text
 from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData()
 
 
 class _Uuid(UserDefinedType[bytes]):

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -27,10 +26,11 @@ from sqlalchemy import (
     text,
 )
 
+from waypost.storage import columns, sealed_tables
 from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
 from waypost.storage.indexing import indexes
 
-metadata = MetaData()
+metadata = columns.metadata
 
 projects = Table(
     "projects",
@@ -134,23 +134,6 @@ former_routes = Table(
     sqlite_with_rowid=False,
 )
 """What subscriptions took before they were changed or deleted."""
-sources = Table(
-    "sources",
-    metadata,
-    Column("project_id", IdType, primary_key=True),
-    Column("id", IdType, primary_key=True),
-    Column("mask", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("type", Text, nullable=False),
-    # JSON of how senders prove who they are, encrypted as a whole.
-    Column("verifier", LargeBinary, nullable=False),
-    # JSON of what else is set.
-    Column("settings", Text, nullable=False),
-    Column("challenged_us", BigInteger),
-    sqlite_with_rowid=False,
-)
-"""Where events of others come in."""
-
 
 signing_keys = Table(
     "signing_keys",
@@ -406,21 +389,6 @@ fan_outs = Table(
 )
 """Events whose deliveries are too many for the commit that accepted them."""
 
-records = Table(
-    "records",
-    metadata,
-    Column("project_id", IdType, primary_key=True),
-    Column("kind", Name, primary_key=True),
-    Column("id", IdType, primary_key=True),
-    Column("parent", IdType),
-    Column("ciphertext", LargeBinary, nullable=False),
-    Column("changed_us", BigInteger, nullable=False),
-    Column("deleted_us", BigInteger),
-    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
-    sqlite_with_rowid=False,
-)
-"""What other surfaces keep beside ours, encrypted."""
-
 lane_state = Table(
     "lane_state",
     metadata,
@@ -516,3 +484,6 @@ config_changes = Table(
 
 PARTITIONED: Final = (events, deliveries, attempts)
 """On PostgreSQL in partitions, by the id of the event."""
+
+SEALED: Final = (sealed_tables.records, sealed_tables.sources)
+"""Their rows are encrypted."""

@@ -348,3 +348,32 @@ def test_an_authentication_that_can_not_be_is_refused(convoy: Convoy, received: 
         body = {"url": received.url, "name": "e", "authentication": given}
         assert told in convoy.refused(400, "POST", "/endpoints", json=body), given
     assert convoy.ask(200, "GET", "/endpoints")["content"] == []
+
+
+def test_a_token_is_tried_out(convoy: Convoy) -> None:
+    path = "/endpoints/oauth2/test"
+    with receiver() as issuer:
+        issuer.status, issuer.body = 200, b'{"access_token":"t1","expires_in":60}'
+        oauth = {"url": issuer.url, "client_id": "c", "client_secret": "s"}
+        found = convoy.ask(200, "POST", path, json={"oauth2": oauth})
+        assert (found["success"], found["token_type"]) == (True, "Bearer")
+        assert found["access_token"] == "***"
+        issuer.status, issuer.body = 401, b'{"error":"invalid_client"}'
+        found = convoy.ask(200, "POST", path, json={"oauth2": oauth})
+        told = "no token: its endpoint answered with status 401 (invalid_client)"
+        assert (found["success"], found["error"]) == (False, told)
+    for body, told in (
+        ({}, "oauth2"),
+        ({"oauth2": {"client_id": "c"}}, "url"),
+        ({"oauth2": oauth | {"url": "http://10.0.0.1/"}}, "url"),
+    ):
+        assert told in convoy.refused(400, "POST", path, json=body)
+
+
+def test_what_is_told_nowhere_yet_is_refused(convoy: Convoy, received: Receiver) -> None:
+    for name in ("slack_webhook_url", "teams_webhook_url"):
+        body = {"url": received.url, "name": "e", name: received.url}
+        assert name in convoy.refused(400, "POST", "/endpoints", json=body)
+    config: dict[str, Any] = {"meta_event": {"is_enabled": True, "url": received.url}}
+    project = {"name": "p", "config": config}
+    assert "meta events are not supported yet" in convoy.refused(400, "PUT", "", json=project)
