@@ -62,10 +62,6 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/unit/storage/migrations/test_upgrade.py",
         "what it makes is compared with what the migrations make",
     ),
-    "storage/columns.py": (
-        "tests/unit/storage/migrations/test_upgrade.py",
-        "compared with what the migrations make",
-    ),
     "storage/sealed_tables.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

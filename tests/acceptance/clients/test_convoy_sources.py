@@ -377,3 +377,11 @@ def test_what_is_told_nowhere_yet_is_refused(convoy: Convoy, received: Receiver)
     config: dict[str, Any] = {"meta_event": {"is_enabled": True, "url": received.url}}
     project = {"name": "p", "config": config}
     assert "meta events are not supported yet" in convoy.refused(400, "PUT", "", json=project)
+
+
+def test_functions_of_sources_are_tried_and_refused(convoy: Convoy) -> None:
+    function = "function transform(payload) { return { n: payload.n + 1 }; }"
+    body = {"payload": {"n": 1}, "function": function, "type": "body"}
+    assert convoy.ask(200, "POST", "/sources/test_function", json=body)["payload"] == {"n": 2}
+    source = {"name": "s", "type": "http", "body_function": function}
+    assert "not supported yet" in convoy.refused(400, "POST", "/sources", json=source)
