@@ -34,6 +34,7 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/endpoints.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/events.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/filters.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/intake.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),

@@ -273,8 +273,7 @@ class Surface:
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
-        self.aside = Aside()
-        self.catalogue = Catalogue()
+        self.aside, self.catalogue = Aside(), Catalogue()
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
@@ -334,6 +333,7 @@ class Surface:
         parts = convoy.Parts(
             access=self.access,
             surfaces=self.surfaces,
+            fast=self.fast,
             clock=tools.clock,
             projects=self.projects,
             keys=self.keys,

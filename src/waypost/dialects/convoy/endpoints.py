@@ -267,16 +267,18 @@ class EndpointRoutes:
     async def _find(self, call: Call) -> Record:
         return await self._shelf.endpoint(call.principal, call.id("endpoint_id", KIND))
 
-    async def _keep(self, call: Call, record: Record, endpoint: Endpoint) -> Record:
+    async def _keep(
+        self, call: Call, record: Record, endpoint: Endpoint, *, revive: bool = False
+    ) -> Record:
         changed = self._shelf.records.changed(record, msgspec.json.encode(endpoint))
-        await self._shelf.keep_endpoint(call.principal, changed)
+        await self._shelf.keep_endpoint(call.principal, changed, revive=revive)
         return changed
 
     async def _enter(
         self, call: Call, record: Record, status: Literal["active", "paused"]
     ) -> Answer:
         kept = msgspec.structs.replace(endpoint_of(record), status=status)
-        changed = await self._keep(call, record, kept)
+        changed = await self._keep(call, record, kept, revive=status == "active")
         data = await self.shown(call.principal, changed)
         return Answer("endpoint status updated successfully", data, 202)
 

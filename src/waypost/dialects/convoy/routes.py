@@ -12,6 +12,7 @@ from waypost.dialects.convoy.event_types import EventTypeRoutes
 from waypost.dialects.convoy.events import EventRoutes
 from waypost.dialects.convoy.filters import FilterRoutes
 from waypost.dialects.convoy.ingest import IngestRoutes
+from waypost.dialects.convoy.intake import Intake
 from waypost.dialects.convoy.onboarding import OnboardingRoutes
 from waypost.dialects.convoy.projects import Home, Homes, ProjectRoutes
 from waypost.dialects.convoy.proofs import Probe, ProofRoutes
@@ -36,6 +37,7 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
 from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
+from waypost.web.fast import FastRoutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,14 @@ class Parts:
 
     access: Access
     surfaces: Surfaces
+    aside: Aside
+    fast: FastRoutes
     clock: Clock
     projects: Projects
     keys: Keys
     records: Records
     sources: Sources
     event_types: EventTypes
-    aside: Aside
     subscriptions: Subscriptions
     signing_keys: SigningKeys
     transforms: Transforms
@@ -63,7 +66,7 @@ class Parts:
 
 
 def operations(parts: Parts) -> list[Operation]:
-    """Return the whole table."""
+    """Return the whole table, and enter what is served the fast way."""
     homes = Homes(parts.records)
     shelf = Shelf(parts.records, homes, parts.subscriptions, parts.signing_keys)
     endpoints = EndpointRoutes(shelf, parts.deliveries, parts.clock)
@@ -83,6 +86,9 @@ def operations(parts: Parts) -> list[Operation]:
     deliveries = DeliveryRoutes(
         shelf, parts.deliveries, parts.events, parts.replays, views, parts.clock
     )
+    Intake(
+        parts.access, parts.surfaces, parts.aside, parts.events, parts.subscriptions, events
+    ).register(parts.fast)
     return [
         *projects.operations(),
         *endpoints.operations(),
