@@ -7,7 +7,6 @@ import base64
 import math
 import re
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import msgspec
 from msgspec.structs import replace
@@ -23,7 +22,7 @@ from waypost.model.authentication import (
 )
 from waypost.model.errors import InvalidInput
 from waypost.model.exchange import Exchange, Reply
-from waypost.policy import assertions, headers, urls
+from waypost.policy import assertions, headers, urlencoded, urls
 from waypost.policy.egress import EgressRules
 from waypost.policy.urls import Destination
 
@@ -136,7 +135,7 @@ def token_request(
         for name, value in (("scope", given.scope), ("audience", given.audience))
         if value
     }
-    body = urlencode(fields).encode("ascii")
+    body = urlencoded.spell(fields)
     head = (
         b"POST %b HTTP/1.1\r\nhost: %b\r\naccept: application/json\r\ncontent-type: %b\r\n"
         b"content-length: %d\r\n\r\n"

@@ -7,11 +7,11 @@ Sources: the WHATWG URL standard, section 5 (urlencoded); RFC 7578 and RFC 2046,
 import re
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from waypost.model.errors import InvalidInput
+from waypost.policy import urlencoded
 from waypost.policy.media import essence
 
 URLENCODED: Final = "application/x-www-form-urlencoded"
@@ -41,13 +41,7 @@ def as_json(content_type: str, body: bytes) -> bytes:
         pairs = list(
             _multipart(content_type, body)
             if essence(content_type) == MULTIPART
-            else parse_qsl(
-                body.decode(),
-                keep_blank_values=True,
-                encoding="utf-8",
-                errors="strict",
-                max_num_fields=FIELDS_MAX,
-            )
+            else urlencoded.read(body, FIELDS_MAX)
         )
     except ValueError as error:
         raise InvalidInput(details=[("body", "is not a form in UTF-8")]) from error

@@ -7,14 +7,13 @@ it stands, anything else as it came under its own type.
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from waypost.model.errors import InvalidInput, PayloadTooLarge, Unverified
 from waypost.model.event import Attributes
 from waypost.model.source import Source
-from waypost.policy import forms, places, rawjson
+from waypost.policy import forms, places, rawjson, urlencoded
 from waypost.policy.events import BAD_TYPE, Draft, EventLimits, is_type
 from waypost.policy.filter_syntax import SECRET_HEADERS
 from waypost.policy.media import is_json, is_media_type
@@ -97,7 +96,7 @@ def _headers(given: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 def _query(query: bytes) -> dict[str, str | list[str]]:
     found: dict[str, str | list[str]] = {}
     try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=QUERY_MAX)
+        pairs = urlencoded.read(query, QUERY_MAX, "replace")
     except ValueError as error:
         reason = f"must be at most {QUERY_MAX} parameters"
         raise InvalidInput(details=[("query", reason)]) from error
