@@ -15,6 +15,28 @@ _CONVOY = "tests/acceptance/clients/test_convoy.py"
 # module -> the test that covers it instead, and why it has none of its own.
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
+    "dialects/socotra/reading.py": (
+        "tests/acceptance/clients/test_socotra.py",
+        "asks and answers, over HTTP alone",
+    ),
+    "dialects/socotra/routes.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "lets in and refuses, over HTTP alone",
+    ),
+    "dialects/socotra/shapes.py": (
+        "tests/unit/dialects/socotra/test_webhooks.py",
+        "fields alone, which are translated",
+    ),
+    "dialects/socotra/tokens.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "one route, over HTTP alone",
+    ),
+    "dialects/socotra/webhook_routes.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "asks and answers, over HTTP alone",
+    ),
+    "model/api.py": ("tests/unit/policy/test_credentials.py", "names alone"),
+    "server/dialects.py": ("tests/acceptance/clients/test_socotra.py", "wires, nothing else"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
     "dialects/convoy/ingest.py": ("tests/acceptance/clients/test_sources.py", "handlers of HTTP"),
     "dialects/convoy/proofs.py": (
@@ -58,14 +80,18 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "storage/cluster.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "compared with what the migrations make",
+    ),
+    "storage/request_index.py": (
+        "tests/unit/storage/test_streams.py",
+        "an index, by which events are found",
+    ),
     "server/configured.py": ("tests/unit/server/test_wiring.py", "settings, one by one"),
     "storage/indexing.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "what it makes is compared with what the migrations make",
-    ),
-    "storage/sealed_tables.py": (
-        "tests/unit/storage/migrations/test_upgrade.py",
-        "compared with what the migrations make",
     ),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",

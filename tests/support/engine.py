@@ -92,6 +92,7 @@ class Receivers:
         self.posts: list[Post] = []
         self.script: Callable[[Post], None] | None = None
         self.calls_out = 0
+        self.insecure: set[str] = set()
         self._changed = asyncio.Event()
 
     @property
@@ -99,8 +100,12 @@ class Receivers:
         """The requests that have no answer yet."""
         return [post for post in self.posts if post.open]
 
-    def to(self, project_id: Id, destination: Destination) -> Callable[..., Post]:
+    def to(
+        self, project_id: Id, destination: Destination, *, insecure_tls: bool = False
+    ) -> Callable[..., Post]:
         """Return what sends requests to a destination."""
+        if insecure_tls:
+            self.insecure.add(destination.host)
         return partial(self._post, project_id, destination)
 
     def _post(

@@ -1,10 +1,11 @@
 """Subscriptions: who wants to hear of which events, where, and how."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from waypost.model.api import Api
 from waypost.model.authentication import Sealed
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
@@ -93,6 +94,9 @@ class Subscription(Inheritable, frozen=True):
         endpoint_id: the address that it shares with other subscriptions, where a surface has such.
         authentication: how deliveries prove who sends them; None: by their signature alone.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
+        insecure_tls: any certificate of the receiver will do.
+        api: in which API it was made: a dialect lists its own only.
+        particulars: what that API keeps with it; nothing else reads it.
     """
 
     project_id: Id
@@ -113,6 +117,9 @@ class Subscription(Inheritable, frozen=True):
     verification: Verification | None = None
     format_settings: str | None = None
     endpoint_id: Id | None = None
+    insecure_tls: bool = False
+    api: Api = Api.NATIVE
+    particulars: dict[str, Any] = {}
     authentication: Sealed | None = None
 
     @property

@@ -1,10 +1,11 @@
 """Signing keys: made, shown to who may change the subscription, rotated, published."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from waypost.clock import Clock, Entropy, IdSource
@@ -15,7 +16,8 @@ from waypost.model.errors import LimitReached
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.subscription import Signing, SigningKey, Subscription
-from waypost.policy import signing
+from waypost.policy import settings, signing
+from waypost.policy.settings import Settings
 from waypost.storage import audit, authentications, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
@@ -97,6 +99,23 @@ class SigningKeys:
             return signing.spell_public_key(key)
         return signing.spell_secret(key)
 
+    async def present(
+        self, principal: Principal, subscription_ids: Collection[Id]
+    ) -> dict[Id, SigningKey]:
+        """Return the present key of each of these subscriptions, and alert endpoints, that exist.
+
+        They are to be shown to those only who may change the subscription.
+        """
+        project_id = principal.project_id
+
+        def read(connection: Connection) -> dict[Id, SigningKey]:
+            found: dict[Id, SigningKey] = {}
+            for one in (project_id, ids.alerts_of(project_id)):
+                found |= signing_keys.list_present(connection, self._vault, one, subscription_ids)
+            return found
+
+        return await self._store.read(read)
+
     async def rotate(self, principal: Principal, subscription_id: Id) -> None:
         """Replace the present secret; it goes on signing for 24 hours beside the new one.
 
@@ -137,6 +156,11 @@ class SigningKeys:
         material = self._entropy.bits(_KEY_BITS).to_bytes(_KEY_BITS // 8, "big")
         return SigningKey(self._ids.next(), scheme, material)
 
+    def make_text(self) -> SigningKey:
+        """Return a new key for HMAC that is text, for receivers that take it as it is spelled."""
+        made = self.make(Signing.HMAC)
+        return msgspec.structs.replace(made, material=made.material.hex().encode())
+
     def load_all(self, connection: Connection) -> dict[Id, Keys]:
         """Return the keys of every subscription, by the subscription's id.
 
@@ -172,12 +196,15 @@ class SigningKeys:
         signing_keys.insert(connection, self._vault, *place, key)
         return self.list_all(connection, *place)
 
-    def sealed(self, subscription: Subscription, given: Authentication | None) -> Subscription:
-        """Return a subscription that authenticates as it is told, encrypted; None: not."""
+    def merged(self, present: Subscription, wanted: Settings) -> Subscription:
+        """Return a subscription with checked settings merged in, those encrypted that are."""
+        merged, given = settings.merge(present, wanted), wanted.authentication
+        if given is UNSET:
+            return merged
         if given is None:
-            return replace(subscription, authentication=None)
-        kept = authentications.seal(self._vault, subscription.project_id, subscription.id, given)
-        return replace(subscription, authentication=kept)
+            return replace(merged, authentication=None)
+        kept = authentications.seal(self._vault, merged.project_id, merged.id, given)
+        return replace(merged, authentication=kept)
 
     def authentication(self, subscription: Subscription) -> Authentication | None:
         """Return how a subscription authenticates, decrypted: for who may set it.
@@ -187,12 +214,13 @@ class SigningKeys:
         """
         return authentications.opened(self._vault, subscription)
 
-    def put(self, connection: Connection, subscription: Subscription, keys: Keys) -> None:
-        """Keep these keys of a subscription, in place of those that it had."""
+    def put(self, connection: Connection, subscription: Subscription, keys: Keys) -> Keys:
+        """Keep these keys of a subscription, at once in place of those that it had."""
         place = (subscription.project_id, subscription.id)
         signing_keys.delete_all(connection, *place)
         for key in keys:
             signing_keys.insert(connection, self._vault, *place, key)
+        return keys
 
     def tell(self, subscription: Subscription, keys: Keys) -> None:
         """Let what is in memory follow a commit that changed a subscription or its keys."""

@@ -21,19 +21,20 @@ from waypost.model.errors import Conflict, InvalidInput
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import Inheritable, Subscription
+from waypost.model.subscription import Inheritable, SigningKey, Subscription
 from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
-from waypost.policy.settings import Settings, SubscriptionRules
+from waypost.policy.settings import Brought, Settings, SubscriptionRules
 from waypost.storage import (
     audit,
     blocked_keys,
     chains,
     former_routes,
+    health,
     lane_states,
     projects,
     signing_keys,
@@ -41,11 +42,17 @@ from waypost.storage import (
 )
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection, Write
+from waypost.storage.health import Tally
+from waypost.storage.subscriptions import SubscriptionFilter
+
+__all__ = ["SubscriptionFilter", "Subscriptions", "Tally"]
 
 _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
 _UNCHANGED: Final = Settings()
 _NO_ALERTS: Final = Settings(failure_handling=None)
+_REVISIONS: Final = 10
+"""So often a change is made anew that others have overtaken."""
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -126,9 +133,9 @@ class Subscriptions:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
-        merged = self._merged(bare, wanted)
+        merged = self._keys.merged(bare, wanted)
         settings.check_together(merged)
-        key = self._keys.make(merged.signing)
+        key = self._brought_key(wanted) or self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
 
         def write(connection: Connection) -> _Change:
@@ -199,6 +206,52 @@ class Subscriptions:
         """
         await self._check(principal, wanted)
         return await self._change(principal, subscription_id, wanted)
+
+    async def revise(
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        revise: Callable[[Subscription], Settings],
+    ) -> Subscription:
+        """Merge settings into a subscription that depend on what it is now.
+
+        Args:
+            principal: who asks.
+            subscription_id: of which.
+            revise: tells what is to be set; asked again where it has changed meanwhile.
+
+        Raises:
+            Conflict: it changes all the time.
+            WaypostError: as `update` does.
+        """
+        for _ in range(_REVISIONS):
+            present = await self.get(principal, subscription_id)
+            wanted = revise(present)
+            await self._check(principal, wanted)
+            merged = partial(_merged_if, same_as=present, wanted=wanted)
+            try:
+                return await self._alter(principal, subscription_id, merged, wanted)
+            except _Overtaken:
+                continue
+        raise Conflict("The event subscription is being changed by others.")
+
+    async def list_slice(
+        self, principal: Principal, which: SubscriptionFilter, skip: int, size: int
+    ) -> tuple[list[Subscription], bool]:
+        """Return some of the project's subscriptions, oldest first, and whether there are more."""
+        return await self._store.read(
+            lambda c: subscriptions.list_slice(c, principal.project_id, which, skip, size)
+        )
+
+    async def tallies(
+        self, principal: Principal, subscription_ids: Sequence[Id]
+    ) -> dict[Id, Tally]:
+        """Return how each of these subscriptions of the project has fared."""
+        return await self._store.read(
+            lambda c: {
+                one: health.read_tally(c, principal.project_id, one) for one in subscription_ids
+            }
+        )
 
     async def pause(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Stop sending to a subscription; what it is owed is kept.
@@ -328,7 +381,7 @@ class Subscriptions:
         present = subscriptions.find(connection, *place)
         before = present or Subscription(*place, "")
         merged = replace(
-            self._merged(before, wish.wanted),
+            self._keys.merged(before, wish.wanted),
             format_settings=wish.format_settings,
             endpoint_id=wish.endpoint_id,
         )
@@ -354,7 +407,7 @@ class Subscriptions:
     async def _change(
         self, principal: Principal, subscription_id: Id, wanted: Settings
     ) -> Subscription:
-        merged = partial(self._merged, wanted=wanted)
+        merged = partial(self._keys.merged, wanted=wanted)
         return await self._alter(principal, subscription_id, merged, wanted)
 
     async def _alter(
@@ -366,6 +419,7 @@ class Subscriptions:
     ) -> Subscription:
         asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
+        brought_key = self._brought_key(wanted)
         now_us = ids.moment(self._ids.next())
 
         def write(connection: Connection) -> _Change:
@@ -378,7 +432,9 @@ class Subscriptions:
                 # What had to wait is found, and put in its place, by the new order.
                 chains.unpark_all(connection, *place)
                 blocked_keys.delete_all(connection, *place)
-            if new_key is None or changed.signing is present.signing:
+            if brought_key is not None:
+                keys = self._keys.put(connection, changed, (brought_key,))
+            elif new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:
                 keys = self._keys.replace(connection, changed, new_key, now_us)
@@ -390,11 +446,12 @@ class Subscriptions:
 
         return (await self._configuration.change(write, self._follow)).subscription
 
-    def _merged(self, present: Subscription, wanted: Settings) -> Subscription:
-        merged = settings.merge(present, wanted)
-        if wanted.authentication is UNSET:
-            return merged
-        return self._keys.sealed(merged, wanted.authentication)
+    def _brought_key(self, wanted: Settings) -> SigningKey | None:
+        """Return the key that comes with settings of another API; None where none does."""
+        if not isinstance(wanted, Brought) or wanted.secret is UNSET:
+            return None
+        key = self._keys.make_text()
+        return key if wanted.secret is None else replace(key, material=wanted.secret)
 
     def _with_alerts(
         self, connection: Connection, present: Subscription, merged: Subscription, asked: Asked
@@ -417,6 +474,16 @@ class Subscriptions:
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)
             await self._programs.require(principal.project_id, program)
+
+
+class _Overtaken(Exception):
+    """What was to be changed has been changed by somebody else."""
+
+
+def _merged_if(present: Subscription, *, same_as: Subscription, wanted: Settings) -> Subscription:
+    if present != same_as:
+        raise _Overtaken
+    return settings.merge(present, wanted)
 
 
 def _unsuspended(present: Subscription) -> Subscription:

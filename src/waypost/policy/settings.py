@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from waypost.model.api import Api
 from waypost.model.authentication import Authentication
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
@@ -130,6 +131,10 @@ ContentFilter = Annotated[
         extra_json_schema={"type": ["object", "null"]},
     ),
 ]
+InsecureTls = Annotated[
+    bool,
+    Meta(description="Any certificate of the receiver will do: for receivers that have no other."),
+]
 Verify = Annotated[
     VerificationMode,
     Meta(description="How its URL is verified, before anything is sent there; null for none."),
@@ -216,6 +221,21 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     authentication: Proof | UnsetType | None = UNSET
     ordering: OrderingMode | UnsetType | None = UNSET
     on_order_failure: AfterFailure | UnsetType | None = UNSET
+    insecure_tls: InsecureTls | UnsetType = UNSET
+
+
+class Brought(Settings, frozen=True, kw_only=True):
+    """Settings that another API has set, and what only it has words for.
+
+    Attributes:
+        api: which it is, at the making of a subscription.
+        particulars: what it keeps with the subscription.
+        secret: any text; it takes the present one's place at once. None: one is made.
+    """
+
+    api: Api | UnsetType = UNSET
+    particulars: dict[str, Any] | UnsetType = UNSET
+    secret: bytes | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
@@ -240,8 +260,8 @@ def merge(present: Present, wanted: DefaultSettings) -> Present:
     given = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
-    # Both are made of more than what was given; the latter by who can encrypt it.
-    for name in ("verification", "authentication"):
+    # The first two are made of more than what was given; the latter by who can encrypt it.
+    for name in ("verification", "authentication", "secret"):
         given.pop(name, None)
     changes: dict[str, Any] = {}
     for name, value in given.items():

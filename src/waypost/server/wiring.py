@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
@@ -32,8 +30,7 @@ from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
-from waypost.dialects.convoy import routes as convoy
-from waypost.dialects.convoy.format import ConvoyFormat
+from waypost.dialects.convoy.proofs import Probe
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.authenticator import Authenticator
@@ -81,7 +78,6 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
-from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.settings import SubscriptionRules
 from waypost.server.configured import (
     dispatching,
@@ -90,6 +86,7 @@ from waypost.server.configured import (
     pruner_of,
     sandbox_of,
 )
+from waypost.server.dialects import FORMATS, dialect_routes
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -101,7 +98,6 @@ from waypost.web.fast import FastRoutes
 from waypost.web.front import HttpFront
 from waypost.web.limits import HttpLimits
 
-FORMATS: Final = {**NATIVE_FORMATS, ConvoyFormat.name: ConvoyFormat()}
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
 
@@ -269,11 +265,12 @@ class Surface:
     def __init__(self, config: Config, store: Store, engine: Engine, tools: Tools) -> None:
         """Make the operations and their routes."""
         self._config, self._tools = config, tools
-        self._base_url = f"http://{config.listen}"
+        self.base_url = f"http://{config.listen}"
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
-        self.aside, self.catalogue = Aside(), Catalogue()
+        self.aside = Aside()
+        self.catalogue = Catalogue()
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
@@ -290,6 +287,7 @@ class Surface:
         )
         self.events = Events(store, engine.ingest, router, self.catalogue, limits)
         self.sources = Sources(changes, vault, self.events, self.access, clock, entropy, ids)
+        self.probe: Probe = engine.proof.probe
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
         self.deliveries = Deliveries(store, dispatcher.sending, FORMATS)
@@ -298,16 +296,20 @@ class Surface:
         self.transforms = Transforms(store, engine.sandbox, ids)
         self.subscriptions = self._subscriptions(engine, alerts, self.transforms, rules)
         self.filters = Filters(store)
+        self.diverted = Diverted(store, dispatcher, ids)
+        self.records = Records(changes, vault, ids)
+        self.clock = clock
         self.keys = Keys(changes, self.access, clock, entropy, ids)
         self.table = self._native(store, engine)
         self.fast = FastRoutes()
-        self.others = [*self._dialects(self.events), *self._convoy(engine)]
+        self._register()
+        self.others = dialect_routes(self)
 
     def _native(self, store: Store, engine: Engine) -> list[Operation]:
         """Return the native API's table."""
         ids, dispatcher, clock = self._tools.ids, engine.dispatcher, self._tools.clock
         examples = Examples(store, engine.ingest, self.catalogue)
-        keys, diverted = self.signing_keys, Diverted(store, dispatcher, ids)
+        keys = self.signing_keys
         return [
             *EventRoutes(self.events).operations(),
             *DeliveryRoutes(self.deliveries).operations(),
@@ -315,7 +317,7 @@ class Surface:
             *TransformRoutes(self.transforms, self._limits).operations(),
             *ReplayRoutes(self.replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, engine.router.defaults)).operations(),
-            *DivertedRoutes(diverted, self.replays).operations(),
+            *DivertedRoutes(self.diverted, self.replays).operations(),
             *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
             *FilterRoutes(self.filters).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
@@ -323,35 +325,10 @@ class Surface:
             *JwksRoutes(keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *KeyRoutes(self.keys, self._base_url).operations(),
+            *KeyRoutes(self.keys, self.base_url).operations(),
             *TransactionRoutes(self.transactions).operations(),
-            *SourceRoutes(self.sources, self._limits, self._base_url).operations(),
+            *SourceRoutes(self.sources, self._limits, self.base_url).operations(),
         ]
-
-    def _convoy(self, engine: Engine) -> list[Route]:
-        tools = self._tools
-        parts = convoy.Parts(
-            access=self.access,
-            surfaces=self.surfaces,
-            fast=self.fast,
-            clock=tools.clock,
-            projects=self.projects,
-            keys=self.keys,
-            records=Records(engine.configuration, tools.vault, tools.ids),
-            sources=self.sources,
-            event_types=self.event_types,
-            aside=self.aside,
-            probe=engine.proof.probe,
-            base_url=self._base_url,
-            subscriptions=self.subscriptions,
-            signing_keys=self.signing_keys,
-            transforms=self.transforms,
-            events=self.events,
-            deliveries=self.deliveries,
-            filters=self.filters,
-            replays=self.replays,
-        )
-        return convoy.routes(parts)
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
@@ -363,13 +340,12 @@ class Surface:
             micros(self._config.retention),
         )
 
-    def _dialects(self, events: Events) -> list[Route]:
-        """Enter the fast routes, native and of dialects; return the dialects' other ones."""
-        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
-        Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
+    def _register(self) -> None:
+        """Enter the fast routes, native and of dialects."""
+        Intake(self.access, self.events, self.surfaces, self.aside).register(self.fast)
+        Emit(self.access, self.events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
         buildable.register(self.fast, self.access, self.surfaces)
-        return []
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules

@@ -2,10 +2,8 @@
 
 from typing import Any, Final
 
-from sqlalchemy import LargeBinary, MetaData, Text
+from sqlalchemy import LargeBinary, Text
 from sqlalchemy.types import UserDefinedType
-
-metadata = MetaData()
 
 
 class _Uuid(UserDefinedType[bytes]):

@@ -15,7 +15,6 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Column,
-    Float,
     Index,
     Integer,
     LargeBinary,
@@ -26,11 +25,12 @@ from sqlalchemy import (
     text,
 )
 
-from waypost.storage import columns, sealed_tables
+from waypost.storage import cluster
 from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
 from waypost.storage.indexing import indexes
+from waypost.storage.request_index import request_indexes
 
-metadata = columns.metadata
+metadata = cluster.metadata
 
 projects = Table(
     "projects",
@@ -58,6 +58,8 @@ api_keys = Table(
     Column("expires_at_us", BigInteger),
     Column("revoked_at_us", BigInteger),
     Column("api", Text, nullable=False, server_default="native"),
+    Column("permissions", Text),  # JSON, as are the tenants; NULL where there is nothing to tell
+    Column("tenants", Text),
     UniqueConstraint("digest", name="uq_api_keys_digest"),
     Index("ix_api_keys_project", "project_id", "id"),
     sqlite_with_rowid=False,
@@ -107,6 +109,10 @@ subscriptions = Table(
     Column("routed_from", BigInteger),
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
+    Column("insecure_tls", Integer, nullable=False, server_default="0"),
+    Column("api", Text, nullable=False, server_default="native"),
+    # JSON of what that API keeps with it.
+    Column("particulars", Text),
     # What its format goes by, in the format's own words.
     Column("format_settings", Text),
     Column("endpoint_id", IdType),
@@ -135,6 +141,23 @@ former_routes = Table(
 )
 """What subscriptions took before they were changed or deleted."""
 
+sources = Table(
+    "sources",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("mask", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    # JSON of how senders prove who they are, encrypted as a whole.
+    Column("verifier", LargeBinary, nullable=False),
+    # JSON of what else is set.
+    Column("settings", Text, nullable=False),
+    Column("challenged_us", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""Where events of others come in."""
+
 signing_keys = Table(
     "signing_keys",
     metadata,
@@ -158,6 +181,7 @@ events = Table(
     Column("routing_version", BigInteger, nullable=False),
     # The place in the order of acceptance, where the event has one: see `ordering_counters`.
     Column("sequence", BigInteger),
+    *request_indexes(),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
@@ -344,6 +368,7 @@ diverted_events = Table(
     Column("attempts", Integer, nullable=False),
     Index("ix_diverted_subscription", "project_id", "subscription_id", "id"),
     Index("ix_diverted_event", "project_id", "event_id", "id"),
+    Index("ix_diverted_time", "project_id", "subscription_id", "diverted_us", "id"),
     sqlite_with_rowid=False,
 )
 
@@ -389,6 +414,21 @@ fan_outs = Table(
 )
 """Events whose deliveries are too many for the commit that accepted them."""
 
+records = Table(
+    "records",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("parent", IdType),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("deleted_us", BigInteger),
+    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
+    sqlite_with_rowid=False,
+)
+"""What other surfaces keep beside ours, encrypted."""
+
 lane_state = Table(
     "lane_state",
     metadata,
@@ -429,61 +469,5 @@ facts = Table(
 )
 """Single facts about this database: the fingerprint of the secret key, the default project."""
 
-workers = Table(
-    "workers",
-    metadata,
-    Column("id", IdType, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("listen", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("started_us", BigInteger, nullable=False),
-    Column("lease_until_us", BigInteger, nullable=False),
-    Column("delivered", BigInteger, nullable=False, server_default="0"),
-    Column("rate", Float, nullable=False, server_default="0"),
-    Column("lag_ms", BigInteger, nullable=False, server_default="0"),
-    Column("in_flight", Integer, nullable=False, server_default="0"),
-    sqlite_with_rowid=False,
-    postgresql_with=BUSY_OPTIONS,
-)
-"""The processes that live: each holds its row until `lease_until_us`, on the database's clock."""
-
-shards = Table(
-    "shards",
-    metadata,
-    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
-    # A worker that lives; free where it is null.
-    Column("owner", IdType),
-    # Counts the owners: what was sent under an earlier one is told by it.
-    Column("epoch", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-    postgresql_with=BUSY_OPTIONS,
-)
-
-config_version = Table(
-    "config_version",
-    metadata,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("version", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-    postgresql_with=BUSY_OPTIONS,
-)
-"""One row, whose id is 1: how many changes of configuration there were."""
-
-config_changes = Table(
-    "config_changes",
-    metadata,
-    Column("version", BigInteger, primary_key=True, autoincrement=False),
-    Column("kind", Text, nullable=False),
-    Column("project_id", IdType, nullable=False),
-    Column("subject", IdType),
-    Column("at_us", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""What was changed, for the processes that have not seen it yet."""
-
 PARTITIONED: Final = (events, deliveries, attempts)
 """On PostgreSQL in partitions, by the id of the event."""
-
-SEALED: Final = (sealed_tables.records, sealed_tables.sources)
-"""Their rows are encrypted."""

@@ -171,6 +171,11 @@ class FastRoutes:
             raise ValueError(message)
         methods[route.method] = route
 
+    def methods_at(self, path: bytes) -> dict[bytes, FastRoute] | None:
+        """Return the routes of exactly this path, by method; None where it has none."""
+        found = self.by_path.get(path)
+        return self.of_family(path) if found is None and self.families else found
+
     def of_family(self, path: bytes) -> dict[bytes, FastRoute] | None:
         """Return the routes of a path, by method, where it is of a family; None where it is not.
 
