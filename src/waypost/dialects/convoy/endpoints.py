@@ -21,6 +21,7 @@ from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
 from waypost.model.record import Record
 from waypost.operations.deliveries import Deliveries, Tally
+from waypost.policy.settings import Settings
 
 PATH: Final = f"{PROJECT_PATH}/endpoints"
 ONE_PATH: Final = f"{PATH}/{{endpoint_id}}"
@@ -237,6 +238,10 @@ class EndpointRoutes:
         if bool(limit) is not bool(duration):
             reason = "must be given with rate_limit_duration, or neither"
             raise InvalidInput(details=[("rate_limit", reason)])
+        proof = authentication.read(body.authentication)
+        if proof is not None:
+            wanted = Settings(authentication=authentication.native(proof))
+            self._shelf.subscriptions.check_settings(wanted)
         disabled = {None: bare.status, True: "inactive", False: bare.status}[body.is_disabled]
         return msgspec.structs.replace(
             bare,
@@ -251,7 +256,7 @@ class EndpointRoutes:
             rate_limit=limit,
             rate_limit_duration=duration,
             content_type=FORM if body.content_type == FORM else JSON,
-            authentication=authentication.read(body.authentication),
+            authentication=proof,
             status=disabled,
         )
 
@@ -346,7 +351,9 @@ def endpoint_out(
         "status": status,
         "http_timeout": endpoint.http_timeout,
         "events": 0,
-        "authentication": _masked(endpoint.authentication) if masked else endpoint.authentication,
+        "authentication": authentication.masked(endpoint.authentication)
+        if masked
+        else endpoint.authentication,
         "rate_limit": endpoint.rate_limit,
         "rate_limit_duration": endpoint.rate_limit_duration,
         "content_type": endpoint.content_type,
@@ -360,14 +367,4 @@ def endpoint_out(
         "created_at": born(record.id),
         "updated_at": spelled(record.changed_us),
         "deleted_at": spelled(record.deleted_us),
-    }
-
-
-def _masked(kept: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return an authentication without what it holds of secrets."""
-    if kept is None:
-        return None
-    return {
-        name: dict.fromkeys(value, MASKED) if isinstance(value, dict) else value
-        for name, value in kept.items()
     }
