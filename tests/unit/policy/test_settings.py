@@ -232,7 +232,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
         "authentication",
         *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
         "failure_handling",
-        *("ordering", "on_order_failure"),
+        *("ordering", "on_order_failure", "insecure_tls"),
     }
 
 
