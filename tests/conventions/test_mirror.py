@@ -64,6 +64,7 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "server/configs.py": ("tests/unit/server/test_wiring.py", "settings that reach their parts"),
     "storage/cluster.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",
