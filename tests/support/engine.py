@@ -23,6 +23,7 @@ from waypost.engine.reconciler import look
 from waypost.engine.router import Router
 from waypost.engine.sender import Done, Sender
 from waypost.engine.slots import DispatcherConfig
+from waypost.engine.teller import Teller
 from waypost.model.delivery import DeliveryState, Reason, Timings
 from waypost.model.errors import WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Attributes
@@ -31,12 +32,14 @@ from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscription
 from waypost.policy.events import Draft
 from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
+from waypost.policy.settings import reordered
 from waypost.policy.urls import Destination
-from waypost.storage import chains, projects, schema, subscriptions
+from waypost.storage import projects, schema, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.sqlite.store import SqliteStore
 
 PATIENCE_S = 20.0
+BACKLOG_US = 900_000_000
 KEY = SigningKey(bytes(16), Signing.HMAC, bytes(range(32)))
 
 
@@ -180,6 +183,10 @@ class Works:
             runner or self.runs,
         )
         self.expander = Expander(store, self.dispatcher.owed, records.ids)
+        self.announcer = self.dispatcher.roster.announcer
+        self.teller = Teller(
+            store, self.announcer, self.dispatcher.owed, self.clock, records.ids, BACKLOG_US
+        )
         self.woken = 0
         self.ingest = Ingest(
             store, self.router, self.dispatcher, self.clock, records.ids, intake, self._wake
@@ -228,10 +235,8 @@ class Works:
 
         def write(connection: Connection) -> tuple[int, Subscription]:
             present = subscriptions.get(connection, subscription.project_id, subscription.id)
-            changed = replace(present, **settings)
+            changed = reordered(present, replace(present, **settings))
             subscriptions.update(connection, changed)
-            if changed.ordering is not present.ordering:
-                chains.unpark_all(connection, subscription.project_id, subscription.id)
             return projects.bump_routing(connection, changed.project_id), changed
 
         def follow(result: tuple[int, Subscription]) -> None:
@@ -296,6 +301,15 @@ class Works:
                     and dispatcher.in_flight_count == len(self.receivers.open)
                 ):
                     return
+
+    async def tell(self) -> None:
+        """Save how receivers fare, tell of what there is to tell, and let it be delivered."""
+        await self.forward(1)
+        await self.teller.run_once()
+        while await self.expander.run_once():
+            pass
+        # Ids run ahead of a clock that stands, and what they are of is due at their moment.
+        await self.forward(0.1)
 
     # What became of it.
 

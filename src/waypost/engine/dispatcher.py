@@ -114,9 +114,10 @@ class Dispatcher:
         self._alarms = Alarms(loop, clock, self._pump)
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._preparer = Preparer(self._refiller, runner)
-        self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
+        ids = IdSource(clock, entropy)
+        self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed, ids)
         hands = Hands(self.owed, self._pump, self._spawn, self._unload, lambda: self.stopping)
-        self._aftermath = Aftermath(hands, store, self._upkeep, IdSource(clock, entropy))
+        self._aftermath = Aftermath(hands, store, self._upkeep, ids)
         self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
         self._expiry = Expiry(loop, store, clock, self._expired, self._put_back)
         self._sweeper: asyncio.TimerHandle | None = None
@@ -232,8 +233,7 @@ class Dispatcher:
                 kind.waiting.add(receiver)
         if not lane.complete and lane.needs_refill():
             self._refiller.refill(receiver)
-        wake_us = lane.wake_at(now_us)
-        if wake_us is not None:
+        if (wake_us := lane.wake_at(now_us)) is not None:
             self._alarms.set(receiver, wake_us)
         if not lane.gate.clear or lane.paused or receiver.waits is not None:
             self._upkeep.lanes.look(receiver, now_us)
@@ -365,10 +365,12 @@ class Dispatcher:
         settlement = recorder.settlement(tried, transition, ending, self._settled)
         settlement.context = (receiver, tried.work)
         settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
-        if type(transition) is not GaveUp:
-            self._store.settle(settlement)
-        else:
+        if type(transition) is GaveUp:
             self._aftermath.give_up(receiver, tried, transition, settlement, ended=bool(ending))
+        elif receiver.lane.order is not None and receiver.releases(tried.work, transition):
+            self._aftermath.release(receiver, tried, settlement)
+        else:
+            self._store.settle(settlement)
         if receiver.lane.has_ready(tried.ended_us):
             self._pump(receiver)
 
@@ -385,8 +387,7 @@ class Dispatcher:
             self._count(receiver, settlement)
         else:
             self.retried += 1
-            now_us = self._clock.now_us()
-            due_us = settlement.retry_at_us
+            now_us, due_us = self._clock.now_us(), settlement.retry_at_us
             for dropped in lane.retry(work, due_us, now_us):
                 self._unload(dropped)
             if due_us > now_us + _KEEP_EVENT_US:

@@ -90,6 +90,7 @@ class Subscription(Inheritable, frozen=True):
         verification: of its URL; None where it needs none.
         ordering: in which order its events are sent.
         on_order_failure: what becomes of those behind one that was given up.
+        unparking: its order was changed, and some of what it is owed may be parked by the old one.
         format_settings: what its format goes by, in the format's own words; None: by nothing.
         endpoint_id: the address that it shares with other subscriptions, where a surface has such.
         authentication: how deliveries prove who sends them; None: by their signature alone.
@@ -120,6 +121,9 @@ class Subscription(Inheritable, frozen=True):
     insecure_tls: bool = False
     api: Api = Api.NATIVE
     particulars: dict[str, Any] = {}
+    ordering: Ordering = Ordering.NONE
+    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
+    unparking: bool = False
     authentication: Sealed | None = None
 
     @property
@@ -127,9 +131,6 @@ class Subscription(Inheritable, frozen=True):
         """Whether anything may be sent to its URL."""
         known = self.verification
         return known is None or known.state is VerificationState.VERIFIED
-
-    ordering: Ordering = Ordering.NONE
-    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
 
 
 class SigningKey(msgspec.Struct, frozen=True):

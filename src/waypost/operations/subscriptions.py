@@ -14,10 +14,12 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from waypost.clock import IdSource
+from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.errors import Conflict, InvalidInput
+from waypost.model.event import SYSTEM
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
@@ -29,16 +31,17 @@ from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Brought, Settings, SubscriptionRules
+from waypost.policy.system_events import require_some
 from waypost.storage import (
     audit,
     blocked_keys,
-    chains,
     former_routes,
     health,
     lane_states,
     projects,
     signing_keys,
     subscriptions,
+    told,
 )
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection, Write
@@ -96,6 +99,7 @@ class Subscriptions:
         rules: SubscriptionRules,
         deleted: Callable[[Id, Id], None],
         source: IdSource,
+        announcer: Announcer,
     ) -> None:
         """Take what subscriptions are kept in and what follows them.
 
@@ -109,7 +113,9 @@ class Subscriptions:
             rules: what settings are held to.
             deleted: told of the project and the id of a deleted subscription, on the loop.
             source: of ids.
+            announcer: tells of subscriptions that are disabled, or sent to again.
         """
+        self._announcer = announcer
         self._configuration = configuration
         self._store = configuration.store
         self._router = router
@@ -159,20 +165,8 @@ class Subscriptions:
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
 
-    def check_url(self, url: str) -> None:
-        """Refuse a URL that no subscription may have.
-
-        Raises:
-            InvalidInput: it is one; says why.
-        """
-        self.check_settings(Settings(url=url))
-
     def check_settings(self, wanted: Settings) -> None:
-        """Refuse settings that no subscription may have.
-
-        Raises:
-            InvalidInput: they are such.
-        """
+        """Refuse settings that no subscription may have, by raising InvalidInput."""
         settings.check(wanted, self._rules)
 
     def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:
@@ -366,6 +360,7 @@ class Subscriptions:
         blocked_keys.delete_all(connection, project_id, subscription_id)
         signing_keys.delete_all(connection, project_id, subscription_id)
         lane_states.save(connection, project_id, subscription_id, None)
+        told.forget_all(connection, project_id, subscription_id)
         subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
         audit.record(connection, principal, record_id, "subscription.delete", subject)
         record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
@@ -421,27 +416,28 @@ class Subscriptions:
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
         brought_key = self._brought_key(wanted)
         now_us = ids.moment(self._ids.next())
+        event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
 
         def write(connection: Connection) -> _Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
-            changed, alerts = self._with_alerts(connection, present, alter(present), asked)
+            merged = settings.reordered(present, alter(present))
+            changed, alerts = self._with_alerts(connection, present, merged, asked)
             settings.check_together(changed)
             subscriptions.update(connection, changed)
             if changed.ordering is not present.ordering:
-                # What had to wait is found, and put in its place, by the new order.
-                chains.unpark_all(connection, *place)
                 blocked_keys.delete_all(connection, *place)
             if brought_key is not None:
                 keys = self._keys.put(connection, changed, (brought_key,))
             elif new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:
-                keys = self._keys.replace(connection, changed, new_key, now_us)
+                keys = self._keys.replace(connection, changed, new_key, now_us, rotation_id)
             record(connection, Kind.SUBSCRIPTION, *place)
             version = projects.bump_routing(connection, place[0])
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
+            self._announcer.announce_change(connection, present, changed, event_id, now_us)
             return _Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
@@ -461,6 +457,7 @@ class Subscriptions:
         return replace(merged, failure_handling=handling), changed
 
     def _follow(self, change: _Change) -> None:
+        self._announcer.follow()
         self._alerts.follow(change.alerts)
         self._router.apply(change.version, change.subscription)
         self._keys.tell(change.subscription, change.keys)
@@ -468,8 +465,10 @@ class Subscriptions:
     async def _check(self, principal: Principal, wanted: Settings) -> None:
         settings.check(wanted, self._rules)
         for index, name in enumerate(wanted.event_types or ()):
-            if name != ALL and not name.endswith(PREFIX):
-                path = f"event_types[{index}]"
+            path = f"event_types[{index}]"
+            if name.startswith(SYSTEM):
+                require_some(name, path)
+            elif name != ALL and not name.endswith(PREFIX):
                 self._catalogue.require(principal.project_id, name, path)
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)

@@ -59,7 +59,10 @@ EventTypes = Annotated[
     tuple[str, ...],
     Meta(
         max_length=TYPES_MAX,
-        description="Exact types, prefixes as card.*, or *; null and empty for all types.",
+        description=(
+            "Exact types, prefixes as card.*, or *; null and empty for all types, but for those of"
+            " system events, which are named or taken by waypost.*."
+        ),
     ),
 ]
 Disabled = Annotated[
@@ -269,6 +272,16 @@ def merge(present: Present, wanted: DefaultSettings) -> Present:
     if isinstance(present, Subscription) and isinstance(wanted, Settings):
         changes["verification"] = verification.renewed(present, wanted.url, wanted.verification)
     return msgspec.structs.replace(present, **changes)
+
+
+def reordered(present: Subscription, changed: Subscription) -> Subscription:
+    """Return a changed subscription with what its order needs, where that has changed.
+
+    What had to wait by the old order is to be found by the new one. A strict one finds it anyway.
+    """
+    if changed.ordering is present.ordering:
+        return changed
+    return msgspec.structs.replace(changed, unparking=changed.ordering is not Ordering.STRICT)
 
 
 def schedule_name(schedule_s: tuple[float, ...] | None) -> str | None:

@@ -65,17 +65,17 @@ class Operations(Protocol):
     replays: Replays
 
 
-def dialect_routes(shared: Operations) -> list[Route]:
-    """Return the routes of all dialects."""
-    return [*_socotra(shared), *_convoy(shared)]
+def dialect_routes(shared: Operations, socotra_interval_s: float) -> list[Route]:
+    """Return the routes of all dialects; see the setting of that name."""
+    return [*_socotra(shared, socotra_interval_s), *_convoy(shared)]
 
 
-def _socotra(shared: Operations) -> list[Route]:
+def _socotra(shared: Operations, interval_s: float) -> list[Route]:
     access, surfaces = shared.access, shared.surfaces
     operations = [
         *EventHandlers(shared.events).operations(),
         *DivertedHandlers(shared.diverted, shared.subscriptions).operations(),
-        *WebhookHandlers(shared.subscriptions, shared.signing_keys).operations(),
+        *WebhookHandlers(shared.subscriptions, shared.signing_keys, interval_s).operations(),
     ]
     tokens = Tokens(access, shared.keys, surfaces)
     return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]

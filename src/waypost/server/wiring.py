@@ -1,7 +1,10 @@
 """The wiring: every part is made here, and told of the others."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
+from typing import Final
 
 from starlette.types import ASGIApp
 
@@ -37,9 +40,10 @@ from waypost.engine.authenticator import Authenticator
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
-from waypost.engine.ingest import Ingest, IngestConfig
+from waypost.engine.ingest import Ingest
 from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
+from waypost.engine.pruner import Pruner
 from waypost.engine.reconciler import Reconciler, look
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
@@ -50,7 +54,7 @@ from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.operations.access import Access, allowing
+from waypost.operations.access import Access
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
 from waypost.operations.blocked_keys import BlockedKeys
@@ -79,14 +83,10 @@ from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.settings import SubscriptionRules
-from waypost.server.configured import (
-    dispatching,
-    micros,
-    process_name,
-    pruner_of,
-    sandbox_of,
-)
+from waypost.sandbox.pool import Pool
+from waypost.server import configs
 from waypost.server.dialects import FORMATS, dialect_routes
+from waypost.server.telling import tellers
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -98,6 +98,7 @@ from waypost.web.fast import FastRoutes
 from waypost.web.front import HttpFront
 from waypost.web.limits import HttpLimits
 
+_MICROS: Final = 1_000_000
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
 
@@ -140,32 +141,32 @@ class Engine:
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
         self.proof = Authenticator(loop, self.transport, tools.clock, tools.ids, tools.vault)
-        self.sandbox = sandbox_of(loop, config)
+        self.sandbox = _sandbox(loop, config)
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
             Sender(loop, self.transport, FORMATS, config.origin, self.proof.around),
             tools.clock,
             tools.entropy,
-            dispatching(config),
+            configs.dispatching(config),
             self.sandbox,
             None if sharing is None else sharing.shards,
         )
         self.verifier = _verifier(config, self.configuration, self.router, self.dispatcher, tools)
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
+        fanned_out = self._woken_by(Topic.FAN_OUTS, self.expander.job)
+        self._tellers = tellers(config, store, self.dispatcher, fanned_out, tools.clock, tools.ids)
         self.ingest = Ingest(
             store,
             self.router,
             self.dispatcher,
             tools.clock,
             tools.ids,
-            IngestConfig(
-                max_waiting=config.intake_pending, idempotency_ttl_s=int(config.idempotency_ttl)
-            ),
-            self._woken_by(Topic.FAN_OUTS, self.expander.job),
+            configs.intake(config),
+            fanned_out,
         )
         self.arrivals = Arrivals(self.ingest, sharing)
-        self.pruner = pruner_of(config, store, tools.clock, sharing)
+        self.pruner = _pruner(config, store, tools, sharing)
         self.replayer = Replayer(store, self.dispatcher.owed, tools.ids, self.router)
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
         if sharing is None:
@@ -173,9 +174,13 @@ class Engine:
         else:
             self.reconciler = sharing.reconciler(self.dispatcher)
             self._share(sharing, config, tools)
+        self._jobs = self._jobs_of(config.role)
+
+    def _jobs_of(self, role: Role) -> list[Job]:
         jobs = [self.expander.job, self.pruner.job, self.reconciler.job, self.replayer.job]
         # Where nothing is taken in, nothing is routed.
-        self._jobs = jobs if config.role == "deliver" else [*jobs, self.router.job]
+        routing = [] if role == "deliver" else [self.router.job]
+        return [*jobs, *self._tellers, *routing]
 
     def _woken_by(self, topic: Topic, job: Job) -> Callable[[], None]:
         """Return what has a job look for work, in every process."""
@@ -190,14 +195,14 @@ class Engine:
             OwnershipConfig(
                 lease_s=config.lease,
                 role=config.role,
-                name=process_name(),
+                name=_process_name(),
                 listen=str(config.listen),
                 version=__version__,
             ),
         )
         if isinstance(tools.clock, AlignedClock):
             ownership.aligned = tools.clock.align
-        sharing.one_does(self.expander.job, self.verifier.job)
+        sharing.one_does(self.expander.job, self.verifier.job, *self._tellers)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=sharing.look_s)
         self.ingest.share(sharing.follower.catch_up)
@@ -238,7 +243,7 @@ class Engine:
         """Return what is known here of what is sent, for explanations."""
         roster = self.dispatcher.roster
         return Sends(
-            process_name(),
+            _process_name(),
             self.dispatcher.sending,
             lambda subscription_id: self._started and roster.owns(subscription_id),
             roster.standing,
@@ -268,25 +273,23 @@ class Surface:
         self.base_url = f"http://{config.listen}"
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
-        self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
+        self.access = Access(tools.clock, configs.access(config))
         self.aside = Aside()
         self.catalogue = Catalogue()
-        ids, clock, entropy = tools.ids, tools.clock, tools.entropy
+        ids, clock = tools.ids, tools.clock
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
         vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
-        self.signing_keys = SigningKeys(
-            changes, vault, engine.subscription_changed, clock, entropy, ids
-        )
+        self.signing_keys = _signing_keys(engine, vault, tools)
         self._roster = dispatcher.roster
         alerts = Alerts(router, self.signing_keys, dispatcher.roster.deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
         self.events = Events(store, engine.ingest, router, self.catalogue, limits)
-        self.sources = Sources(changes, vault, self.events, self.access, clock, entropy, ids)
+        self.sources = Sources(changes, vault, self.events, self.access, clock, tools.entropy, ids)
         self.probe: Probe = engine.proof.probe
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
@@ -299,11 +302,11 @@ class Surface:
         self.diverted = Diverted(store, dispatcher, ids)
         self.records = Records(changes, vault, ids)
         self.clock = clock
-        self.keys = Keys(changes, self.access, clock, entropy, ids)
+        self.keys = Keys(changes, self.access, clock, tools.entropy, ids)
         self.table = self._native(store, engine)
         self.fast = FastRoutes()
         self._register()
-        self.others = dialect_routes(self)
+        self.others = dialect_routes(self, config.socotra_interval)
 
     def _native(self, store: Store, engine: Engine) -> list[Operation]:
         """Return the native API's table."""
@@ -337,7 +340,7 @@ class Surface:
             Audience(tools.clock),
             tools.clock,
             tools.ids,
-            micros(self._config.retention),
+            configs.micros(self._config.retention),
         )
 
     def _register(self) -> None:
@@ -360,6 +363,7 @@ class Surface:
             rules,
             engine.dispatcher.roster.deleted,
             self._tools.ids,
+            engine.dispatcher.roster.announcer,
         )
 
     def _project_changed(self, project: Project) -> None:
@@ -446,3 +450,29 @@ def _verifier(
         tools.entropy,
         config.origin,
     )
+
+
+def _signing_keys(engine: Engine, vault: Vault, tools: Tools) -> SigningKeys:
+    return SigningKeys(
+        engine.configuration,
+        vault,
+        engine.subscription_changed,
+        tools.clock,
+        tools.entropy,
+        tools.ids,
+        engine.dispatcher.roster.announcer,
+    )
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
+    return Pool(loop, configs.transforming(config))
+
+
+def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None) -> Pruner:
+    """Make what forgets: of the processes that share a database, the leading one does it."""
+    leads = None if sharing is None else sharing.shards.leads
+    return Pruner(store, tools.clock, configs.pruning(config), leads)

@@ -25,12 +25,13 @@ from sqlalchemy import (
     text,
 )
 
-from waypost.storage import cluster
+from waypost.storage import cluster, inbound_tables
 from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
-from waypost.storage.indexing import indexes
+from waypost.storage.indexing import indexes, partial
 from waypost.storage.request_index import request_indexes
 
 metadata = cluster.metadata
+sources = inbound_tables.sources
 
 projects = Table(
     "projects",
@@ -109,6 +110,7 @@ subscriptions = Table(
     Column("routed_from", BigInteger),
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
+    Column("unparking", Integer, nullable=False, server_default="0"),
     Column("insecure_tls", Integer, nullable=False, server_default="0"),
     Column("api", Text, nullable=False, server_default="native"),
     # JSON of what that API keeps with it.
@@ -116,6 +118,10 @@ subscriptions = Table(
     # What its format goes by, in the format's own words.
     Column("format_settings", Text),
     Column("endpoint_id", IdType),
+    # 1 where its event types name system events.
+    Column("takes_system", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_subscriptions_system", "project_id", "id", only="takes_system = 1"),
+    partial("ix_subscriptions_failing", "failing_since_us", only="failing_since_us IS NOT NULL"),
     # JSON; the secrets in it are encrypted.
     Column("authentication", Text),
     sqlite_with_rowid=False,
@@ -140,23 +146,6 @@ former_routes = Table(
     sqlite_with_rowid=False,
 )
 """What subscriptions took before they were changed or deleted."""
-
-sources = Table(
-    "sources",
-    metadata,
-    Column("project_id", IdType, primary_key=True),
-    Column("id", IdType, primary_key=True),
-    Column("mask", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("type", Text, nullable=False),
-    # JSON of how senders prove who they are, encrypted as a whole.
-    Column("verifier", LargeBinary, nullable=False),
-    # JSON of what else is set.
-    Column("settings", Text, nullable=False),
-    Column("challenged_us", BigInteger),
-    sqlite_with_rowid=False,
-)
-"""Where events of others come in."""
 
 signing_keys = Table(
     "signing_keys",
@@ -366,6 +355,9 @@ diverted_events = Table(
     Column("reason", Text, nullable=False),
     Column("diverted_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # 1 where a system event has told of it.
+    Column("told", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_diverted_untold", "project_id", "subscription_id", "id", only="told = 0"),
     Index("ix_diverted_subscription", "project_id", "subscription_id", "id"),
     Index("ix_diverted_event", "project_id", "event_id", "id"),
     Index("ix_diverted_time", "project_id", "subscription_id", "diverted_us", "id"),
@@ -396,6 +388,9 @@ replays = Table(
     Column("stepped_us", BigInteger, nullable=False, server_default="0"),
     Column("idempotency_key", Name),
     Column("fingerprint", LargeBinary),
+    # 1 where a system event has told that it is finished.
+    Column("told", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_replays_untold", "project_id", "id", only="told = 0"),
     Index("ix_replays_state", "state", "project_id", "id"),
     Index("uq_replays_key", "project_id", "idempotency_key", unique=True),
     sqlite_with_rowid=False,
@@ -442,10 +437,34 @@ lane_state = Table(
     Column("waits_for", Text),
     Column("waits_until_us", BigInteger),
     Column("at_us", BigInteger, nullable=False),
+    partial("ix_lane_state_breaker", "project_id", "subscription_id", only="breaker <> 0"),
     sqlite_with_rowid=False,
     postgresql_with=BUSY_OPTIONS,
 )
 """How lanes fare, and what they wait for, where there is something to tell; about a second old."""
+
+told = Table(
+    "told",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    Column("what", Name, primary_key=True),
+    # Up to when it was told, UTC microseconds.
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What system events have told of subscriptions that still is so: that they fail, say."""
+
+mails = Table(
+    "mails",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("event_id", IdType, primary_key=True),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""System events that are still to be told by e-mail; few, and empty nearly always."""
 
 audit = Table(
     "audit",

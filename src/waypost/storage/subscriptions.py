@@ -36,6 +36,7 @@ from waypost.model.subscription import (
 )
 from waypost.model.transform import Transform
 from waypost.model.verification import Verification, VerificationState
+from waypost.policy.routing import names_system
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
@@ -247,6 +248,16 @@ def set_failing_since(
     )
 
 
+def end_unparking(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id
+) -> Subscription | None:
+    """Keep that nothing is parked any more by an order that was changed; returns as `find` does."""
+    connection.execute(
+        change(subscriptions).where(*_is(project_id, subscription_id)).values(unparking=0)
+    )
+    return find(connection, project_id, subscription_id)
+
+
 def failing_since(connection: Connection) -> dict[ids.Id, int]:
     """Return since when each subscription has had nothing but failures, of those that have."""
     rows = connection.execute(
@@ -315,10 +326,12 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "verification": _json(subscription.verification),
         "format_settings": subscription.format_settings,
         "endpoint_id": subscription.endpoint_id,
+        "takes_system": int(names_system(subscription.event_types)),
         "authentication": _json(subscription.authentication),
         "verification_state": subscription.verification and subscription.verification.state.value,
         "ordering": subscription.ordering.value,
         "on_order_failure": subscription.on_order_failure.value,
+        "unparking": int(subscription.unparking),
         "insecure_tls": int(subscription.insecure_tls),
         "particulars": _json(subscription.particulars or None),
     }
@@ -352,6 +365,7 @@ def of_row(row: Row[Any]) -> Subscription:
         verification=None if asked is None else _read_verification(asked),
         ordering=Ordering(row.ordering),
         on_order_failure=OnOrderFailure(row.on_order_failure),
+        unparking=bool(row.unparking),
         format_settings=row.format_settings,
         endpoint_id=row.endpoint_id,
         insecure_tls=bool(row.insecure_tls),
