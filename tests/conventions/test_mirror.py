@@ -14,6 +14,7 @@ BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
+    "model/api.py": ("tests/unit/policy/test_credentials.py", "names alone, which keys begin by"),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),

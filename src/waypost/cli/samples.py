@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from waypost.model.project import Api
+from waypost.model.api import Api
 
 
 class Played(StrEnum):

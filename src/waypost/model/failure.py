@@ -97,12 +97,14 @@ class FailureHandling(msgspec.Struct, frozen=True, omit_defaults=True):
         otherwise: what the others mean.
         retry: None for the subscription's schedule.
         retry_window_s: no retry is due later than this after the delivery was made.
+        disable_after_s: nothing but failures for so long disables it; None for the server's.
     """
 
     triggers: tuple[str, ...] | None = None
     otherwise: Otherwise = Otherwise.TRIGGER
     retry: Retry | None = None
     retry_window_s: float | None = None
+    disable_after_s: float | None = None
     on_giving_up: tuple[OnGivingUp, ...] = (OnGivingUp.DIVERT,)
     suspended: WhileSuspended = WhileSuspended()
     alert_endpoints: tuple[AlertEndpoint, ...] = ()

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from waypost.model.api import Api
 from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, Inheritable
 
@@ -55,18 +56,12 @@ PROJECT_SCOPES: Final = frozenset(
 """What a key may do where its creation names no scopes: all but administration."""
 
 
-class Api(StrEnum):
-    """Whose clients a key was made for: it is spelled as theirs expect it."""
-
-    NATIVE = "native"
-    SOCOTRA = "socotra"
-    BUILDABLE = "buildable"
-    CONVOY = "convoy"
-    STEDI = "stedi"
-
-
 class ApiKey(msgspec.Struct, frozen=True):
-    """A caller's secret, without the secret. Whatever its `api`, it is good on every surface."""
+    """A caller's secret, without the secret.
+
+    `api` tells whose clients it was made for: it is spelled as theirs expect it. Whatever it is,
+    the key is good on every surface.
+    """
 
     id: Id
     project_id: Id

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from waypost.model.api import Api
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
@@ -66,6 +67,9 @@ class Subscription(Inheritable, frozen=True):
         transform: what is made of an event before it is sent.
         verification: of its URL; None where it needs none.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
+        api: by which it was made; of the other APIs none but this one lists it.
+        name: for people.
+        changed_us: when somebody last changed it, UTC microseconds; None where nobody has.
     """
 
     project_id: Id
@@ -84,6 +88,9 @@ class Subscription(Inheritable, frozen=True):
     filter: str | None = None
     suspension: Suspension | None = None
     verification: Verification | None = None
+    api: Api = Api.NATIVE
+    name: str = ""
+    changed_us: int | None = None
 
     @property
     def is_verified(self) -> bool:

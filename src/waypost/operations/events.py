@@ -7,6 +7,7 @@ import msgspec
 from waypost.engine.ingest import Accepted, Done, Ingest
 from waypost.engine.router import Router
 from waypost.model import ids
+from waypost.model.delivery import EventStatus
 from waypost.model.errors import InvalidInput
 from waypost.model.event import NO_ATTRIBUTES, Event, Receipt
 from waypost.model.page import Page, PageRequest
@@ -15,10 +16,11 @@ from waypost.operations.event_types import Catalogue
 from waypost.policy import timing
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
-from waypost.storage import events, receipts
+from waypost.storage import events, outcomes, receipts
+from waypost.storage.outcomes import Found, Sought, Summary
 from waypost.storage.store import Store
 
-__all__ = ["Accepted", "Events", "Places"]
+__all__ = ["Accepted", "Events", "Found", "Places", "Sought", "Summary"]
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -113,6 +115,29 @@ class Events:
             lambda c: events.list_page(
                 c, principal.project_id, request, types=types, with_payload=with_payload
             )
+        )
+
+    async def status(self, principal: Principal, event_id: ids.Id) -> tuple[Event, EventStatus]:
+        """Return an event, and how it stands over all that it is or was owed to.
+
+        Raises:
+            NotFound: the project has none with this id (any more).
+        """
+        project_id = principal.project_id
+        return await self._store.read(
+            lambda c: (
+                events.get(c, project_id, event_id),
+                outcomes.status_of(c, project_id, event_id),
+            )
+        )
+
+    async def find(self, principal: Principal, request: PageRequest, sought: Sought) -> Found:
+        """Return one page of the project's events and how they stand.
+
+        A page may be short of items, or empty, before the end: so many events are looked at.
+        """
+        return await self._store.read(
+            lambda c: outcomes.list_page(c, principal.project_id, request, sought)
         )
 
     def _require_targets(self, project_id: ids.Id, draft: Draft, at: str) -> None:

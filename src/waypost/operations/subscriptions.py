@@ -17,14 +17,15 @@ from waypost.clock import IdSource
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
-from waypost.model.errors import Conflict, InvalidInput
+from waypost.model.api import Api
+from waypost.model.errors import Conflict, InvalidInput, LimitReached
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.subscription import Inheritable, Subscription
 from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
-from waypost.operations.signing_keys import Keys, SigningKeys
+from waypost.operations.signing_keys import Also, Keys, SigningKeys, nothing_else
 from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
@@ -94,18 +95,34 @@ class Subscriptions:
         self._deleted = deleted
         self._ids = source
 
-    async def create(self, principal: Principal, wanted: Settings) -> Subscription:
+    async def create(
+        self,
+        principal: Principal,
+        wanted: Settings,
+        *,
+        api: Api = Api.NATIVE,
+        most: int | None = None,
+        also: Also = nothing_else,
+    ) -> Subscription:
         """Make a subscription, with a secret of its own.
+
+        Args:
+            principal: who asks.
+            wanted: its settings.
+            api: the API that it is made by.
+            most: how many subscriptions made by that API the project may have.
+            also: done in the same transaction.
 
         Raises:
             InvalidInput: a setting is not allowed, or there is no URL.
             InvalidSetting: settings contradict each other.
+            LimitReached: the project has `most` already.
             Unavailable: a transform can't be compiled now.
         """
         if wanted.url is UNSET:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
-        bare = Subscription(principal.project_id, self._ids.next(), "")
+        bare = Subscription(principal.project_id, self._ids.next(), "", api=api)
         merged = settings.merge(bare, wanted)
         settings.check_together(merged)
         key = self._keys.make(merged.signing)
@@ -118,43 +135,63 @@ class Subscriptions:
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
             former_routes.begin(connection, subscription.project_id, subscription.id, version)
+            if most is not None and subscriptions.count(connection, bare.project_id, api) > most:
+                raise LimitReached(f"There may be no more than {most} of these.")
+            also(connection, subscription, keys)
             return _Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
-    async def get(self, principal: Principal, subscription_id: Id) -> Subscription:
+    async def get(
+        self, principal: Principal, subscription_id: Id, *, api: Api | None = None
+    ) -> Subscription:
         """Return a subscription.
 
         Raises:
-            NotFound: the project has none with this id.
+            NotFound: the project has none with this id; or it was not made by `api`.
         """
         return await self._store.read(
-            lambda c: subscriptions.get(c, principal.project_id, subscription_id)
+            lambda c: subscriptions.get(c, principal.project_id, subscription_id, api)
         )
 
     def defaults(self, project_id: Id) -> Inheritable:
         """Return what a project's subscriptions go by where they set nothing."""
         return self._router.defaults(project_id)
 
-    async def list_page(self, principal: Principal, request: PageRequest) -> Page[Subscription]:
-        """Return one page of the project's subscriptions."""
+    async def list_page(
+        self, principal: Principal, request: PageRequest, *, api: Api | None = None
+    ) -> Page[Subscription]:
+        """Return one page of the project's subscriptions, or of those that were made by `api`."""
         return await self._store.read(
-            lambda c: subscriptions.list_page(c, principal.project_id, request)
+            lambda c: subscriptions.list_page(c, principal.project_id, request, api)
         )
 
     async def update(
-        self, principal: Principal, subscription_id: Id, wanted: Settings
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        wanted: Settings,
+        *,
+        api: Api | None = None,
+        also: Also = nothing_else,
     ) -> Subscription:
         """Merge settings into a subscription. Another signature scheme rotates its secret.
 
+        Args:
+            principal: who asks.
+            subscription_id: the subscription.
+            wanted: what is to change.
+            api: the API that it must have been made by; None for any.
+            also: done in the same transaction.
+
         Raises:
-            NotFound: the project has none with this id.
+            NotFound: the project has none with this id, made by `api`.
             InvalidInput: a setting is not allowed.
             LimitReached: its secret can't be rotated now.
             Unavailable: a transform can't be compiled now.
         """
         await self._check(principal, wanted)
-        return await self._change(principal, subscription_id, wanted)
+        return await self._change(principal, subscription_id, wanted, api, also)
 
     async def pause(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Stop sending to a subscription; what it is owed is kept.
@@ -189,11 +226,24 @@ class Subscriptions:
         """
         return await self._alter(principal, subscription_id, _unverified)
 
-    async def delete(self, principal: Principal, subscription_id: Id) -> None:
+    async def delete(
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        *,
+        api: Api | None = None,
+        also: Also = nothing_else,
+    ) -> None:
         """Delete a subscription with its secrets; what it is owed is cancelled.
 
+        Args:
+            principal: who asks.
+            subscription_id: the subscription.
+            api: the API that it must have been made by; None for any.
+            also: done in the same transaction.
+
         Raises:
-            NotFound: the project has none with this id.
+            NotFound: the project has none with this id, made by `api`.
         """
         project_id = principal.project_id
         record_id, now_us = self._ids.next_at()
@@ -201,7 +251,8 @@ class Subscriptions:
         asked = self._alerts.ask(_NO_ALERTS)
 
         def write(connection: Connection) -> tuple[int, Changed]:
-            present = subscriptions.get(connection, project_id, subscription_id)
+            present = subscriptions.get(connection, project_id, subscription_id, api)
+            also(connection, present, ())
             _, gone = self._with_alerts(connection, present, present, asked)
             subscriptions.delete(connection, project_id, subscription_id, now_us)
             signing_keys.delete_all(connection, project_id, subscription_id)
@@ -221,11 +272,22 @@ class Subscriptions:
 
         await self._configuration.change(write, after)
 
+    async def was_deleted(self, principal: Principal, subscription_id: Id, api: Api) -> bool:
+        """Tell whether the project had this subscription, made by `api`, and has it no more."""
+        return await self._store.read(
+            lambda c: subscriptions.was_deleted(c, principal.project_id, subscription_id, api)
+        )
+
     async def _change(
-        self, principal: Principal, subscription_id: Id, wanted: Settings
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        wanted: Settings,
+        api: Api | None = None,
+        also: Also = nothing_else,
     ) -> Subscription:
         merged = partial(settings.merge, wanted=wanted)
-        return await self._alter(principal, subscription_id, merged, wanted)
+        return await self._alter(principal, subscription_id, merged, wanted, api, also)
 
     async def _alter(
         self,
@@ -233,6 +295,8 @@ class Subscriptions:
         subscription_id: Id,
         alter: Callable[[Subscription], Subscription],
         wanted: Settings = _UNCHANGED,
+        api: Api | None = None,
+        also: Also = nothing_else,
     ) -> Subscription:
         asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
@@ -240,8 +304,9 @@ class Subscriptions:
 
         def write(connection: Connection) -> _Change:
             place = (principal.project_id, subscription_id)
-            present = subscriptions.get(connection, *place)
-            changed, alerts = self._with_alerts(connection, present, alter(present), asked)
+            present = subscriptions.get(connection, *place, api)
+            altered = replace(alter(present), changed_us=now_us)
+            changed, alerts = self._with_alerts(connection, present, altered, asked)
             settings.check_together(changed)
             subscriptions.update(connection, changed)
             if new_key is None or changed.signing is present.signing:
@@ -252,6 +317,7 @@ class Subscriptions:
             version = projects.bump_routing(connection, place[0])
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
+            also(connection, changed, keys)
             return _Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription

@@ -144,6 +144,10 @@ subscriptions = Table(
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
+    # The API that it was made by.
+    Column("api", Text, nullable=False, server_default="native"),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("changed_us", BigInteger),
     sqlite_with_rowid=False,
 )
 
@@ -203,6 +207,19 @@ idempotency_keys = Table(
     Index("ix_idempotency_keys_expiry", "expires_at_us"),
     sqlite_with_rowid=False,
 )
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("expires_at_us", BigInteger, nullable=False),
+    Index("ix_answers_expiry", "expires_at_us"),
+    sqlite_with_rowid=False,
+)
+"""What changes of subscriptions were answered with under an idempotency key, encrypted."""
 
 receipts = Table(
     "receipts",

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    func,
     select,
 )
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
 )
 
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.errors import NotFound
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
@@ -39,14 +41,16 @@ _read_verification = msgspec.json.Decoder(Verification).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
-def get(connection: Connection, project_id: ids.Id, subscription_id: ids.Id) -> Subscription:
+def get(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id, api: Api | None = None
+) -> Subscription:
     """Return a subscription.
 
     Raises:
-        NotFound: the project has none with this id, or it was deleted.
+        NotFound: the project has none with this id, or it was deleted, or not made by `api`.
     """
     found = find(connection, project_id, subscription_id)
-    if found is None:
+    if found is None or api not in {None, found.api}:
         raise NotFound(ids.KINDS[ids.SUBSCRIPTION])
     return found
 
@@ -75,10 +79,31 @@ def demand_ever(connection: Connection, project_id: ids.Id, subscription_id: ids
 
 
 def list_page(
-    connection: Connection, project_id: ids.Id, request: PageRequest
+    connection: Connection, project_id: ids.Id, request: PageRequest, api: Api | None = None
 ) -> Page[Subscription]:
-    """Return one page of a project's subscriptions."""
-    return pages.read(connection, _of(project_id), (subscriptions.c.id,), request, of_row)
+    """Return one page of a project's subscriptions, or of those that were made by `api`."""
+    query = _of(project_id)
+    if api is not None:
+        query = query.where(subscriptions.c.api == api.value)
+    return pages.read(connection, query, (subscriptions.c.id,), request, of_row)
+
+
+def count(connection: Connection, project_id: ids.Id, api: Api) -> int:
+    """Return how many subscriptions a project has that were made by `api`."""
+    made = _of(project_id).where(subscriptions.c.api == api.value).subquery()
+    return int(connection.execute(select(func.count()).select_from(made)).scalar_one())
+
+
+def was_deleted(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id, api: Api
+) -> bool:
+    """Tell whether a project had a subscription, made by `api`, that was deleted."""
+    row = connection.execute(
+        select(subscriptions.c.deleted_at_us).where(
+            *_is(project_id, subscription_id), subscriptions.c.api == api.value
+        )
+    ).one_or_none()
+    return row is not None and row.deleted_at_us is not None
 
 
 def load_all(connection: Connection) -> list[Subscription]:
@@ -110,7 +135,10 @@ def insert(connection: Connection, subscription: Subscription) -> None:
     """Keep a new subscription."""
     connection.execute(
         insert_into(subscriptions).values(
-            project_id=subscription.project_id, id=subscription.id, **_settings(subscription)
+            project_id=subscription.project_id,
+            id=subscription.id,
+            api=subscription.api.value,
+            **_settings(subscription),
         )
     )
 
@@ -239,6 +267,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
         "verification_state": subscription.verification and subscription.verification.state.value,
+        "name": subscription.name,
+        "changed_us": subscription.changed_us,
     }
 
 
@@ -268,6 +298,9 @@ def of_row(row: Row[Any]) -> Subscription:
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
+        api=Api(row.api),
+        name=row.name,
+        changed_us=row.changed_us,
     )
 
 

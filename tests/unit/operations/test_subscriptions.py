@@ -4,11 +4,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
-from waypost.model.errors import InvalidInput, InvalidSetting, NotFound, Unavailable
+from waypost.model.api import Api
+from waypost.model.errors import (
+    InvalidInput,
+    InvalidSetting,
+    LimitReached,
+    NotFound,
+    Unavailable,
+)
 from waypost.model.event_type import EventType
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
@@ -60,6 +68,51 @@ async def test_no_two_have_the_same_secret(at: Office) -> None:
     assert len({keys[0].material for _, keys in at.changes}) == 20
 
 
+async def test_those_of_one_api_are_counted_and_are_nobody_elses(at: Office) -> None:
+    caller, api = at.records.principal(), Api.STEDI
+    native = await at.subscriptions.create(caller, NAMED)
+    made = await at.subscriptions.create(caller, NAMED, api=api, most=1)
+    with pytest.raises(LimitReached):
+        await at.subscriptions.create(caller, NAMED, api=api, most=1)
+    assert len(at.changes) == 2
+    assert (await at.subscriptions.list_page(caller, PageRequest(), api=api)).items == [made]
+    assert await at.subscriptions.get(caller, made.id, api=api) == made
+    with pytest.raises(NotFound):
+        await at.subscriptions.get(caller, native.id, api=api)
+    with pytest.raises(NotFound):
+        await at.subscriptions.update(caller, native.id, NAMED, api=api)
+    with pytest.raises(NotFound):
+        await at.subscriptions.delete(caller, native.id, api=api)
+    assert not await at.subscriptions.was_deleted(caller, made.id, api)
+    await at.subscriptions.delete(caller, made.id, api=api)
+    assert await at.subscriptions.was_deleted(caller, made.id, api)
+    await at.subscriptions.create(caller, NAMED, api=api, most=1)
+
+
+async def test_a_change_tells_when_it_was_and_what_else_fails_undoes_it(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    assert made.changed_us is None
+    at.records.clock.forward(5)
+    changed = await at.subscriptions.update(caller, made.id, Settings(name="n"))
+    assert changed.name == "n"
+    assert abs((changed.changed_us or 0) - at.records.clock.now_us()) < 1_000
+
+    def fail(*_: object) -> None:
+        raise NotFound("anything")
+
+    for change in (
+        at.subscriptions.create(caller, NAMED, also=fail),
+        at.subscriptions.update(caller, made.id, Settings(name="m"), also=fail),
+        at.subscriptions.delete(caller, made.id, also=fail),
+        at.keys.rotate(caller, made.id, also=fail),
+    ):
+        with pytest.raises(NotFound, match="anything"):
+            await change
+    assert (await at.subscriptions.list_page(caller, PageRequest())).items == [changed]
+    assert len(await at.keys.valid(caller, made.id)) == 1
+
+
 async def test_one_without_a_url_is_refused(at: Office) -> None:
     with pytest.raises(InvalidInput) as refusal:
         await at.subscriptions.create(at.records.principal(), Settings(description="x"))
@@ -95,7 +148,8 @@ async def test_pause_and_resume(at: Office) -> None:
             found = at.router.find(caller.project_id, made.id)
             assert found is not None
             assert found.paused is paused
-    assert await at.subscriptions.get(caller, made.id) == made
+    left = await at.subscriptions.get(caller, made.id)
+    assert replace(left, changed_us=None) == made
 
 
 async def test_a_person_disables_and_enables(at: Office) -> None:

@@ -20,6 +20,7 @@ KNOWN: Final = (
     "0007_transactions",
     "0010_verification",
     "0011_replays",
+    "0014_made_by",
 )
 """Every revision, oldest first."""
 

@@ -1,0 +1,26 @@
+"""Subscriptions tell by which API they were made; requests under an idempotency key are kept."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from waypost.storage.schema import IdType, Name
+
+revision = "0014_made_by"
+down_revision = "0011_replays"
+
+
+def upgrade() -> None:
+    made_by = sa.Column("api", sa.Text(), nullable=False, server_default="native")
+    op.add_column("subscriptions", made_by)
+    op.add_column("subscriptions", sa.Column("name", sa.Text(), nullable=False, server_default=""))
+    op.add_column("subscriptions", sa.Column("changed_us", sa.BigInteger()))
+    op.create_table(
+        "answers",
+        sa.Column("project_id", IdType, primary_key=True),
+        sa.Column("key", Name, primary_key=True),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("ciphertext", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at_us", sa.BigInteger(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_answers_expiry", "answers", ["expires_at_us"])
