@@ -5,7 +5,7 @@ repeats the request.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ from waypost.clock import Clock
 from waypost.model.errors import IdempotencyMismatch
 from waypost.model.project import Principal
 from waypost.model.subscription import Subscription
-from waypost.operations.signing_keys import Also, Keys, nothing_else
+from waypost.operations.signing_keys import Also, Keys
 from waypost.storage import answers
 from waypost.storage.answers import Kept
 from waypost.storage.connection import Connection
@@ -26,6 +26,8 @@ KEPT_US: Final = 24 * 3600 * 1_000_000
 
 Answer = Callable[[Subscription, Keys], bytes]
 """Makes the answer to a change of what it has made."""
+
+Change = Callable[[Also], Awaitable[object]]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -54,12 +56,45 @@ class Repeats:
         self._vault = vault
         self._clock = clock
 
-    async def find(self, principal: Principal, request: Request) -> bytes | None:
-        """Return what the same request was answered with, or None where it is the first.
+    async def once(
+        self, principal: Principal, request: Request, answer: Answer, change: Change
+    ) -> bytes:
+        """Make a change, unless the same request has made it before; return the answer.
+
+        Args:
+            principal: who asks.
+            request: what is asked.
+            answer: makes the answer, in the transaction of the change.
+            change: makes the change; what it is given has to be done in its transaction.
 
         Raises:
             IdempotencyMismatch: the key was used for another request.
+            Conflict: a request under this key was answered meanwhile; nothing is changed.
+            Exception: what `change` and `answer` raised; nothing is kept.
         """
+        found = await self._find(principal, request)
+        if found is not None:
+            return found
+        said: list[bytes] = []
+        now_us = self._clock.now_us()
+
+        def say(connection: Connection, subscription: Subscription, keys: Keys) -> None:
+            said[:] = [answer(subscription, keys)]
+            if request.key is not None:
+                answers.keep(
+                    connection,
+                    self._vault,
+                    principal.project_id,
+                    request.key,
+                    Kept(request.fingerprint, said[0]),
+                    now_us=now_us,
+                    expires_at_us=now_us + KEPT_US,
+                )
+
+        await change(say)
+        return said[0]
+
+    async def _find(self, principal: Principal, request: Request) -> bytes | None:
         key, now_us = request.key, self._clock.now_us()
         if key is None:
             return None
@@ -71,25 +106,3 @@ class Repeats:
         if found.fingerprint != request.fingerprint:
             raise IdempotencyMismatch
         return found.body
-
-    def keeping(self, principal: Principal, request: Request, answer: Answer) -> Also:
-        """Return what keeps the answer to a request, for the transaction of the change.
-
-        It raises `Conflict` where the same key was answered meanwhile; then nothing is changed.
-        """
-        key, now_us = request.key, self._clock.now_us()
-        if key is None:
-            return nothing_else
-
-        def keep(connection: Connection, subscription: Subscription, keys: Keys) -> None:
-            answers.keep(
-                connection,
-                self._vault,
-                principal.project_id,
-                key,
-                Kept(request.fingerprint, answer(subscription, keys)),
-                now_us=now_us,
-                expires_at_us=now_us + KEPT_US,
-            )
-
-        return keep

@@ -77,7 +77,7 @@ Concurrency = Annotated[
     ),
 ]
 FormatName = Annotated[
-    str, Meta(description="What is sent: payload, envelope, cloudevents or thin.")
+    str, Meta(description="What is sent: payload, envelope, cloudevents, thin, or stedi.")
 ]
 Owner = Annotated[Text, Meta(description="Only this owner's events; null for all.")]
 Gap = Annotated[float, Meta(ge=0, le=GAP_MAX_S)]

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
@@ -31,7 +30,6 @@ from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
-from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
@@ -70,6 +68,7 @@ from waypost.operations.following import (
 from waypost.operations.keys import Keys
 from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
+from waypost.operations.repeats import Repeats
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
@@ -77,10 +76,11 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
-from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
+from waypost.server import dialects
+from waypost.server.dialects import Asked, Environments
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -106,6 +106,8 @@ class Tools:
         self.clock = clock
         self.entropy = SystemEntropy()
         self.ids = IdSource(self.clock, self.entropy)
+        self.environments = Environments()
+        self.formats = dialects.formats(self.environments)
 
 
 class Engine:
@@ -138,7 +140,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
+            Sender(loop, self.transport, tools.formats, config.origin),
             tools.clock,
             tools.entropy,
             _dispatching(config),
@@ -270,7 +272,7 @@ class Surface:
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
+        rules = SubscriptionRules(config.egress_allow, frozenset(tools.formats), config.origin)
         vault = Vault(key, entropy)
         changes = engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
@@ -285,19 +287,16 @@ class Surface:
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
         events = Events(store, engine.ingest, router, self.catalogue, limits)
-        deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
+        deliveries = Deliveries(store, dispatcher.sending, tools.formats)
         replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         examples = Examples(store, engine.ingest, self.catalogue)
         self.transactions = self._transactions(store, engine, tools)
         transforms = Transforms(store, engine.sandbox, ids)
+        subscriptions = self._subscriptions(engine, alerts, transforms, rules)
         self.table: list[Operation] = [
             *EventRoutes(events).operations(),
             *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(
-                self._subscriptions(engine, alerts, transforms, rules),
-                self.signing_keys,
-                deliveries,
-            ).operations(),
+            *SubscriptionRoutes(subscriptions, self.signing_keys, deliveries).operations(),
             *TransformRoutes(transforms, limits).operations(),
             *ReplayRoutes(replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
@@ -312,7 +311,23 @@ class Surface:
             *TransactionRoutes(self.transactions).operations(),
         ]
         self.fast = FastRoutes()
-        self.others = self._dialects(events)
+        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
+        self.others = dialects.routes(
+            Asked(
+                self.access,
+                self.surfaces,
+                self.aside,
+                tools.environments,
+                events,
+                deliveries,
+                self.projects,
+                Repeats(store, vault, clock),
+                self.signing_keys,
+                subscriptions,
+                self.transactions,
+            ),
+            self.fast,
+        )
 
     def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
         keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
@@ -327,13 +342,6 @@ class Surface:
             tools.ids,
             _micros(self._config.retention),
         )
-
-    def _dialects(self, events: Events) -> list[Route]:
-        """Enter the fast routes, native and of dialects; return the dialects' other ones."""
-        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
-        Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
-        buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
-        return buildable.routes(self.access, self.surfaces)
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
@@ -352,6 +360,7 @@ class Surface:
 
     def _project_changed(self, project: Project) -> None:
         """Take what is kept in memory of a project."""
+        self._tools.environments.add(project)
         self.catalogue.set_strict(project.id, project.strict_types)
         self._roster.defaults_changed(project.id, project.defaults)
 
