@@ -45,7 +45,8 @@ class Rotation(msgspec.Struct, frozen=True):
     """How a secret is replaced.
 
     Attributes:
-        overlap_us: how long the present one goes on signing beside the new one, microseconds.
+        overlap_us: how long the present one goes on signing beside the new one, microseconds; 0:
+            not at all.
         alone: refused while an earlier one still signs.
     """
 
@@ -224,6 +225,9 @@ class SigningKeys:
         if len(present) > OLD_KEYS_MAX:
             raise LimitReached(f"No more than {OLD_KEYS_MAX} old secrets may be valid at once.")
         signing_keys.expire(connection, *place, now_us + how.overlap_us)
+        if how.overlap_us == 0:
+            # Signatures are made by whole seconds: what is kept would be good to the end of this.
+            signing_keys.delete_expired(connection, *place, now_us)
         signing_keys.insert(connection, self._vault, *place, key)
         return self.list_all(connection, *place)
 

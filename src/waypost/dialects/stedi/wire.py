@@ -303,14 +303,17 @@ def secret_out(keys: Sequence[SigningKey]) -> SecretOut:
 
 
 def rotated(keys: Sequence[SigningKey]) -> SecretOut:
-    """Return the secret that has replaced another; `keys` are all, the newest first.
+    """Return the secret that has replaced another; `keys` are those that are kept, newest first.
+
+    The other one is good until now where it is not among them.
 
     Raises:
         Conflict: the destination does not sign with a shared secret.
     """
     if keys[0].scheme is not Signing.HMAC:
         raise Conflict("The destination signs with a key pair, which is rotated natively.")
-    return secret_out(keys[:2])
+    until_us = keys[1].expires_at_us if len(keys) > 1 else ids.moment(keys[0].id)
+    return SecretOut(signing.spell_secret(keys[0]), seconds(until_us or 0))
 
 
 def summary_out(event_id: Id, event_type: str, status: EventStatus) -> SummaryOut:
