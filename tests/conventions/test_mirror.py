@@ -14,6 +14,10 @@ BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
+    "dialects/stedi/routes.py": (
+        "tests/acceptance/clients/test_stedi.py",
+        "paths over operations: each is asked over HTTP",
+    ),
     "model/api.py": ("tests/unit/policy/test_credentials.py", "names alone, which keys begin by"),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
@@ -28,6 +32,7 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "server/tools.py": ("tests/unit/server/test_wiring.py", "made there, and handed to each part"),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

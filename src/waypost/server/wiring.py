@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
@@ -28,7 +29,7 @@ from waypost.api.retention import RetentionRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
-from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
+from waypost.clock import AlignedClock
 from waypost.config import Config, Role
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
@@ -80,7 +81,8 @@ from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
 from waypost.server import dialects
-from waypost.server.dialects import Asked, Environments
+from waypost.server.dialects import Asked
+from waypost.server.tools import Tools
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -96,18 +98,6 @@ from waypost.web.limits import HttpLimits
 _MICROS: Final = 1_000_000
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
-
-
-class Tools:
-    """What every part may need: time, chance and ids."""
-
-    def __init__(self, clock: Clock) -> None:
-        """Take the clock of the database, and the rest from the system."""
-        self.clock = clock
-        self.entropy = SystemEntropy()
-        self.ids = IdSource(self.clock, self.entropy)
-        self.environments = Environments()
-        self.formats = dialects.formats(self.environments)
 
 
 class Engine:
@@ -312,22 +302,30 @@ class Surface:
         ]
         self.fast = FastRoutes()
         Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
-        self.others = dialects.routes(
-            Asked(
-                self.access,
-                self.surfaces,
-                self.aside,
-                tools.environments,
-                events,
-                deliveries,
-                self.projects,
-                Repeats(store, vault, clock),
-                self.signing_keys,
-                subscriptions,
-                self.transactions,
-            ),
-            self.fast,
+        repeats = Repeats(store, vault, clock)
+        self.others = self._dialects(events, deliveries, subscriptions, repeats)
+
+    def _dialects(
+        self,
+        events: Events,
+        deliveries: Deliveries,
+        subscriptions: Subscriptions,
+        repeats: Repeats,
+    ) -> list[Route]:
+        ours = Asked(
+            self.access,
+            self.surfaces,
+            self.aside,
+            self._tools.environments,
+            events,
+            deliveries,
+            self.projects,
+            repeats,
+            self.signing_keys,
+            subscriptions,
+            self.transactions,
         )
+        return dialects.routes(ours, self.fast)
 
     def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
         keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)

@@ -320,7 +320,7 @@ def test_the_same_request_under_a_key_is_answered_as_before(stedi: Client) -> No
     stedi.ask("POST", path, json={"name": "B"})
     assert stedi.ask("POST", path, json={"name": "A"}, headers=key) == changed
     assert stedi.ask("GET", path)["name"] == "B"
-    conflict = ("ConflictException", [])
+    conflict: tuple[str, list[str]] = ("ConflictException", [])
     assert stedi.refused("POST", path, 409, json={"name": "C"}, headers=key) == conflict
     key = {"idempotency-key": "k3"}
     rotated = stedi.ask("POST", f"{path}/secret/rotate", headers=key)
