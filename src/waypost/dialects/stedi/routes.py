@@ -156,7 +156,7 @@ class StediRoutes:
     async def list_all(self, caller: Principal, request: Request) -> Response:
         """List destinations, newest first."""
         with Query(request) as query:
-            size = query.integer("pageSize", 1, 100) or 100
+            size = query.integer("pageSize", 1, 100) or 25
             token = _text(query, "pageToken", _TOKEN_MAX)
             status = query.text("status", _ENABLED)
             kind = _text(query, "eventType", _TYPE_MAX)

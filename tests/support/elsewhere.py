@@ -1,0 +1,67 @@
+"""Pythons beside the project's, for clients that need a newer one: each in an environment apart."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def find(least: tuple[int, int]) -> Path | None:
+    """Return a Python of at least this version, or None.
+
+    It is looked for among those on the path and those that pyenv or uv have installed.
+    """
+    asked = f"import sys, venv; sys.exit(sys.version_info < {least})"
+    for python in _candidates(least):
+        done = subprocess.run(
+            [str(python), "-c", asked], capture_output=True, check=False, timeout=60
+        )
+        if done.returncode == 0:
+            return python
+    return None
+
+
+def _candidates(least: tuple[int, int]) -> Iterator[Path]:
+    yield Path(sys.executable)
+    minors = range(20, least[1] - 1, -1)
+    for name in ("python3", *(f"python3.{minor}" for minor in minors)):
+        found = shutil.which(name)
+        if found is not None:
+            yield Path(found)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    uv = Path.home() / ".local" / "share" / "uv" / "python"
+    for minor in minors:
+        yield from pyenv.glob(f"3.{minor}.*/bin/python")
+        yield from uv.glob(f"cpython-3.{minor}.*/bin/python3")
+
+
+def environment(python: Path, lock: Path, folder: Path) -> Path:
+    """Return the Python of an environment with what a lock names; made where it is not there yet.
+
+    Args:
+        python: the Python to make it by.
+        lock: exact versions with their hashes.
+        folder: where environments are kept.
+    """
+    told = hashlib.sha256(str(python).encode() + lock.read_bytes()).hexdigest()[:16]
+    home = folder / told
+    ready = home / "ready"
+    inside = home / "bin" / "python"
+    if not ready.exists():
+        shutil.rmtree(home, ignore_errors=True)
+        _run(python, "-m", "venv", "--without-pip", home)
+        # By the pip that is here: to bring another one there would take longer than all the rest.
+        pip = (sys.executable, "-m", "pip", "--python", inside, "install", "--quiet")
+        _run(*pip, "--no-compile", "--no-deps", "--require-hashes", "--requirement", lock)
+        ready.touch()
+    return inside
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
