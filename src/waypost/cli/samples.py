@@ -13,6 +13,7 @@ class Played(StrEnum):
 
     NATIVE = "native"
     BUILDABLE = "buildable"
+    STEDI = "stedi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,20 @@ _BUILDABLE: Final = """\
   ask transact '{"txKey": "billing", "state": "finished", "key": "'$MESSAGE'"}'
 """
 
+_STEDI: Final = """\
+  # Stedi's own client: Stedi(Config(api_key="@KEY", endpoint_uri="@URL"))
+
+  ask() { curl -s @URL/2026-02-01/$1 -H 'Authorization: Key @KEY' \\
+    -H 'Content-Type: application/json' ${2:+-d "$2"}; }
+  ask 'events?eventType=enrollment.activated'
+  EVENT=$(ask 'events?pageSize=1' | grep -o 'evt_[0-9a-f-]*')
+  ask events/$EVENT
+  DESTINATION=$(ask destinations '{"name": "Mine", "eventTypes": ["enrollment.activated"],
+    "destinationUrl": "http://127.0.0.1:3000/hook"}' | grep -o 'dst_[0-9a-f-]*')
+  ask destinations/$DESTINATION/secret
+  ask destinations/$DESTINATION/secret/rotate '{"previousSecretExpiryHours": 1}'
+"""
+
 SAMPLES: Final[Mapping[Played, Sample]] = {
     Played.NATIVE: Sample(
         Api.NATIVE,
@@ -74,5 +89,18 @@ SAMPLES: Final[Mapping[Played, Sample]] = {
         ],
         "Emit a message, find it, take it and finish it:",
         _BUILDABLE,
+    ),
+    Played.STEDI: Sample(
+        Api.STEDI,
+        [
+            {
+                "event_type": kind,
+                "payload": {"enrollment": "enr_1"},
+                "resource": {"type": "enrollment", "id": "enr_1"},
+            }
+            for kind in ("enrollment.activated", "enrollment.updated")
+        ],
+        "Read events, make a destination, rotate its secret:",
+        _STEDI,
     ),
 }
