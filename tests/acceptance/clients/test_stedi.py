@@ -15,7 +15,7 @@ from tests.support.site import Site, Tenant, eventually
 from tests.support.stedi import VERSION, Client
 
 CARD, DISPUTE = "card.created", "dispute.updated"
-NOWHERE = "http://127.0.0.1:9/closed"
+NOWHERE = "https://127.0.0.1:9/closed"
 RESOURCE = {"id": "enr_1", "type": "enrollment"}
 UNKNOWN = "01920000-0000-7000-8000-000000000000"
 EVENTS, DESTINATIONS = "/events", "/destinations"

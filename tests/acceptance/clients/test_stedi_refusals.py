@@ -11,7 +11,7 @@ from tests.support.site import Site, Tenant, client
 from tests.support.stedi import OPERATIONS, Client, check
 
 CARD = "card.created"
-NOWHERE = "http://127.0.0.1:9/closed"
+NOWHERE = "https://127.0.0.1:9/closed"
 UNKNOWN = "01920000-0000-7000-8000-000000000000"
 EVENTS, DESTINATIONS = "/events", "/destinations"
 GOOD = {"name": "n", "destinationUrl": NOWHERE, "eventTypes": [CARD]}
