@@ -14,18 +14,21 @@ from rich.status import Status
 from bench.backlog import backlog
 from bench.bars import POSTGRESQL, SQLITE
 from bench.child import ChildError
+from bench.claims import claims
 from bench.databases import Databases, SqliteFiles
 from bench.growth import growth
 from bench.healing import healing
 from bench.isolation import isolation
 from bench.ledger import LedgerError
 from bench.postgres import Postgres, running
+from bench.replaying import replaying
 from bench.report import Report
 from bench.rounds import Say, machine, say_nothing
 from bench.routing import routing
 from bench.scenarios import Settings, latency, profiles, soak, syncs, throughput
 from bench.server import REPOSITORY, LimitLoop, Waypost
 from bench.statements import statements
+from bench.surfaces import surfaces
 
 DESCRIPTION = """\
 Measures Waypost with a load generator, a receiver and the server as separate processes on
@@ -40,6 +43,9 @@ loses or doubles anything prints VOID and ends with exit code 1.
   growth      throughput on a database full of events, beside an empty one
   healing     workers on PostgreSQL, killed one by one: when their shards are sending again
   isolation   what healthy receivers notice of those that hang, are dead, or are flooded
+  replay      what live traffic notices while many events are sent again
+  apis        posts by the APIs of others, beside the native one
+  claims      consumers that ask for messages, claim them and end them
   soak        a fixed rate for ten minutes; memory over time
   limit       the limit loop alone
   routing     filters of many conditions, projects of many subscriptions; no server (seconds)
@@ -58,6 +64,7 @@ examples:
   python -m bench backlog --events 100000 --dir /mnt/fast
   python -m bench growth --database both --events 10000000 --plans plans.txt
   python -m bench healing --kills 20 --workers 4
+  python -m bench replay --rate 200 --replay-rate 1000
   python -m bench limit --limit-program other_loop.py two limit loops, interleaved
 
 Measure on a quiet machine ("machine used by others" near 0 %) and compare within one run only.
@@ -77,7 +84,7 @@ NOTHING_KEPT = frozenset({"limit", "routing"})
 """Where no database is needed."""
 POSTGRESQL_ALONE = frozenset({"statements", "healing"})
 """What SQLite has nothing of."""
-EVENTS = {"backlog": 1_000_000, "growth": 10_000_000}
+EVENTS = {"backlog": 1_000_000, "growth": 10_000_000, "replay": 100_000, "claims": 20_000}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,7 +106,14 @@ def parser() -> argparse.ArgumentParser:
     add("--rate", type=int, action="append", help="events/s; repeatable (default 200 and 1000)")
     add("--connections", type=int, default=64, help="of the load generator (default 64)")
     add("--subscriptions", type=int, default=1, help="each event is for one of them (default 1)")
-    add("--events", type=int, help="of the backlog (default 1,000,000) or growth (10,000,000)")
+    add(
+        "--events",
+        type=int,
+        help="of backlog (1,000,000), growth (10,000,000), replay (100,000), claims (20,000)",
+    )
+    add(
+        "--replay-rate", type=float, help="deliveries/s of the replay (default: as fast as it goes)"
+    )
     add("--kills", type=int, default=5, help="of the healing (default 5)")
     add("--workers", type=int, default=3, help="of the healing (default 3)")
     add("--lease", type=float, default=10, help="of the healing's workers, seconds (default 10)")
@@ -230,6 +244,21 @@ def measure_isolation(_: argparse.Namespace, settings: Settings, report: Report)
     isolation(settings, report)
 
 
+def measure_replay(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """Of `--events`, beside each rate."""
+    replaying(settings, report, arguments.events or EVENTS["replay"], arguments.replay_rate)
+
+
+def measure_apis(_: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """Each in turn."""
+    surfaces(settings, report)
+
+
+def measure_claims(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """Of `--events` messages."""
+    claims(settings, report, arguments.events or EVENTS["claims"])
+
+
 def measure_soak(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
     """At the first `--rate`, else 1,000/s."""
     rate = (arguments.rate or [1_000])[0]
@@ -262,6 +291,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "growth": measure_growth,
     "healing": measure_healing,
     "isolation": measure_isolation,
+    "replay": measure_replay,
+    "apis": measure_apis,
+    "claims": measure_claims,
     "soak": measure_soak,
     "limit": measure_limit,
     "routing": measure_routing,

@@ -84,3 +84,12 @@ ISOLATION_P99: Final = Bar(2)
 
 ISOLATION_RATE: Final = Bar(0.9, at_least=True)
 """The same of their rate."""
+
+REPLAY_P99: Final = Bar(1.2)
+"""Of accept → receipt of live events beside a replay, to that without one."""
+
+API_RATIO: Final = Bar(0.8, at_least=True)
+"""Delivered of what is posted by another API, of what the native one delivers."""
+
+CLAIMS: Final[Bars] = {SQLITE: Bar(1_500, at_least=True)}
+"""Messages a second that sixteen consumers ask for, claim and end."""

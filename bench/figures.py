@@ -1,5 +1,6 @@
 """From time stamps to figures: percentiles, rates, medians."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -55,12 +56,12 @@ def percentiles_ms(samples_ns: Sequence[int]) -> Percentiles:
     return Percentiles(rank(0.50), rank(0.90), rank(0.99), ordered[-1] / NS_PER_MS)
 
 
-def pace(ledger: Ledger, first_sequence: int) -> Pace:
-    """The pace of the events from that sequence number on (what came before was warm-up)."""
+def pace(ledger: Ledger, first_sequence: int, end_sequence: int = sys.maxsize) -> Pace:
+    """The pace of the events of these sequence numbers (what came before was warm-up)."""
     rows = [
         (posted, ledger.first_receipts[token])
         for token, posted in ledger.posted.items()
-        if posted.sequence >= first_sequence and token in ledger.first_receipts
+        if first_sequence <= posted.sequence < end_sequence and token in ledger.first_receipts
     ]
 
     def durations(of: Callable[[Posted, int], int]) -> Percentiles:

@@ -28,10 +28,10 @@ import msgspec
 import uvloop
 
 from bench import wire
+from bench.apis import APIS, NATIVE, Api
 
 HEAD_END = b"\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-TOKEN = re.compile(rb'"token": *"([^"]+)"')
 REST_AFTER_REFUSAL_S = 0.05
 ANSWERS_DEADLINE_S = 30.0
 NS_PER_S = 1_000_000_000
@@ -51,6 +51,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """How many event types there are in turn."""
     family: str = wire.EVENT_TYPE
     """What their names begin with."""
+    api: str = NATIVE
+    """By which it is posted, one of `bench.apis.APIS`; batches are native ones."""
 
 
 class LoadSummary(msgspec.Struct, frozen=True):
@@ -58,7 +60,7 @@ class LoadSummary(msgspec.Struct, frozen=True):
 
     acknowledged: int
     refused: dict[str, int]
-    """Answers other than 202, by status."""
+    """Answers that did not accept, by status."""
     refusal_example: str
     unanswered: int
     next_sequence: int
@@ -72,6 +74,7 @@ class Generator:
     def __init__(self, load: Load, request: Callable[[int], bytes]) -> None:
         """Post `load`, each request made by `request` from a sequence number."""
         self.load = load
+        self.api = APIS[load.api]
         self.request = request
         self.loop = asyncio.get_running_loop()
         self.sequence = load.first_sequence
@@ -86,19 +89,30 @@ class Generator:
 
     @property
     def acknowledged(self) -> int:
-        """The number of events answered 202 so far."""
+        """The number of events acknowledged so far."""
         return len(self.records) // wire.POSTED.size
+
+    def spelled(self) -> bytes:
+        """The records with native tokens, as the receiver has them."""
+        if self.api is APIS[NATIVE]:
+            return bytes(self.records)
+        return b"".join(
+            wire.POSTED.pack(self.api.spell(token.rstrip(b"\0")), *rest)
+            for token, *rest in wire.POSTED.iter_unpack(self.records)
+        )
 
     def acknowledge(self, connection: "Connection", body: bytes, now: int) -> None:
         """Write down the event, or the batch of them, that an answer acknowledges."""
-        tokens = TOKEN.findall(body) if self.load.batch > 1 else TOKEN.findall(body)[:1]
+        tokens = self.api.token.findall(body)
+        if self.load.batch == 1:
+            tokens = tokens[:1]
         for sequence, token in enumerate(tokens, connection.sequence):
             self.records += wire.POSTED.pack(
                 token, sequence, connection.intended_ns, connection.sent_ns, now
             )
 
     def refuse(self, connection: "Connection", status: str, body: bytes) -> None:
-        """Count an answer that is not 202; the connection rests before it posts again."""
+        """Count an answer that does not accept; the connection rests before it posts again."""
         self.refused[status] += 1
         self.refusal_example = self.refusal_example or body[:300].decode("utf-8", "replace")
         self.loop.call_later(REST_AFTER_REFUSAL_S, self.next, connection)
@@ -183,7 +197,7 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
         generator = self.generator
         generator.in_flight -= 1
-        if data[9:12] == b"202":
+        if data[9:12] == generator.api.accepted:
             generator.acknowledge(self, data[end + 4 :], now)
             generator.next(self)
         else:
@@ -247,13 +261,15 @@ class Schedule:
 
 
 def single_request(
-    head: bytes, types: int = 1, family: str = wire.EVENT_TYPE
+    head: bytes, types: int = 1, family: str = wire.EVENT_TYPE, api: Api = APIS[NATIVE]
 ) -> Callable[[int], bytes]:
     """What makes the request of one event; all but the sequence is laid out once for each type."""
     laid_out = []
     for number in range(types):
-        body = wire.event_body(number, types, family)
-        text = b"POST /v1/events HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (
+        kind = wire.event_type(number, types, family).encode()
+        body = api.body(kind, wire.payload(number))
+        text = b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (
+            api.path,
             head,
             len(body),
             body,
@@ -288,13 +304,16 @@ def batch_request(
 
 async def run(load: Load, port: int, key: str, ledger: Path) -> LoadSummary:
     """Post the load to the server on that loopback port and write the ledger file."""
-    head = (
-        f"host: 127.0.0.1:{port}\r\nauthorization: {key}\r\ncontent-type: application/json\r\n"
-    ).encode()
+    api = APIS[load.api]
+    head = b"host: 127.0.0.1:%d\r\n%b: %b\r\ncontent-type: application/json\r\n" % (
+        port,
+        api.header,
+        key.encode(),
+    )
     if load.batch > 1:
         request = batch_request(head, load.batch, load.types, load.family)
     else:
-        request = single_request(head, load.types, load.family)
+        request = single_request(head, load.types, load.family, api)
     generator = Generator(load, request)
     for _ in range(load.connections):
         _, connection = await generator.loop.create_connection(
@@ -312,7 +331,7 @@ async def run(load: Load, port: int, key: str, ledger: Path) -> LoadSummary:
     except TimeoutError:
         generator.refused["not answered in time"] += generator.in_flight
     summary = generator.summary(cpu_s() - before)
-    ledger.write_bytes(generator.records)  # noqa: ASYNC240 - nothing else is left to do
+    ledger.write_bytes(generator.spelled())  # noqa: ASYNC240 - nothing else is left to do
     return summary
 
 

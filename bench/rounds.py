@@ -244,7 +244,7 @@ class Stage:
 
         Args:
             load: what to post.
-            key: to post with; the admin key where it is None.
+            key: to post with; that of the load's API where it is None.
             counted: what is acknowledged goes into the ledger.
         """
         ledger = self.directory / (f"posted-{len(self._ledgers)}" if counted else "not-counted")
@@ -254,7 +254,7 @@ class Stage:
         child = Child(
             "load",
             [sys.executable, "-m", "bench.load", text, str(self.server.port), str(ledger)],
-            environment=environment({"WAYPOST_ADMIN_KEY": key or self.server.key}),
+            environment=environment({"WAYPOST_ADMIN_KEY": key or self.server.key_for(load.api)}),
             log=self.directory / "load.log",
             piped=True,
         )
@@ -351,7 +351,7 @@ def run_round(
         LedgerError: nothing at all was delivered.
     """
     with stage(program, parent, say) as it:
-        it.post(msgspec.structs.replace(WARM_UP, types=load.types))
+        it.post(msgspec.structs.replace(WARM_UP, types=load.types, api=load.api))
         it.drain()
         it.rss_curve.clear()
         around(it.server)

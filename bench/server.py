@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from bench import wire
+from bench.apis import NATIVE
 from bench.bars import SQLITE
 from bench.child import STOP_DEADLINE_S, Child, ChildError
 from bench.databases import Database, Databases, SqliteFiles
@@ -46,6 +47,8 @@ class Running:
     pid: int = 0
     """The server's own process; of a group, the one that supervises it."""
     subscriptions: list[str] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    """Of other APIs, by their names."""
     database: Database | None = None
     release: Callable[[], None] = lambda: None
     """Called when the round is over, and the server has ended."""
@@ -115,6 +118,15 @@ class Running:
         if status >= http.client.BAD_REQUEST:
             raise ChildError(f"{method} {path}: {status} {answer[:300]!r}\n{self.child.log_tail()}")
         return answer
+
+    def key_for(self, api: str) -> str:
+        """The key of one of `bench.apis.APIS`, made where there is none yet."""
+        if api == NATIVE:
+            return self.key
+        if api not in self.keys:
+            wanted = {"name": api, "environment": "test", "api": api}
+            self.keys[api] = str(json.loads(self.ask("POST", "/v1/api_keys", wanted))["key"])
+        return self.keys[api]
 
     def wait_ready(self) -> None:
         """Return when `GET /readyz` is 200.

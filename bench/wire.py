@@ -32,7 +32,12 @@ def event_type(sequence: int, types: int, family: str = EVENT_TYPE) -> str:
     return f"{family}.{sequence % types:04d}" if types > 1 else family
 
 
+def body(kind: bytes, content: bytes) -> bytes:
+    """The request body that posts an event of a type, with that payload."""
+    return b'{"event_type":"%b","payload":%b}' % (kind, content)
+
+
 def event_body(sequence: int, types: int = 1, family: str = EVENT_TYPE) -> bytes:
     """The request body that posts the event of that sequence number."""
     kind = event_type(sequence, types, family).encode()
-    return b'{"event_type":"%b","payload":%b}' % (kind, payload(sequence))
+    return body(kind, payload(sequence))
