@@ -206,7 +206,10 @@ PARAMS = st.dictionaries(
     params=PARAMS,
     key=st.none() | st.sampled_from(["a", "b"]),
 )
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=max(500, settings().max_examples),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_no_request_is_an_error_of_the_servers(
     stedi: Client,
     operation: tuple[str, str],
