@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from tests.support.program import ADMIN_KEY
 from tests.support.receiver import Receiver
 from tests.support.site import Site, Tenant, eventually
 from tests.support.stedi import VERSION, Client
@@ -79,6 +80,15 @@ def test_the_version_may_be_left_out_and_the_key_stand_alone(site: Site, tenant:
             assert by.ask("GET", f"{EVENTS}/{event}")["id"] == event
             assert by.ask("GET", DESTINATIONS) == {"items": []}
             by.close()
+
+
+def test_an_admin_key_names_the_project(site: Site, stedi: Client, tenant: Tenant) -> None:
+    made = stedi.create(NOWHERE)["id"]
+    admin = Client(site.url, ADMIN_KEY)
+    named = {"waypost-project": tenant.project}
+    assert admin.ask("GET", of("", made), headers=named)["id"] == made
+    assert admin.refused("GET", of("", made), 404)[0] == "NotFoundException"
+    admin.close()
 
 
 def test_live_and_test_are_two_accounts(site: Site, stedi: Client, tenant: Tenant) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stedi import Config, RetryStrategyOptions, Stedi  # type: ignore[import-not-found]
-from stedi import models as m  # type: ignore[import-not-found]
+from stedi import models as m
 
 UNKNOWN = "01920000-0000-7000-8000-000000000000"
 
