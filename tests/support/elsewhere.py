@@ -7,6 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+import pytest
+
+WITHOUT: Final = "WAYPOST_TEST_WITHOUT_NEWER_PYTHON"
+"""Set where it is known that there is none; `.ci/run` says so as well."""
+
+STEDI: Final = Path(__file__).parents[1] / "acceptance" / "clients" / "elsewhere" / "stedi.lock"
+STEDI_NEEDS: Final = (3, 12)
 
 
 def find(least: tuple[int, int]) -> Path | None:
@@ -36,6 +45,28 @@ def _candidates(least: tuple[int, int]) -> Iterator[Path]:
     for minor in minors:
         yield from pyenv.glob(f"3.{minor}.*/bin/python")
         yield from uv.glob(f"cpython-3.{minor}.*/bin/python3")
+
+
+def client(config: pytest.Config, lock: Path, least: tuple[int, int], folder: Path) -> Path | None:
+    """Return a Python that has a client, kept beside what else pytest keeps between runs.
+
+    Args:
+        config: pytest's.
+        lock: what the client is.
+        least: the Python that it needs.
+        folder: where it is kept if pytest keeps nothing.
+
+    Returns:
+        None where there is none such, and `WITHOUT` says that this is known; else the test is
+        skipped, which fails in CI.
+    """
+    found = find(least)
+    if found is None:
+        if not os.environ.get(WITHOUT):
+            pytest.skip(f"there is no Python of {least[0]}.{least[1]} or newer")
+        return None
+    cache = getattr(config, "cache", None)
+    return environment(found, lock, cache.mkdir("elsewhere") if cache else folder)
 
 
 def environment(python: Path, lock: Path, folder: Path) -> Path:

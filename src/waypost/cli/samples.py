@@ -56,8 +56,6 @@ _BUILDABLE: Final = """\
 """
 
 _STEDI: Final = """\
-  # Stedi's own client: Stedi(Config(api_key="@KEY", endpoint_uri="@URL"))
-
   ask() { curl -s @URL/2026-02-01/$1 -H 'Authorization: Key @KEY' \\
     -H 'Content-Type: application/json' ${2:+-d "$2"}; }
   ask 'events?eventType=enrollment.activated'
@@ -67,6 +65,23 @@ _STEDI: Final = """\
     "destinationUrl": "http://127.0.0.1:3000/hook"}' | grep -o 'dst_[0-9a-f-]*')
   ask destinations/$DESTINATION/secret
   ask destinations/$DESTINATION/secret/rotate '{"previousSecretExpiryHours": 1}'
+
+  # The same by Stedi's own client (pip install stedi, for Python 3.12 or newer):
+  python3 -c '
+import asyncio
+from stedi import Config, Stedi
+from stedi.models import ListEventDestinationEventsInput, ListEventDestinationsInput
+
+async def show():
+    async with Stedi(Config(api_key="@KEY", endpoint_uri="@URL")) as client:
+        for event in (await client.list_event_destination_events(
+            ListEventDestinationEventsInput())).items:
+            print(event.id, event.event_type, event.status)
+        for destination in (await client.list_event_destinations(
+            ListEventDestinationsInput())).items:
+            print(destination.id, destination.destination_url)
+
+asyncio.run(show())'
 """
 
 SAMPLES: Final[Mapping[Played, Sample]] = {

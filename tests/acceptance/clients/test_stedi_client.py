@@ -1,6 +1,5 @@
 """Stedi's own client for Python, which needs a newer one than the oldest that Waypost runs on."""
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,32 +12,26 @@ from tests.support.site import Site, Tenant
 from tests.support.stedi import Client
 
 HERE = Path(__file__).parent / "elsewhere"
-NEEDS = (3, 12)
 NOWHERE = "http://127.0.0.1:9/closed"
-WITHOUT = "WAYPOST_TEST_WITHOUT_NEWER_PYTHON"
-"""Set where it is known that there is none; `.ci/run` says so as well."""
-
 Record = Callable[[str, object], None]
+
+
+# The environment is made once, by one worker.
+pytestmark = pytest.mark.xdist_group("elsewhere")
 
 
 @pytest.fixture(scope="module")
 def python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-    """Have a Python with the client; kept beside what else pytest keeps between runs."""
-    found = elsewhere.find(NEEDS)
-    if found is None:
-        if os.environ.get(WITHOUT):
-            return None
-        pytest.skip(f"there is no Python of {NEEDS[0]}.{NEEDS[1]} or newer")
-    cache = getattr(pytestconfig, "cache", None)
-    folder = cache.mkdir("elsewhere") if cache else tmp_path_factory.mktemp("elsewhere")
-    return elsewhere.environment(found, HERE / "stedi.lock", folder)
+    """Have a Python with the client."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    return elsewhere.client(pytestconfig, elsewhere.STEDI, elsewhere.STEDI_NEEDS, folder)
 
 
 def test_the_vendors_client_does_everything(
     site: Site, tenant: Tenant, received: Receiver, python: Path | None, record_property: Record
 ) -> None:
     if python is None:
-        record_property("stedi's own client", f"NOT RUN: no Python of {NEEDS[0]}.{NEEDS[1]}")
+        record_property("stedi's own client", "NOT RUN: no Python of 3.12")
         return
     delivered = [tenant.post() for _ in range(2)]
     tenant.post("dispute.updated")
