@@ -125,6 +125,9 @@ def test_a_destination_is_sent_what_the_event_says_and_how_often_it_was_tried(
     assert int(headers["webhook-timestamp"]) == int(created.timestamp())
     Webhook(made["signingSecret"]).verify(request.body, headers)
     assert stedi.ask("GET", of("", made["id"]))["lastDeliveryTime"] >= made["createdAt"]
+    (attempt,) = tenant.ask(200, "GET", f"/v1/events/{event}/attempts")["data"]
+    seen = tenant.ask(200, "GET", f"/v1/events/{event}/attempts/{attempt['token']}")
+    assert seen["request_headers"] == {**headers, "webhook-signature": "***"}
     native = f"/v1/events/{event}/event_subscriptions/ep_{made['id'][4:]}/resend"
     tenant.ask(202, "POST", native)
     again = received.wait_for(2)[1]
