@@ -57,6 +57,19 @@ async def test_without_a_bug_nothing_is_wrong(tmp_path: Path) -> None:
     assert judgement.verdict.repeats == 0
 
 
+@pytest.mark.long
+async def test_load_shows_that_chains_go_by_what_was_made_first(tmp_path: Path) -> None:
+    judgement = await scenarios.orders(tmp_path, 4, 2, 100, 0, SEED, bug="order-by-id")
+    assert "inversion" in judgement.verdict.kinds
+
+
+@pytest.mark.long
+async def test_without_the_bug_every_key_keeps_its_order_through_faults(tmp_path: Path) -> None:
+    judgement = await scenarios.orders(tmp_path, 4, 10, 60, 5, SEED)
+    assert_right(judgement.verdict)
+    assert judgement.verdict.acked == 10 * 60
+
+
 def test_every_bug_is_planted_somewhere() -> None:
     source = Path(__file__).read_text("utf-8")
     assert [bug for bug in BUGS if f'"{bug}"' not in source] == []

@@ -48,6 +48,19 @@ async def test_without_the_bug_a_stop_doubles_nothing(tmp_path: Path) -> None:
     assert verdict.violations == []
 
 
+@pytest.mark.long
+async def test_kills_show_that_what_failed_is_passed_by(tmp_path: Path) -> None:
+    verdict = await scenarios.orders(tmp_path, 20, 40, 3, seed=5, bug="pass-by-failed")
+    assert "overtaken" in verdict.kinds
+
+
+@pytest.mark.long
+async def test_without_the_bug_every_key_keeps_its_order(tmp_path: Path) -> None:
+    verdict = await scenarios.orders(tmp_path, 20, 40, 3, seed=5)
+    assert verdict.violations == []
+    assert verdict.acked == 20 * 40
+
+
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="strace counts the syncs: install it"
 )

@@ -47,10 +47,12 @@ OUTSIDE = {
 # Records that hold the project that a statement is about.
 BOUND = {
     "ApiKey",
+    "BlockedKey",
     "Event",
     "FanOut",
     "Principal",
     "Project",
+    "Record",
     "Replay",
     "Sequence[LaneWanted]",
     "Sequence[Owed]",

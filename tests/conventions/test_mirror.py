@@ -10,10 +10,26 @@ CONTRACT = tree.ROOT / "tests" / "contract"
 # Packages beside the product: where their folder stands.
 BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 
+_CONVOY = "tests/acceptance/clients/test_convoy.py"
+
 # module -> the test that covers it instead, and why it has none of its own.
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
+    "dialects/convoy/deliveries.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/dynamic.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/endpoints.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/events.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/filters.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),
+    "dialects/convoy/routes.py": (_CONVOY, "puts the others together"),
+    "dialects/convoy/shelf.py": (_CONVOY, "what the handlers share"),
+    "dialects/convoy/subscriptions.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/views.py": (_CONVOY, "shapes, seen over HTTP"),
+    "dialects/convoy/things.py": ("tests/unit/dialects/convoy/test_wishes.py", "fields alone"),
+    "model/record.py": ("tests/contract/storage/test_records.py", "fields alone"),
     "dialects/stedi/routes.py": (
         "tests/acceptance/clients/test_stedi.py",
         "paths over operations: each is asked over HTTP",
@@ -32,6 +48,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "storage/indexing.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "what it makes is compared with what the migrations make",
+    ),
     "server/tools.py": ("tests/unit/server/test_wiring.py", "made there, and handed to each part"),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",

@@ -51,5 +51,7 @@ BARE: dict[str, Any] = {
     "transform": None,
     "verification": "none",
     "verification_status": None,
+    "ordering": "none",
+    "on_order_failure": "continue",
     "failing_since": None,
 }

@@ -72,6 +72,7 @@ class Records:
         attributes: Attributes | None = None,
         project_id: Id | None = None,
         payload: bytes = b"{}",
+        sequence: int | None = None,
     ) -> Id:
         """Keep an event."""
         event_id = self.ids.next()
@@ -83,6 +84,7 @@ class Records:
                 payload=payload,
                 attributes=None if attributes is None else msgspec.msgpack.encode(attributes),
                 routing_version=1,
+                sequence=sequence,
             )
         )
         return event_id

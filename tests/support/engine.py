@@ -32,7 +32,7 @@ from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscrip
 from waypost.policy.events import Draft
 from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
 from waypost.policy.urls import Destination
-from waypost.storage import projects, schema, subscriptions
+from waypost.storage import chains, projects, schema, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.sqlite.store import SqliteStore
 
@@ -138,6 +138,7 @@ class Broken:
     """A format with a defect."""
 
     name = "broken"
+    signature_header = "webhook-signature"
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Fail."""
@@ -224,6 +225,8 @@ class Works:
             present = subscriptions.get(connection, subscription.project_id, subscription.id)
             changed = replace(present, **settings)
             subscriptions.update(connection, changed)
+            if changed.ordering is not present.ordering:
+                chains.unpark_all(connection, subscription.project_id, subscription.id)
             return projects.bump_routing(connection, changed.project_id), changed
 
         def follow(result: tuple[int, Subscription]) -> None:
@@ -252,7 +255,7 @@ class Works:
 
         def follow(version: int) -> None:
             self.router.remove(version, *place)
-            self.dispatcher.subscription_deleted(*place)
+            self.dispatcher.roster.deleted(*place)
 
         await self.store.write(write, follow)
 

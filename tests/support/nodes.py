@@ -141,7 +141,7 @@ class Node:
             entropy,
             self.ids,
         )
-        deleted = self.dispatcher.subscription_deleted
+        deleted = self.dispatcher.roster.deleted
         alerts = Alerts(self.router, self.signing_keys, deleted, self.ids)
         self.subscriptions = Subscriptions(
             changes,
@@ -164,9 +164,7 @@ class Node:
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(
             Kind.SUBSCRIPTION,
-            SubscriptionMemory(
-                self.router, self.signing_keys, self.dispatcher.subscription_deleted
-            ),
+            SubscriptionMemory(self.router, self.signing_keys, self.dispatcher.roster.deleted),
         )
         self.sharing.confirm(
             self.dispatcher, lambda until: setattr(self.access, "confirmed_until", until)

@@ -28,6 +28,7 @@ BODIES: dict[str, Any] = {
     "heartbeat_transaction": {"claim": 1, "lease_s": 60},
     "finish_transaction": {"claim": 1},
     "fail_transaction": {"claim": 1},
+    "release_blocked_key": {"ordering_key": "k"},
 }
 
 # The queries that have to be there.

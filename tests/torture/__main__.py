@@ -3,6 +3,9 @@
 With `--database postgresql` there are several workers on one PostgreSQL; they are killed, frozen
 for longer than their lease, and their database is stopped as in a crash.
 
+With `--chains 50 --length 1000` it is given 50 ordering keys of 1,000 events each meanwhile, for
+subscriptions that are sent to in order; no event may overtake another one of its key.
+
 Exits with 1 where anything was lost, doubled beyond what a fault allows, or untold.
 """
 
@@ -23,8 +26,9 @@ from rich.table import Table
 
 from tests.torture.cluster.judgement import Judgement
 from tests.torture.cluster.scenarios import faults
+from tests.torture.cluster.scenarios import orders as orders_of_cluster
 from tests.torture.oracle import Verdict
-from tests.torture.scenarios import kills
+from tests.torture.scenarios import kills, orders
 
 T = TypeVar("T")
 _SHOWN = 20
@@ -37,17 +41,25 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of everything that is left to chance")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--workers", type=int, default=4, help="on PostgreSQL (default: 4)")
+    parser.add_argument("--chains", type=int, default=0, help="ordering keys (default: no order)")
+    parser.add_argument("--length", type=int, default=1000, help="events of each (default: 1000)")
     parser.add_argument("--keep", action="store_true", help="keep ledgers, database and logs")
     arguments = parser.parse_args()
     console = Console()
     folder = Path(tempfile.mkdtemp(prefix="waypost-torture-"))
     count, seed = arguments.kills, arguments.seed
+    chains, length, workers = arguments.chains, arguments.length, arguments.workers
     try:
         if arguments.database == "sqlite":
-            verdict = run(console, count, partial(kills, folder, count, seed))
+            one = partial(kills, folder, count, seed)
+            if chains:
+                one = partial(orders, folder, chains, length, count, seed)
+            verdict = run(console, count, one)
             rows = {}
         else:
-            many = partial(faults, folder, arguments.workers, count, seed)
+            many = partial(faults, folder, workers, count, seed)
+            if chains:
+                many = partial(orders_of_cluster, folder, workers, chains, length, count, seed)
             judgement = run(console, count, many)
             verdict, rows = judgement.verdict, of_cluster(judgement)
         console.print(table(verdict, rows))
@@ -95,6 +107,7 @@ def table(verdict: Verdict, more: Mapping[str, str]) -> Table:
         "acknowledged": verdict.acked,
         "received": verdict.received,
         "lost": verdict.count("lost", "unsettled"),
+        "out of order": verdict.count("inversion", "overtaken", "misnumbered"),
         "repeats": verdict.repeats,
         "of them allowed": verdict.allowed,
         "most after one kill": verdict.worst,

@@ -38,6 +38,7 @@ class Api:
             "timeout_s": role.timeout_s,
             "retry_schedule": role.retry_schedule,
             "breaker": {"enabled": role.breaker},
+            "ordering": role.ordering,
         }
         connection = self.connect()
         status, made = await connection.call("POST", "/v1/event_subscriptions", wanted)

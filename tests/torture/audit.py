@@ -28,6 +28,7 @@ class Kept(msgspec.Struct):
         diverted: events and subscriptions of the dead-letter box.
         pending: how many deliveries are still owed.
         jobs: how many replays are still running.
+        places: the place in the order of acceptance of each event that has one, by its token.
     """
 
     sound: list[str]
@@ -36,6 +37,7 @@ class Kept(msgspec.Struct):
     diverted: set[tuple[str, str]]
     pending: int
     jobs: int
+    places: dict[str, int] = {}
 
 
 def token(kind: str, identifier: bytes | UUID) -> str:
@@ -73,6 +75,12 @@ def read(url: str) -> Kept:
             },
             pending=_count(rows, "queue"),
             jobs=_running(rows),
+            places={
+                token("evt", identifier): int(place)
+                for identifier, place in rows(
+                    "SELECT id, sequence FROM events WHERE sequence IS NOT NULL"
+                )
+            },
         )
 
 

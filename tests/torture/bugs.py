@@ -11,7 +11,7 @@ from typing import Any
 from tests.torture.crash_points import patch
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.ingest import Accepted, Ingest
-from waypost.storage import queue
+from waypost.storage import chains, queue
 from waypost.storage.changes import Acceptance, Row, Settlement
 from waypost.storage.sqlite import connection, hot
 from waypost.storage.sqlite.committer import Write
@@ -179,6 +179,17 @@ def move_on_before_owing() -> None:
     patch(Dispatcher, "owed", patched)
 
 
+def pass_by_what_failed() -> None:
+    """Begin a chain behind those of its deliveries that have failed and are due later."""
+    inner = chains._open
+
+    def patched(found: dict[str, list[Any]], until: dict[str, int]) -> dict[str, list[Any]]:
+        fresh = {key: [row for row in rows if not row.attempts] for key, rows in found.items()}
+        return inner({key: fresh[key] or rows for key, rows in found.items()}, until)
+
+    patch(chains, "_open", patched)
+
+
 def stop_without_waiting() -> None:
     """Go down at once when asked to stop, whatever is in flight."""
     drain = Dispatcher.drain
@@ -235,5 +246,6 @@ BUGS: dict[str, Callable[[], None]] = {
     "keys-outside": look_for_keys_outside_the_transaction,
     "retry-in-memory": remember_retries_in_memory,
     "replay-position-first": move_on_before_owing,
+    "pass-by-failed": pass_by_what_failed,
     "stop-without-waiting": stop_without_waiting,
 }

@@ -23,6 +23,7 @@ class Role(msgspec.Struct, frozen=True):
         may_fail: deliveries may end in the dead-letter box; otherwise each must be delivered.
         hangs: its attempts may take more than a second, so that they count beside the ceiling.
         breaker: it has one; who fails by a script has none, for that would only take longer.
+        ordering: in which order it is sent to: none, key or strict.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Role(msgspec.Struct, frozen=True):
     may_fail: bool = False
     hangs: bool = False
     breaker: bool = True
+    ordering: str = "none"
 
     def wants(self, event_type: str) -> bool:
         """Tell whether it asks for an event of this type."""
@@ -58,6 +60,21 @@ FLAKY = Role(
 GONE = Role("gone", types=("leave.*",), concurrency=1, may_fail=True, breaker=False)
 MENDING = Role("mending", concurrency=4, retry_schedule=(), breaker=False)
 LATE = Role("late", concurrency=4, retry_schedule=(), breaker=False)
+
+KEYED = Role("keyed", ordering="key")
+STUMBLING = Role(
+    "stumbling", retry_schedule=(0.2, 0.2), may_fail=True, breaker=False, ordering="key"
+)
+STRICT = Role(
+    "strict",
+    types=("order.*",),
+    retry_schedule=(0.05, 0.1, 0.1),
+    breaker=False,
+    ordering="strict",
+)
+
+ORDERED_CAST = (KEYED, STUMBLING, STRICT)
+"""Those that are sent to in an order, beside one that fails some for ever and some for a while."""
 
 CAST = (STEADY, TWIN, SLOW, FLAKY, GONE)
 
@@ -87,12 +104,24 @@ class Manners:
                 return _flaky(n, tries)
             case "gone":
                 return Reply(200 if arrived < GONE_AFTER else 410, 0.02)
+            case "stumbling":
+                return _stumbling(n, tries)
+            case "strict":
+                return Reply(503 if n % 8 == 3 and tries == 1 else 200)
             case "mending":
                 return Reply(200 if self.mended else 500)
             case "late":
                 return Reply(200, LATE_S) if self.mended else Reply(500)
             case _:
                 return Reply(204)
+
+
+def _stumbling(n: int, tries: int) -> Reply:
+    # By what is left of a number whose remainders tell its key: every key has some of each.
+    turn = n // 5 % 32
+    if turn == 1:
+        return Reply(500)
+    return Reply(503 if turn % 4 == 3 and tries == 1 else 200)
 
 
 def _flaky(n: int, tries: int) -> Reply:

@@ -19,6 +19,7 @@ class Posted(msgspec.Struct, frozen=True, array_like=True, tag_field="what", tag
     Attributes:
         n: the number of the event, which its payload holds.
         group: the batch that it belongs to; None for a single post.
+        chain: its ordering key; None where it has none.
     """
 
     n: int
@@ -26,6 +27,7 @@ class Posted(msgspec.Struct, frozen=True, array_like=True, tag_field="what", tag
     key: str | None
     group: int | None
     at: float
+    chain: str | None = None
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag_field="what", tag="answered"):

@@ -34,6 +34,7 @@ class Load:
 
     Attributes:
         answered: how many requests were acknowledged.
+        chains: so many ordering keys there are, each event having one; 0: none has.
     """
 
     def __init__(self, place: Place, ledger: Ledger, chance: random.Random) -> None:
@@ -48,6 +49,7 @@ class Load:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.answered = 0
+        self.chains = 0
 
     # A stream of posts, until it is told to stop.
 
@@ -114,6 +116,19 @@ class Load:
         await asyncio.gather(*(self._empty() for _ in range(connections)))
         self._stop.set()
 
+    def ordered(self, count: int) -> Sequence[Post]:
+        """Make posts of so many events in all, each of a chain: some one by one, some in batches.
+
+        All are sent until they are answered, so that each is one event.
+        """
+        posts: list[Post] = []
+        while count > 0:
+            size = min(count, 10 if len(posts) % 4 == 3 else 1)
+            kind = "order.created" if len(posts) % 16 == 5 else "plain.tick"
+            posts.append(self.make(size, kind=kind, keyed=True, batch=size > 1))
+            count -= size
+        return posts
+
     async def run_twins(self, count: int) -> None:
         """Post events twice each, both at the same time."""
         connection = self._connect()
@@ -144,7 +159,10 @@ class Load:
     async def _send(self, connection: Connection, post: Post) -> bool:
         """Send a post; False where no answer came."""
         self._write_posted(post)
-        items = [_item(n, kind, post) for n, kind in zip(post.numbers, post.types, strict=True)]
+        items = [
+            _item(n, kind, post, self._chain(n))
+            for n, kind in zip(post.numbers, post.types, strict=True)
+        ]
         path, body = "/v1/events", items[0]
         if post.batch:
             path, body = "/v1/events/batch", b'{"events":[%b]}' % b",".join(items)
@@ -165,7 +183,10 @@ class Load:
         for n, kind in zip(post.numbers, post.types, strict=True):
             key = _key(n) if post.keyed else None
             group = post.numbers[0] if post.batch else None
-            self._ledger.write(Posted(n, kind, key, group, at))
+            self._ledger.write(Posted(n, kind, key, group, at, self._chain(n)))
+
+    def _chain(self, n: int) -> str | None:
+        return f"chain-{n % self.chains}" if self.chains else None
 
     def _write_answered(self, post: Post, status: int, answer: bytes) -> None:
         at = asyncio.get_running_loop().time()
@@ -192,6 +213,8 @@ def _key(n: int) -> str:
     return f"key-{n}"
 
 
-def _item(n: int, kind: str, post: Post) -> bytes:
-    key = b', "idempotency_key": "%b"' % _key(n).encode() if post.keyed else b""
-    return b'{"event_type": "%b", "payload": %b%b}' % (kind.encode(), payload(n), key)
+def _item(n: int, kind: str, post: Post, chain: str | None) -> bytes:
+    more = b', "idempotency_key": "%b"' % _key(n).encode() if post.keyed else b""
+    if chain is not None:
+        more += b', "ordering_key": "%b"' % chain.encode()
+    return b'{"event_type": "%b", "payload": %b%b}' % (kind.encode(), payload(n), more)

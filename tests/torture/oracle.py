@@ -6,6 +6,13 @@ it belongs to a life of the server that ended by a kill, and at that moment its 
 had arrived or been answered within the last second. Of one kill there are no more repeats than
 attempts could be in flight. A receipt that was answered with an error, or that the server broke
 off, asks for the next one: that is no repeat.
+
+*Order* is that of acceptance, by the numbers that the database holds, and it is judged by receipts.
+Of a chain, which is an ordering key or all that a strict subscription gets, no event arrives first
+behind one of a higher number (an *inversion*), nor before one of a lower number that is taken
+later: the next one waits until the one before it is delivered or given up (*overtaken*). The
+numbers themselves must not contradict the producers: what was posted after another one of its key
+was acknowledged has the higher number (else it is *misnumbered*).
 """
 
 from collections import Counter, defaultdict
@@ -166,6 +173,10 @@ def check(story: Story, tries: Mapping[tuple[str, str], Sequence[Receipt]]) -> I
     yield from _check_groups(story)
     yield from _check_receipts(story)
     yield from _check_owed(story, tries)
+    yield from _check_numbers(story)
+    for role in story.roles.values():
+        if role.ordering != "none":
+            yield from _check_order(story, role)
 
 
 def acknowledged(story: Story) -> set[int]:
@@ -285,6 +296,56 @@ def _check_delivery(
         yield Violation("lost", f"{what} was given up without a trace in the dead-letter box")
     if delivered > 1 or failed > 1:
         yield Violation("fan-out", f"{what} has {len(states)} deliveries")
+
+
+def _check_numbers(story: Story) -> Iterator[Violation]:
+    """Events with an ordering key have numbers, which follow what producers have seen."""
+    chains = {post.n: post.chain for post in story.posts if post.chain is not None}
+    posted: dict[int, float] = {}
+    for post in story.posts:
+        posted.setdefault(post.n, post.at)
+    answered: dict[int, float] = {}
+    for answer in story.answers:
+        if answer.status == ACCEPTED:
+            answered.setdefault(answer.n, answer.at)
+    numbered: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for token, n in story.kept.events.items():
+        if n in chains and token in story.kept.places:
+            numbered[chains[n]].append((story.kept.places[token], n))
+        elif n in chains:
+            yield Violation("misnumbered", f"event {n} has an ordering key and no number")
+    for chain, members in numbered.items():
+        latest = 0.0
+        for place, n in sorted(members):
+            if answered.get(n, latest) < latest:
+                yield Violation("misnumbered", f"event {n} is number {place} of {chain}")
+            latest = max(latest, posted[n])
+
+
+def _check_order(story: Story, role: Role) -> Iterator[Violation]:
+    """What arrives at a role comes in the order of acceptance, one after the other."""
+    keys = {post.n: post.chain for post in story.posts}
+    firsts: dict[str | None, dict[str, int]] = defaultdict(dict)
+    taken: dict[str, int] = {}
+    numbers: dict[str, int] = {}
+    for at, receipt in enumerate(story.receipts):
+        got = receipt.received
+        key = "" if role.ordering == "strict" else keys.get(got.n)
+        if got.role != role.name or key is None or got.token not in story.kept.places:
+            continue
+        numbers[got.token] = got.n
+        firsts[key].setdefault(got.token, at)
+        if receipt.taken:
+            taken.setdefault(got.token, at)
+    for chain in firsts.values():
+        last = last_taken = -1
+        for token in sorted(chain, key=story.kept.places.__getitem__):
+            if chain[token] < last:
+                yield Violation("inversion", f"event {numbers[token]} at {role.name} came late")
+            elif chain[token] < last_taken:
+                yield Violation("overtaken", f"event {numbers[token]} at {role.name} came early")
+            last = max(last, chain[token])
+            last_taken = max(last_taken, taken.get(token, -1))
 
 
 def _repeats(story: Story, tries: Mapping[tuple[str, str], Sequence[Receipt]]) -> Iterator[Repeat]:

@@ -102,17 +102,17 @@ class Rig:
 
     # The end.
 
-    async def drained(self) -> None:
+    async def drained(self, within_s: float = DRAIN_S) -> None:
         """Wait until nothing is owed any more; give up where it takes too long."""
-        deadline = time.monotonic() + DRAIN_S
+        deadline = time.monotonic() + within_s
         while audit.waiting(self.server.database) and time.monotonic() < deadline:
             if await self.server.died(_POLL_S):
                 raise ProcessError(f"the server ended by itself\n{self.server.log_tail()}")
 
-    async def verdict(self) -> Verdict:
+    async def verdict(self, drain_s: float = DRAIN_S) -> Verdict:
         """Drain, stop, and compare what everybody knows. The server must be up."""
         await self.server.ready()
-        await self.drained()
+        await self.drained(drain_s)
         shown = await self.api.look()
         await self.stop()
         story = oracle.tell(

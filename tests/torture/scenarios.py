@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.torture.cast import CAST, MENDING
+from tests.torture.cast import CAST, MENDING, ORDERED_CAST
 from tests.torture.client import Unanswered
 from tests.torture.crash_points import POINTS
 from tests.torture.load import Load, Post
@@ -17,6 +17,10 @@ from tests.torture.rig import Rig, rig
 CONNECTIONS = 8
 PAUSE_S = 0.02
 EVENTS = 80
+ORDERED_DRAIN_S = 60.0
+SECONDS_EACH = 0.02
+"""What goes one after the other takes its time: about so long for each event at most."""
+
 _KINDS = ("order.created", "leave.note", "plain.tick", "slow.report", "order.created")
 _AT_RANDOM = [name for name in POINTS if not name.startswith("replay.")]
 _TRACED = re.compile(r"(\d+\.\d+) (?:fsync|fdatasync)\(")
@@ -75,6 +79,38 @@ async def _die_at(run: Rig, after_s: float) -> None:
 async def _pass(run: Rig, seconds: float) -> None:
     """Let the load go on for a while; the server must live through it."""
     assert not await run.server.died(seconds), run.server.log_tail()
+
+
+# In order.
+
+
+async def orders(
+    folder: Path,
+    chains: int,
+    length: int,
+    count: int,
+    seed: int,
+    progress: Callable[[], None] = lambda: None,
+    *,
+    bug: str | None = None,
+) -> Verdict:
+    """Kill the server so many times while it is given chains of so many events each."""
+    async with rig(folder, ORDERED_CAST, seed) as run:
+        await run.begin(sabotage(bug=bug))
+        run.load.chains = chains
+        posting = asyncio.create_task(run.load.run(run.load.ordered(chains * length), CONNECTIONS))
+        try:
+            for _ in range(count):
+                await _die_at(run, run.chance.uniform(0.3, 1.2))
+                await run.start(sabotage(bug=bug))
+                await run.server.ready()
+                progress()
+            await posting
+        finally:
+            posting.cancel()
+            with suppress(asyncio.CancelledError):
+                await posting
+        return await run.verdict(ORDERED_DRAIN_S + chains * length * SECONDS_EACH)
 
 
 # Asked to stop.

@@ -105,6 +105,8 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     transform: TransformIn | None
     verification: VerificationMode
     verification_status: VerificationOut | None
+    ordering: str
+    on_order_failure: str
     failing_since: Moment | None
 
 
@@ -379,6 +381,8 @@ def shape(
         transform=None if transform is None else transforms.shown(transform),
         verification=VerificationMode.NONE if asked is None else asked.mode,
         verification_status=None if asked is None else _status(asked),
+        ordering=subscription.ordering.value,
+        on_order_failure=subscription.on_order_failure.value,
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )
 

@@ -1,6 +1,9 @@
 """The aftermath: what follows for a subscription when one of its deliveries is given up.
 
-Notices come first: they are written before the settling of the delivery that they tell of, so that
+Where what is behind it has to wait, that is written first of all: a crash between the two leaves a
+delivery that is tried again, never a follower that has gone.
+
+Notices come next: they are written before the settling of the delivery that they tell of, so that
 a crash between the two repeats a notice rather than losing it.
 """
 
@@ -24,6 +27,7 @@ from waypost.policy import notice
 from waypost.policy.failure import failure_name, message_of, trigger_of
 from waypost.policy.notice import GivenUp
 from waypost.policy.settle import GaveUp
+from waypost.policy.work import Work
 from waypost.storage import alerts
 from waypost.storage.changes import Settlement
 from waypost.storage.store import Store
@@ -40,15 +44,19 @@ class Hands(msgspec.Struct, frozen=True):
         owed: takes deliveries that were just committed.
         pump: starts what may start at a receiver.
         spawn: runs something that a drain waits for.
+        unload: forgets the payload of work that left its lane.
+        stopping: tells whether a drain waits.
     """
 
     owed: Callable[[Sequence[Owed]], None]
     pump: Callable[[Receiver], None]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
+    unload: Callable[[Work], None]
+    stopping: Callable[[], bool]
 
 
 class Aftermath:
-    """Disables and suspends subscriptions, and writes notices. For the loop's thread alone."""
+    """Blocks keys, stops subscriptions, and writes notices. For the loop's thread alone."""
 
     def __init__(self, hands: Hands, store: Store, upkeep: Upkeep, source: IdSource) -> None:
         """Take what it works on.
@@ -77,6 +85,32 @@ class Aftermath:
 
         `ended`: its subscription was stopped meanwhile, and the delivery ends by that.
         """
+        if receiver.blocks(tried.work, transition):
+            self._hands.spawn(self._block(receiver, tried, transition, settlement))
+        else:
+            self._conclude(receiver, tried, transition, settlement, ended=ended)
+
+    async def _block(
+        self, receiver: Receiver, tried: Try, transition: GaveUp, settlement: Settlement
+    ) -> None:
+        """Have what is behind a delivery wait, before its end is known to anybody."""
+        for follower in receiver.lane.cut(tried.work):
+            self._hands.unload(follower)
+        while receiver.blocks(tried.work, transition) and not await self._upkeep.block(tried):
+            if self._hands.stopping():
+                return  # it stays owed
+            await asyncio.sleep(_RETRY_S)
+        self._conclude(receiver, tried, transition, settlement, ended=False)
+
+    def _conclude(
+        self,
+        receiver: Receiver,
+        tried: Try,
+        transition: GaveUp,
+        settlement: Settlement,
+        *,
+        ended: bool,
+    ) -> None:
         stops = transition.disable or (transition.suspend and not receiver.is_suspended)
         if stops and receiver.stop():
             of = receiver.subscription
@@ -123,6 +157,8 @@ class Aftermath:
                 )
             except Unavailable:
                 # Nor could the settlement be written now.
+                if self._hands.stopping():
+                    return  # it stays owed
                 await asyncio.sleep(_RETRY_S)
                 continue
             except Exception as error:  # noqa: BLE001 - the delivery ends all the same

@@ -46,7 +46,7 @@ from waypost.model.ids import Id, moment
 from waypost.model.shards import Shard
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy import outcome as outcomes
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import (
     DELIVERED,
@@ -59,14 +59,13 @@ from waypost.policy.settle import (
     within,
 )
 from waypost.policy.timing import expires_at, is_put_off
+from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 
 _log = structlog.get_logger(__name__)
 
 SLOW_AFTER_US: Final = 1_000_000
 _SWEEP_S: Final = 0.25
-_SETTLE_S: Final = 5.0
-"""How long a drain waits for the settling of what was broken off or could not be written."""
 _KEEP_EVENT_US: Final = 10_000_000
 """Work that is due later than this does not keep its event in memory."""
 
@@ -116,7 +115,7 @@ class Dispatcher:
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._preparer = Preparer(self._refiller, runner)
         self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
-        hands = Hands(self.owed, self._pump, self._spawn)
+        hands = Hands(self.owed, self._pump, self._spawn, self._unload, lambda: self.stopping)
         self._aftermath = Aftermath(hands, store, self._upkeep, IdSource(clock, entropy))
         self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
         self._expiry = Expiry(loop, store, clock, self._expired, self._put_back)
@@ -168,19 +167,22 @@ class Dispatcher:
             receiver = self.roster.open(event.project_id, subscription_id)
             if receiver is None:
                 return
-        if event.attributes is not NO_ATTRIBUTES and is_put_off(event.attributes):
-            receiver.lane.know_later(due_us)
+        lane = receiver.lane
+        put_off = event.attributes is not NO_ATTRIBUTES and is_put_off(event.attributes)
+        if put_off or lane.order is not None:
+            # What comes before it may have been committed by others: the database tells.
+            lane.know_later(due_us) if put_off else lane.look_again()
             self._pump(receiver)
             return
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
         now_us = self._clock.now_us()
-        if self._may_send() and self._slots(receiver).free and receiver.lane.take(work):
+        if self._may_send() and self._slots(receiver).free and lane.take(work):
             self.held_bytes += size if keep else 0
             self._begin(receiver, work, now_us)
             return
-        if receiver.lane.push(work, due_us) and keep:
+        if lane.push(work, due_us) and keep:
             self.held_bytes += size
         self._pump(receiver)
 
@@ -193,6 +195,8 @@ class Dispatcher:
             now_us = self._clock.now_us()
             if one.due_us > now_us + _KEEP_EVENT_US:
                 receiver.lane.know_later(one.due_us)
+            elif receiver.lane.order is not None:
+                receiver.lane.look_again()
             else:
                 receiver.lane.push(work_of(one), now_us)
             self._pump(receiver)
@@ -301,9 +305,7 @@ class Dispatcher:
         receiver.lane.landed()
         if not isinstance(exchange, Reply) and exchange.kind is FailureKind.ABORTED:
             # Nothing is known of it and nobody is to blame: it stays owed as it is.
-            receiver.lane.leave(work.id)
-            receiver.lane.look_again()
-            self._unload(work)
+            self._give_back(receiver, work)
             self._leave(receiver, work)
             self._pump(receiver)
             return
@@ -375,17 +377,19 @@ class Dispatcher:
     def _settled(self, settlement: Settlement) -> None:
         receiver, work = settlement.context
         lane: Lane = receiver.lane
-        if settlement.late or settlement.retry_at_us is None:
+        if settlement.late:
+            self._give_back(receiver, work)  # it may have been put off by somebody else
+        elif settlement.retry_at_us is None:
             lane.leave(work.id)
-            if settlement.late:
-                lane.look_again()  # it may have been put off by somebody else
             self._unload(work)
             self._count(receiver, settlement)
         else:
             self.retried += 1
             now_us = self._clock.now_us()
             due_us = settlement.retry_at_us
-            if not lane.retry(work, due_us, now_us) or due_us > now_us + _KEEP_EVENT_US:
+            for dropped in lane.retry(work, due_us, now_us):
+                self._unload(dropped)
+            if due_us > now_us + _KEEP_EVENT_US:
                 self._unload(work)
         self._leave(receiver, work)
         if not lane.is_quiet():
@@ -399,12 +403,17 @@ class Dispatcher:
             self._serve(freed)
 
     def _count(self, receiver: Receiver, settlement: Settlement) -> None:
-        if settlement.late or settlement.delivery is None or receiver.of_alerts:
+        if settlement.delivery is None or receiver.of_alerts:
             return
         if settlement.delivery[4] == _STATE_DELIVERED:
             self.delivered += 1
         elif settlement.delivery[7] != Reason.SKIPPED:
             self.given_up += 1
+
+    def _give_back(self, receiver: Receiver, work: Work) -> None:
+        """Let go of a delivery that may still be owed, and of what was to follow it."""
+        for one in (work, *receiver.lane.give_back(work)):
+            self._unload(one)
 
     def _unload(self, work: Work) -> None:
         if work.event is not None:
@@ -432,10 +441,6 @@ class Dispatcher:
             keys: its signing keys, where they have changed.
         """
         self.roster.changed(subscription, keys)
-
-    def subscription_deleted(self, project_id: Id, subscription_id: Id) -> None:
-        """Stop sending to a subscription, and cancel what it is owed."""
-        self.roster.deleted(project_id, subscription_id)
 
     # Shards that come and go.
 
@@ -487,11 +492,7 @@ class Dispatcher:
         self._alarms.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if not await self._flight.land(timeout_s):
-            _log.warning("drain_timed_out", broken_off=self._flight.abort())
-            if not await self._flight.land(_SETTLE_S):
-                # The disk is full, say. They stay owed, and are tried again after the next start.
-                _log.error("drain_unsettled", deliveries=self.in_flight_count)
+        await self._flight.drain(timeout_s)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._expiry.stop()
         await self._refiller.stop()

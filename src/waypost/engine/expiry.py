@@ -11,7 +11,7 @@ from typing import Final
 from waypost.clock import Clock
 from waypost.engine.job import log_failed
 from waypost.engine.receiver import Receiver
-from waypost.policy.lane import Work
+from waypost.policy.work import Work
 from waypost.storage import queue
 from waypost.storage.store import Store
 

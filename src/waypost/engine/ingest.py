@@ -28,7 +28,7 @@ from waypost.model.errors import IdempotencyMismatch, StorageFull, Unavailable, 
 from waypost.model.event import NO_ATTRIBUTES, Event
 from waypost.model.ids import Id, moved
 from waypost.model.project import Principal
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import Ordering, Subscription
 from waypost.policy import timing
 from waypost.policy.events import Draft
 from waypost.policy.filter_syntax import NOTHING
@@ -43,6 +43,7 @@ _encode = msgspec.msgpack.Encoder().encode
 # To ask a class of an enumeration for its member costs as much as a call.
 _COMMITTED: Final = Outcome.COMMITTED
 _STALE: Final = Outcome.STALE
+_UNORDERED: Final = Ordering.NONE
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -211,7 +212,7 @@ class Ingest:
         reads = routes.reads
         if reads is not NOTHING and origin is not None:
             drafts = [with_origin(draft, origin, reads) for draft in drafts]
-        keyed = fans_out = False
+        keyed = fans_out = ordered = False
         rows = 0
         entries = []
         now_us = self._clock.now_us()
@@ -220,6 +221,7 @@ class Ingest:
             rows += len(entry.owed)
             keyed = keyed or entry.key is not None
             fans_out = fans_out or entry.fan_out is not None
+            ordered = ordered or entry.counter is not None
             entries.append(entry)
         acceptance = Acceptance(
             project_id,
@@ -232,6 +234,7 @@ class Ingest:
             keyed=keyed,
         )
         acceptance.fans_out = fans_out
+        acceptance.ordered = ordered
         asked.since_us = asked.since_us or now_us
         acceptance.context = (asked, drafts)
         if self._catch_up is not None:
@@ -243,19 +246,24 @@ class Ingest:
         attributes = draft.attributes
         late_us = 0
         if attributes is NO_ATTRIBUTES:
-            blob = key = None
+            blob = key = place = None
             matches = routes.match(draft.type, None, draft.payload)
         else:
             blob = _encode(attributes)
             key = attributes.idempotency_key
-            matches = _match(routes, draft)
+            place = attributes.ordering_key
+            matches = routes.takers(draft.type, draft.payload, attributes)
             if timing.is_put_off(attributes):
                 late_us = timing.due_at(attributes, now_us)
         id_at = self._ids.at
         event_id = id_at(now_us)[0]
-        many = len(matches) > GREAT_FAN_OUT or rows + len(matches) > MAX_OWED_ROWS
+        later: tuple[Subscription, ...] = ()
+        if len(matches) > GREAT_FAN_OUT or rows + len(matches) > MAX_OWED_ROWS:
+            # What is sent in order is owed at once: made later, it would come behind its followers.
+            later = tuple(s for s in matches if s.ordering is _UNORDERED)
+            matches = tuple(s for s in matches if s.ordering is not _UNORDERED)
         owed = []
-        for subscription in () if many else matches:
+        for subscription in matches:
             delivery_id, due_us = id_at(now_us)
             if late_us > due_us:
                 delivery_id, due_us = moved(delivery_id, late_us), late_us
@@ -267,8 +275,11 @@ class Ingest:
             key,
             b"" if key is None else draft.fingerprint,
         )
-        if many:
-            entry.fan_out = _fan_out(project_id, event_id, matches)
+        if later:
+            entry.fan_out = _fan_out(project_id, event_id, later)
+        if place is not None or routes.strict:
+            entry.ordering_key = place
+            entry.counter = "" if routes.strict else place
         return entry
 
     def _committed(self, acceptance: Acceptance) -> None:
@@ -375,10 +386,3 @@ def _nobody(_: list[Accepted] | WaypostError) -> None:
 def _fan_out(project_id: Id, event_id: Id, matches: tuple[Subscription, ...]) -> tuple[object, ...]:
     """Return the durable marker of deliveries that are too many for one commit."""
     return project_id, event_id, b"".join([s.id for s in matches]), 0
-
-
-def _match(routes: Routes, draft: Draft) -> tuple[Subscription, ...]:
-    attributes = draft.attributes
-    if attributes.targets:
-        return routes.aimed(attributes.targets)
-    return routes.match(draft.type, attributes.owner, draft.payload, attributes)

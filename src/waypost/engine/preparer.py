@@ -20,10 +20,10 @@ from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
 from waypost.model.transform import Deferred, Fault, Language, Made, Result, Transform
 from waypost.policy import transforms
-from waypost.policy.lane import Work
 from waypost.policy.media import is_json
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import Skipped
+from waypost.policy.work import Work
 from waypost.sandbox import frames
 from waypost.sandbox.frames import Request
 

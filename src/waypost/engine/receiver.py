@@ -3,16 +3,20 @@
 from typing import Final
 
 from waypost.engine.sender import Address
+from waypost.model.delivery import Reason
 from waypost.model.flow import BreakerState, LaneState, Wait, Waits
 from waypost.model.ids import is_of_alerts
 from waypost.model.shards import shard_of
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
+from waypost.policy.chains import Chains
 from waypost.policy.ending import DELETED, Ending, Endings, endings_of
 from waypost.policy.failure import policy_of
 from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
+from waypost.policy.settle import GaveUp
 from waypost.policy.verification import allowed
 from waypost.policy.waits import LaneStanding
+from waypost.policy.work import Work
 
 _DELIVERED: Final = OutcomeKind.DELIVERED
 
@@ -78,6 +82,8 @@ class Receiver:
         self.of_alerts = is_of_alerts(subscription.project_id)
         self.failing_since_us = subscription.failing_since_us
         self.subscription = subscription
+        if subscription.ordering is not Ordering.NONE:
+            lane.order = Chains(subscription.ordering, empty=lane.complete)
         self.take(subscription, address)
 
     def take(self, subscription: Subscription, address: Address) -> None:
@@ -177,6 +183,20 @@ class Receiver:
             return False
         self.stopping = self.lane.paused = True
         return True
+
+    def blocks(self, work: Work, transition: GaveUp) -> bool:
+        """Tell whether what is behind a delivery has to wait when that is given up.
+
+        What stops the whole subscription blocks no key beside; nor does what has ended by that, or
+        what has come to be worth nothing.
+        """
+        return (
+            work.key is not None
+            and self.subscription.on_order_failure is OnOrderFailure.BLOCK
+            and not (transition.disable or transition.suspend)
+            and transition.reason is not Reason.EXPIRED
+            and (self.endings is None or self.endings.of(work.id) is None)
+        )
 
     def standing(self, now_us: int) -> LaneStanding:
         """Return how its lane stands, for people."""

@@ -8,9 +8,9 @@ import msgspec
 from waypost.model.delivery import AttemptState, DeliveryState, Reason, Timings
 from waypost.model.ids import Id
 from waypost.policy.ending import Ending
-from waypost.policy.lane import Work
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import Delivered, RetryAt, Skipped, Transition
+from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -19,9 +19,10 @@ from waypost.model.delivery import Owed
 from waypost.model.errors import Unavailable
 from waypost.model.event import Event
 from waypost.model.ids import Id
-from waypost.policy.lane import Work
-from waypost.storage import queue
-from waypost.storage.queue import LaneHead, LaneWanted
+from waypost.policy.work import Work
+from waypost.storage import chains, queue
+from waypost.storage.connection import Connection
+from waypost.storage.queue import LaneHead, LaneRow, LaneWanted
 from waypost.storage.store import OWED_READERS, Store
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +42,9 @@ _ROWS: Final = 4_000
 _ROWS_MIN: Final = 64
 _APART_S: Final = 0.004
 """How much later than the last one a statement that reads lanes begins."""
+
+_PARK_FROM: Final = 32
+"""So many deliveries that wait for others are parked; fewer are rather read again."""
 
 _RETRY_S: Final = 1.0
 
@@ -142,6 +146,15 @@ class Refiller:
         for receiver, head in zip(receivers, heads, strict=True):
             self._fill(receiver, head, now_us)
 
+    async def _park(self, lanes: Sequence[LaneWanted], heads: Sequence[LaneHead]) -> None:
+        """Put out of the way what has to wait for others, where it stands in it."""
+        for lane, head in zip(lanes, heads, strict=True):
+            if len(head.parkable) >= _PARK_FROM or (head.parkable and head.cut_us is not None):
+                place, now_us = (lane.project_id, lane.subscription_id), self._clock.now_us()
+                await self._store.write(
+                    partial(_park, place=place, delivery_ids=head.parkable, now_us=now_us)
+                )
+
     def _fill(self, receiver: Receiver, head: LaneHead, now_us: int) -> None:
         works = [work_of(row.owed, row.event) for row in head.rows]
         entered = receiver.lane.end_refill(
@@ -150,6 +163,8 @@ class Refiller:
             read_us=self._clock.now_us(),
             reached_end=head.cut_us is None or head.cut_us > now_us,
             next_due_us=head.cut_us,
+            chains=[[_placed(row, key) for row in rows] for key, rows in head.chains.items()],
+            behind=head.behind,
         )
         self._refilled(receiver, entered)
 
@@ -162,6 +177,7 @@ class Refiller:
                 receiver.subscription.id,
                 limit,
                 tuple(receiver.lane.known),
+                receiver.lane.ask(),
             )
             for receiver, limit in zip(receivers, limits, strict=True)
         ]
@@ -170,6 +186,7 @@ class Refiller:
             heads = await self._store.read_owed(
                 partial(queue.read_heads, lanes=lanes, payload_max=_INLINE_MAX)
             )
+        await self._park(lanes, heads)
         return heads, now_us
 
 
@@ -184,3 +201,15 @@ def work_of(owed: Owed, event: Event | None = None) -> Work:
         event,
         replay_id=owed.replay_id,
     )
+
+
+def _placed(row: LaneRow, key: str) -> Work:
+    work = work_of(row.owed, row.event)
+    work.key, work.sequence = key, row.sequence or 0
+    return work
+
+
+def _park(
+    connection: Connection, *, place: tuple[Id, Id], delivery_ids: Sequence[Id], now_us: int
+) -> None:
+    chains.park(connection, *place, delivery_ids, now_us)

@@ -15,8 +15,8 @@ from waypost.engine.upkeep import Upkeep
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
-from waypost.policy.lane import Work
 from waypost.policy.waits import LaneStanding
+from waypost.policy.work import Work
 
 
 class Roster:
@@ -137,6 +137,8 @@ class Roster:
         if receiver is None:
             return
         receiver.take(subscription, self._receivers.address(subscription))
+        for work in receiver.lane.keep_order(subscription.ordering):
+            self._unload(work)
         if receiver.failing_since_us != subscription.failing_since_us:
             self._upkeep.unsaved(receiver)
         if receiver.endings is not None:

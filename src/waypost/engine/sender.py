@@ -20,11 +20,11 @@ from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, Inheritable, SigningKey, Subscription
 from waypost.model.verification import VerificationMode
 from waypost.policy import urls
-from waypost.policy.format import Format, Outgoing
-from waypost.policy.lane import Work
+from waypost.policy.format import Format, Outgoing, format_of
 from waypost.policy.terms import terms_of
 from waypost.policy.urls import Destination
 from waypost.policy.verification import ORIGIN
+from waypost.policy.work import Work
 
 USER_AGENT: Final = f"Waypost/{__version__}".encode()
 
@@ -155,7 +155,8 @@ class Sender:
         if asked is not None and asked.mode is VerificationMode.CLOUDEVENTS and self._origin:
             named = {**subscription.headers, ORIGIN: self._origin}
             subscription = replace(subscription, headers=named)
-        address = Address(subscription, keys, self._formats.get(subscription.format), defaults)
+        form = format_of(self._formats, subscription.format, subscription.format_settings)
+        address = Address(subscription, keys, form, defaults)
         if address.destination is not None:
             address.post = self._transport.to(subscription.project_id, address.destination)
         return address

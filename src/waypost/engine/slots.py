@@ -5,11 +5,17 @@ from collections import OrderedDict, deque
 from typing import Final
 
 import msgspec
+import structlog
 
 from waypost.engine.receiver import Receiver
 from waypost.model.flow import Priority
 from waypost.model.ids import Id
-from waypost.policy.lane import Work
+from waypost.policy.work import Work
+
+_log = structlog.get_logger(__name__)
+
+_SETTLE_S: Final = 5.0
+"""How long a drain waits for the settling of what was broken off or could not be written."""
 
 
 class DispatcherConfig(msgspec.Struct, frozen=True):
@@ -184,3 +190,12 @@ class Flight:
         except TimeoutError:
             return False
         return True
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until none is left, and break off what takes longer than `timeout_s`."""
+        if await self.land(timeout_s):
+            return
+        _log.warning("drain_timed_out", broken_off=self.abort())
+        if not await self.land(_SETTLE_S):
+            # The disk is full, say. They stay owed, and are tried again after the next start.
+            _log.error("drain_unsettled", deliveries=len(self))

@@ -12,14 +12,24 @@ from waypost.engine.configuration import Configuration
 from waypost.engine.job import log_failed
 from waypost.engine.lane_keeper import LaneKeeper
 from waypost.engine.receiver import Receiver
+from waypost.engine.recorder import Try
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
+from waypost.model.delivery import BlockedKey
 from waypost.model.failure import Suspension
 from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, DisabledBy, Subscription
+from waypost.policy.chains import WHOLE
 from waypost.policy.ending import Endings, endings_of
 from waypost.policy.terms import terms_of
-from waypost.storage import configuration, former_routes, projects, queue, subscriptions
+from waypost.storage import (
+    blocked_keys,
+    configuration,
+    former_routes,
+    projects,
+    queue,
+    subscriptions,
+)
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
 
@@ -161,6 +171,22 @@ class Upkeep:
         except Exception as error:  # noqa: BLE001 - its next failure stops it again
             log_failed("upkeep_stop_failed", error)
             return False
+
+    async def block(self, tried: Try) -> bool:
+        """Block the key of a delivery that is about to be given up.
+
+        Returns:
+            False where that could not be written.
+        """
+        work = tried.work
+        place = (tried.project_id, tried.subscription_id, work.key or WHOLE, work.sequence)
+        key = BlockedKey(*place, work.id, work.event_id, tried.ended_us)
+        try:
+            await self._store.write(lambda c: blocked_keys.block(c, key, work.attempts))
+        except Exception as error:  # noqa: BLE001 - what is behind it may not go before
+            log_failed("upkeep_block_failed", error)
+            return False
+        return True
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
         """End what a disabled, deleted or suspended subscription is owed, in chunks.

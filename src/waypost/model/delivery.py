@@ -53,6 +53,10 @@ class DeliveryClass(IntEnum):
     REPLAY = 2
 
 
+PARKED: Final = 3
+"""The class in the queue of what has to wait for others of its ordering key: no refill reads it."""
+
+
 class Reason(StrEnum):
     """Why a delivery ended without being delivered."""
 
@@ -140,3 +144,23 @@ class DivertedEvent(msgspec.Struct, frozen=True):
     attempts: int
     status_code: int
     response: bytes
+
+
+class BlockedKey(msgspec.Struct, frozen=True):
+    """A key whose deliveries wait behind one that was given up.
+
+    Attributes:
+        ordering_key: empty: all that a strict subscription is owed.
+        sequence: the place of what was given up; what is behind it waits.
+        delivery_id: what was given up, and
+        event_id: its event.
+        blocked_us: since when, UTC microseconds.
+    """
+
+    project_id: Id
+    subscription_id: Id
+    ordering_key: str
+    sequence: int
+    delivery_id: Id
+    event_id: Id
+    blocked_us: int

@@ -38,6 +38,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _HEX = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID_DIGITS: Final = 26
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII | re.IGNORECASE)
 _VERSION_7: Final = 0x7000
 _VERSION_OF_ALERTS: Final = 8
 _VARIANT: Final = 0x2 << 62
@@ -134,6 +135,16 @@ def spell_ulid(identifier: Id) -> str:
     number = int.from_bytes(identifier, "big")
     shifts = range(5 * (_ULID_DIGITS - 1), -1, -5)
     return "".join(_CROCKFORD[number >> shift & 31] for shift in shifts)
+
+
+def find_ulid(text: str) -> Id | None:
+    """Read a ULID, in capitals or not; None where it is something else."""
+    if _ULID.fullmatch(text) is None:
+        return None
+    number = 0
+    for digit in text.upper():
+        number = number << 5 | _CROCKFORD.index(digit)
+    return number.to_bytes(ID_BYTES, "big")
 
 
 def spell_hex(identifier: Id) -> str:

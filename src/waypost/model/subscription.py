@@ -28,6 +28,27 @@ class Signing(StrEnum):
     ED25519 = "v1a"
 
 
+class Ordering(StrEnum):
+    """In which order a subscription's events are sent."""
+
+    NONE = "none"
+    """As they come."""
+
+    KEY = "key"
+    """Those of one ordering key one at a time, as they were accepted; all others as they come."""
+
+    STRICT = "strict"
+    """All of them one at a time, as they were accepted."""
+
+
+class OnOrderFailure(StrEnum):
+    """What becomes of the events behind one that was given up, where there is an order."""
+
+    CONTINUE = "continue"
+    BLOCK = "block"
+    """They wait until a person releases them."""
+
+
 DEFAULT_CONCURRENCY: Final = 64
 DEFAULT_TIMEOUT_S: Final = 20.0
 
@@ -66,6 +87,10 @@ class Subscription(Inheritable, frozen=True):
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
         verification: of its URL; None where it needs none.
+        ordering: in which order its events are sent.
+        on_order_failure: what becomes of those behind one that was given up.
+        format_settings: what its format goes by, in the format's own words; None: by nothing.
+        endpoint_id: the address that it shares with other subscriptions, where a surface has such.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
         api: by which it was made; of the other APIs none but this one lists it.
         name: for people.
@@ -88,6 +113,8 @@ class Subscription(Inheritable, frozen=True):
     filter: str | None = None
     suspension: Suspension | None = None
     verification: Verification | None = None
+    format_settings: str | None = None
+    endpoint_id: Id | None = None
     api: Api = Api.NATIVE
     name: str = ""
     changed_us: int | None = None
@@ -97,6 +124,9 @@ class Subscription(Inheritable, frozen=True):
         """Whether anything may be sent to its URL."""
         known = self.verification
         return known is None or known.state is VerificationState.VERIFIED
+
+    ordering: Ordering = Ordering.NONE
+    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
 
 
 class SigningKey(msgspec.Struct, frozen=True):

@@ -231,6 +231,13 @@ class SigningKeys:
         signing_keys.insert(connection, self._vault, *place, key)
         return self.list_all(connection, *place)
 
+    def put(self, connection: Connection, subscription: Subscription, keys: Keys) -> None:
+        """Keep these keys of a subscription, in place of those that it had."""
+        place = (subscription.project_id, subscription.id)
+        signing_keys.delete_all(connection, *place)
+        for key in keys:
+            signing_keys.insert(connection, self._vault, *place, key)
+
     def tell(self, subscription: Subscription, keys: Keys) -> None:
         """Let what is in memory follow a commit that changed a subscription or its keys."""
         self.publish(subscription.id, keys)

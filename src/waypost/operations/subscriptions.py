@@ -5,7 +5,7 @@ memory follows right after its commit: every event that is accepted, and every a
 from then on goes by the new settings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -32,6 +32,8 @@ from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.storage import (
     audit,
+    blocked_keys,
+    chains,
     former_routes,
     lane_states,
     projects,
@@ -39,7 +41,7 @@ from waypost.storage import (
     subscriptions,
 )
 from waypost.storage.configuration import Kind, record
-from waypost.storage.connection import Connection
+from waypost.storage.connection import Connection, Write
 
 _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
@@ -54,6 +56,26 @@ class _Change(msgspec.Struct, frozen=True):
     subscription: Subscription
     keys: Keys
     alerts: Changed = NOTHING_CHANGED
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """A subscription as another surface wants it.
+
+    Attributes:
+        id: it is made under this id where it is not there yet.
+        wanted: its settings.
+        format_settings: what its format goes by.
+        endpoint_id: the address that it shares with others.
+        keys: its secrets; None leaves those that it has, of which there must be some.
+        api: the API that it is made by.
+    """
+
+    id: Id
+    wanted: Settings
+    format_settings: str | None = None
+    endpoint_id: Id | None = None
+    keys: Keys | None = None
+    api: Api = Api.NATIVE
 
 
 class Subscriptions:
@@ -154,6 +176,18 @@ class Subscriptions:
             lambda c: subscriptions.get(c, principal.project_id, subscription_id, api)
         )
 
+    def check_url(self, url: str) -> None:
+        """Refuse a URL that no subscription may have.
+
+        Raises:
+            InvalidInput: it is one; says why.
+        """
+        settings.check(Settings(url=url), self._rules)
+
+    def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:
+        """Return the subscriptions that share an address, as they are in memory."""
+        return self._router.routes(project_id).at(endpoint_id)
+
     def defaults(self, project_id: Id) -> Inheritable:
         """Return what a project's subscriptions go by where they set nothing."""
         return self._router.defaults(project_id)
@@ -245,30 +279,66 @@ class Subscriptions:
         Raises:
             NotFound: the project has none with this id, made by `api`.
         """
+
+        def first(connection: Connection) -> None:
+            place = (principal.project_id, subscription_id)
+            also(connection, subscriptions.get(connection, *place, api), ())
+
+        await self.delete_all(principal, (subscription_id,), first)
+
+    async def put_all(
+        self, principal: Principal, wishes: Sequence[Wish], *writes: Write
+    ) -> list[Subscription]:
+        """Make or change subscriptions, and write what goes with them: all of it, or nothing.
+
+        Raises:
+            InvalidInput: a setting is not allowed.
+            InvalidSetting: settings contradict each other.
+            Unavailable: a transform can't be compiled now.
+        """
+        for wish in wishes:
+            await self._check(principal, wish.wanted)
+        asked = [self._alerts.ask(wish.wanted) for wish in wishes]
+        times = [ids.moment(self._ids.next()) for _ in wishes]
+
+        def write(connection: Connection) -> list[_Change]:
+            for one in writes:
+                one(connection)
+            return [
+                self._put(connection, principal.project_id, *each)
+                for each in zip(wishes, asked, times, strict=True)
+            ]
+
+        def follow(changes: list[_Change]) -> None:
+            for change in changes:
+                self._follow(change)
+
+        changes = await self._configuration.change(write, follow)
+        return [change.subscription for change in changes]
+
+    async def delete_all(
+        self, principal: Principal, subscription_ids: Sequence[Id], *writes: Write
+    ) -> None:
+        """Delete subscriptions, and write what goes with that: all of it, or nothing.
+
+        Raises:
+            NotFound: the project does not have one of them.
+        """
         project_id = principal.project_id
-        record_id, now_us = self._ids.next_at()
-
         asked = self._alerts.ask(_NO_ALERTS)
+        stamps = [(one, *self._ids.next_at()) for one in subscription_ids]
 
-        def write(connection: Connection) -> tuple[int, Changed]:
-            present = subscriptions.get(connection, project_id, subscription_id, api)
-            also(connection, present, ())
-            _, gone = self._with_alerts(connection, present, present, asked)
-            subscriptions.delete(connection, project_id, subscription_id, now_us)
-            signing_keys.delete_all(connection, project_id, subscription_id)
-            lane_states.save(connection, project_id, subscription_id, None)
-            subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
-            audit.record(connection, principal, record_id, "subscription.delete", subject)
-            record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
-            version = projects.bump_routing(connection, project_id)
-            former_routes.end(connection, present, version, now_us)
-            return version, gone
+        def write(connection: Connection) -> list[tuple[Id, int, Changed]]:
+            for one in writes:
+                one(connection)
+            return [(at[0], *self._remove(connection, principal, asked, at)) for at in stamps]
 
-        def after(result: tuple[int, Changed]) -> None:
-            self._router.remove(result[0], project_id, subscription_id)
-            self._alerts.follow(result[1])
-            self._keys.publish(subscription_id, ())
-            self._deleted(project_id, subscription_id)
+        def after(gone: list[tuple[Id, int, Changed]]) -> None:
+            for subscription_id, version, changed in gone:
+                self._router.remove(version, project_id, subscription_id)
+                self._alerts.follow(changed)
+                self._keys.publish(subscription_id, ())
+                self._deleted(project_id, subscription_id)
 
         await self._configuration.change(write, after)
 
@@ -277,6 +347,61 @@ class Subscriptions:
         return await self._store.read(
             lambda c: subscriptions.was_deleted(c, principal.project_id, subscription_id, api)
         )
+
+    def _remove(
+        self,
+        connection: Connection,
+        principal: Principal,
+        asked: Asked,
+        at: tuple[Id, Id, int],
+    ) -> tuple[int, Changed]:
+        """Delete one; `at` is its id, that of the audit's record, and the present."""
+        subscription_id, record_id, now_us = at
+        project_id = principal.project_id
+        present = subscriptions.get(connection, project_id, subscription_id)
+        _, gone = self._with_alerts(connection, present, present, asked)
+        subscriptions.delete(connection, project_id, subscription_id, now_us)
+        blocked_keys.delete_all(connection, project_id, subscription_id)
+        signing_keys.delete_all(connection, project_id, subscription_id)
+        lane_states.save(connection, project_id, subscription_id, None)
+        subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
+        audit.record(connection, principal, record_id, "subscription.delete", subject)
+        record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
+        version = projects.bump_routing(connection, project_id)
+        former_routes.end(connection, present, version, now_us)
+        return version, gone
+
+    def _put(
+        self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, now_us: int
+    ) -> _Change:
+        """Make or change one."""
+        place = (project_id, wish.id)
+        present = subscriptions.find(connection, *place)
+        before = present or Subscription(*place, "", api=wish.api)
+        merged = replace(
+            settings.merge(before, wish.wanted),
+            format_settings=wish.format_settings,
+            endpoint_id=wish.endpoint_id,
+            changed_us=None if present is None else now_us,
+        )
+        settings.check_together(merged)
+        after, alerts = self._with_alerts(connection, before, merged, asked)
+        if present is None:
+            subscriptions.insert(connection, after)
+        else:
+            subscriptions.update(connection, after)
+        keys = wish.keys
+        if keys is None:
+            keys = self._keys.list_all(connection, *place)
+        else:
+            self._keys.put(connection, after, keys)
+        record(connection, Kind.SUBSCRIPTION, *place)
+        version = projects.bump_routing(connection, project_id)
+        if present is None:
+            former_routes.begin(connection, *place, version)
+        elif former_routes.taken(after) != former_routes.taken(present):
+            former_routes.end(connection, present, version, now_us)
+        return _Change(version, after, keys, alerts)
 
     async def _change(
         self,
@@ -309,6 +434,10 @@ class Subscriptions:
             changed, alerts = self._with_alerts(connection, present, altered, asked)
             settings.check_together(changed)
             subscriptions.update(connection, changed)
+            if changed.ordering is not present.ordering:
+                # What had to wait is found, and put in its place, by the new order.
+                chains.unpark_all(connection, *place)
+                blocked_keys.delete_all(connection, *place)
             if new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:

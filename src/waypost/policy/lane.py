@@ -26,92 +26,57 @@ be tried now.
 Just-committed work is taken directly only where the last refill reached the end of the queue and
 nothing is dirty; otherwise it would overtake what waits in the database.
 
+Where a subscription's events are sent in order, all of its work enters by refills, and of each key
+nothing but the beginning of its chain (`chains`). Of that only the first delivery waits or is in
+flight; those behind it are known, and each starts when the one before it has left.
+
 A lane has no clock and does no I/O: the moment is always an argument, in UTC microseconds.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from waypost.model.delivery import DeliveryClass
 from waypost.model.flow import Wait, Waits
-from waypost.model.ids import attempt_of
-from waypost.policy.gate import Gate
-
-TURNS: Final = (
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.RETRY, DeliveryClass.FRESH, DeliveryClass.REPLAY),
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.RETRY, DeliveryClass.FRESH, DeliveryClass.REPLAY),
-    (DeliveryClass.FRESH, DeliveryClass.RETRY, DeliveryClass.REPLAY),
-    (DeliveryClass.REPLAY, DeliveryClass.RETRY, DeliveryClass.FRESH),
-)
-"""Who goes first, turn by turn: of eight starts five are for first tries, two for retries and one
-for a replay; a class with nothing to do gives its turn to the next."""
-
-FAILURES_TO_THROTTLE: Final = 5
-"""So many failures in a row bring a lane down to one try at a time."""
+from waypost.model.subscription import Ordering
+from waypost.policy.chains import HELD_US, WHOLE, Asked, Chains
+from waypost.policy.pace import Pace
+from waypost.policy.work import TURNS, Work
 
 REMEMBERED: Final = 128
 """So many deliveries that have entered by refills are remembered: the news of a commit that comes
 later than they leave is late indeed."""
 
 
-class Work(msgspec.Struct, eq=False):
-    """One delivery in a lane: what the queue says of it, and what its try needs.
-
-    Attributes:
-        due_us: when it may start, UTC microseconds.
-        attempts: how many tries were made before.
-        event: the event where it is in memory, else None; the lane never looks at it.
-        call: the try in flight, for whoever sends it; the lane never looks at it.
-        expires_us: from when on it is not tried any more, UTC microseconds; 0: not known, or never.
-        started_us: when the present try started, UTC microseconds; 0 where none is in flight.
-        slow: the try in flight has taken long and counts among the slow ones.
-        faults: how often an error of our own has kept it from being tried.
-        replay_id: the job that owes it, where one does; the lane never looks at it.
-    """
-
-    id: bytes
-    event_id: bytes
-    kind: int
-    due_us: int
-    attempts: int
-    event: Any = None
-    call: Any = None
-    started_us: int = 0
-    slow: bool = False
-    faults: int = 0
-    expires_us: int = 0
-    replay_id: bytes | None = None
-
-    @property
-    def attempt_id(self) -> bytes:
-        """The id of the next try, or of the present one."""
-        return attempt_of(self.id, self.attempts + 1, self.due_us)
-
-
-class Lane:
+class Lane(Pace):
     """The head of one subscription's queue.
 
     Attributes:
-        concurrency: how many tries may be in flight when all is well.
-        paused: nothing starts; what comes is kept in the database.
-        in_flight: how many tries are in flight.
         known: deliveries that are in the lane, waiting or in flight or being settled.
         refilling: a refill is reading now.
-        gate: what may hold it up: a rate limit, an open breaker, sending hours, `Retry-After`.
         complete: everything that was due at the last refill is known, and so is what came since.
+        order: the chains of its keys; None: it keeps no order.
     """
 
     __slots__ = (
-        *("_entered", "_failures", "_forgot", "_later", "_meanwhile", "_next_due_us", "_ready"),
-        *("_settled", "_stale", "_sure_us", "_turn", "_window", "complete", "concurrency"),
-        *("dirty", "gate", "in_flight", "known", "limit", "paused", "refilling"),
+        "_entered",
+        "_forgot",
+        "_later",
+        "_meanwhile",
+        "_next_due_us",
+        "_ready",
+        "_settled",
+        "_stale",
+        "_sure_us",
+        "_turn",
+        "_window",
+        "complete",
+        "dirty",
+        "known",
+        "order",
+        "refilling",
     )
 
     def __init__(self, concurrency: int, window: int, *, empty: bool = False) -> None:
@@ -122,14 +87,12 @@ class Lane:
             window: how many deliveries the lane may hold.
             empty: the database is known to owe nothing here, so no refill is needed.
         """
-        self.concurrency = concurrency
-        self.limit = concurrency
-        self.paused = False
-        self.in_flight = 0
+        super().__init__(concurrency)
         self.known: dict[bytes, Work] = {}
         self.refilling = False
         self.complete = empty
         self.dirty = False
+        self.order: Chains | None = None
         self._window = window
         self._ready: tuple[deque[Work], deque[Work], deque[Work]] = (deque(), deque(), deque())
         self._later: list[tuple[int, bytes, Work]] = []
@@ -141,8 +104,6 @@ class Lane:
         self._forgot = False
         self._sure_us = 0
         self._turn = 0
-        self._failures = 0
-        self.gate = Gate()
 
     # Work enters.
 
@@ -235,8 +196,14 @@ class Lane:
         self._next_due_us = None
         return self._window
 
+    def ask(self) -> Asked | None:
+        """Return what the refill that has begun is to read for the order of the lane."""
+        return None if self.order is None else self.order.ask(self._window - len(self.known))
+
     def abort_refill(self) -> None:
         """End a refill that failed: the database still holds more."""
+        if self.order is not None:
+            self.order.restart()
         self.refilling = False
         self._meanwhile.clear()
         self.complete = False
@@ -249,6 +216,8 @@ class Lane:
         read_us: int,
         reached_end: bool,
         next_due_us: int | None,
+        chains: Sequence[Sequence[Work]] = (),
+        behind: str | None = None,
     ) -> list[Work]:
         """Take what a refill read.
 
@@ -258,6 +227,9 @@ class Lane:
             read_us: the present: what was made before may have been read.
             reached_end: `found` holds everything that was due then.
             next_due_us: where `found` was cut, the due time from which it was.
+            chains: the beginnings of chains, each by sequence; none of them is empty, or of a key
+                that was busy.
+            behind: keys behind this one are still to be looked for; None: none are.
 
         Returns:
             What has entered: of `found`, and of what was committed meanwhile.
@@ -269,17 +241,13 @@ class Lane:
             return []
         if next_due_us is not None:
             self.know_later(next_due_us)
-        entered: list[Work] = []
-        for work in found:
-            if work.id in self.known or work.id in self._settled:
-                continue
-            room = self._window if work.due_us <= now_us else self._window // 2
-            if len(self.known) >= room:
-                reached_end = reached_end and work.due_us > now_us
-                self.know_later(work.due_us)
-                break
-            self._enter(work, now_us)
-            entered.append(work)
+        entered, left_out = self._let_in(found, now_us)
+        reached_end = reached_end and not left_out
+        if self.order is not None:
+            self.order.scanned(behind, now_us)
+            for works in chains:
+                entered += self._begin_chain(self.order, works, now_us)
+            reached_end = reached_end and self.order.is_read()
         self._remember(entered, read_us)
         if self._forgot:
             # What was cancelled before has not entered: the news of it may come all the same.
@@ -293,6 +261,42 @@ class Lane:
         self._settled.clear()
         self.complete = reached_end and not self.dirty
         return entered
+
+    def _let_in(self, found: list[Work], now_us: int) -> tuple[list[Work], bool]:
+        """Let in what was found, by due time; tell whether some that is due had no room."""
+        entered: list[Work] = []
+        for work in found:
+            if work.id in self.known or work.id in self._settled:
+                continue
+            room = self._window if work.due_us <= now_us else self._window // 2
+            if len(self.known) >= room:
+                self.know_later(work.due_us)
+                return entered, work.due_us <= now_us
+            self._enter(work, now_us)
+            entered.append(work)
+        return entered, False
+
+    def _begin_chain(self, order: Chains, works: Sequence[Work], now_us: int) -> Sequence[Work]:
+        """Let the beginning of a chain in, as far as there is room; return what has entered."""
+        head, *others = works
+        key = head.key or WHOLE
+        if any(work.id in self.known or work.id in self._settled for work in works):
+            # It was started before the lane kept this order, and what is behind it has to wait.
+            order.hold(key)
+            self.know_later(now_us + HELD_US)
+            return ()
+        room = self._window if head.due_us <= now_us else self._window // 2
+        if len(self.known) >= room:
+            if head.due_us <= now_us:
+                order.want(key)
+            else:
+                self.know_later(head.due_us)
+            return ()
+        self._enter(head, now_us)
+        followers = others[: max(self._window // 2 - len(self.known), 0)]
+        self.known.update((work.id, work) for work in followers)
+        order.enter(head, followers)
+        return head, *followers
 
     def _join(self, meanwhile: list[Work], now_us: int) -> list[Work]:
         """Let in what was committed while the refill read, unless the refill has read it."""
@@ -359,35 +363,54 @@ class Lane:
         self.gate.unstarted()
         self._ready[work.kind].appendleft(work)
 
-    def landed(self) -> None:
-        """A try has ended; it is being settled. Its place may be taken."""
-        self.in_flight -= 1
-
     def leave(self, identifier: bytes) -> None:
         """A final settling is committed: the delivery is owed no longer."""
-        self.known.pop(identifier, None)
+        work = self.known.pop(identifier, None)
         if self.refilling:
             self._settled.add(identifier)
+        if self.order is not None and work is not None and work.key is not None:
+            follower = self.order.leave(work)
+            if follower is None:
+                self.look_again()
+            else:
+                heappush(self._later, (follower.due_us, follower.id, follower))
 
-    def retry(self, work: Work, due_us: int, now_us: int) -> bool:
+    def give_back(self, work: Work) -> Sequence[Work]:
+        """A delivery leaves, and may be owed all the same; return what was dropped with it."""
+        dropped = self.cut(work)
+        self.leave(work.id)
+        self.look_again()
+        return dropped
+
+    def cut(self, work: Work) -> Sequence[Work]:
+        """Drop what is behind a delivery in its chain, and return it: the database has it."""
+        dropped = () if self.order is None else self.order.cut(work)
+        for follower in dropped:
+            del self.known[follower.id]
+        return dropped
+
+    def retry(self, work: Work, due_us: int, now_us: int) -> Sequence[Work]:
         """The settling of a failed try is committed: the delivery is due again at `due_us`.
 
         Returns:
-            Whether the lane keeps it; else the database alone does, and the lane knows when.
+            What was dropped, where the lane does not keep it: then the database alone has it.
         """
         work.kind = DeliveryClass.RETRY
         work.due_us = due_us
         work.attempts += 1
         work.started_us = 0
-        if len(self.known) > self._window // 2:
+        crowded = len(self.known) > self._window // 2
+        if self.order is not None and (crowded or self.order.is_stray(work)):
+            return work, *self.give_back(work)
+        if crowded:
             self.leave(work.id)
             self.know_later(due_us)
-            return False
+            return (work,)
         if due_us <= now_us:
             self._ready[work.kind].append(work)
         else:
             heappush(self._later, (due_us, work.id, work))
-        return True
+        return ()
 
     def know_later(self, due_us: int) -> None:
         """Learn that the database holds something that is due at `due_us`."""
@@ -402,6 +425,8 @@ class Lane:
         """
         dropped = [*self._ready[0], *self._ready[1], *self._ready[2]]
         dropped += [work for _, _, work in self._later]
+        if self.order is not None:
+            dropped += self.order.forget(dropped)
         for work in dropped:
             del self.known[work.id]
         for ready in self._ready:
@@ -414,36 +439,15 @@ class Lane:
         self.complete = False
         return dropped
 
-    # What the receiver's answers do to the lane.
-
-    def succeeded(self) -> None:
-        """The receiver took one: a throttled lane ramps up, 1, 2, 4, and so on."""
-        self._failures = 0
-        if self.gate.clear:
-            self.gate.circuit.successes += 1
-        else:
-            self.gate.succeeded()
-        if self.limit < self.concurrency:
-            self.limit = min(self.limit * 2, self.concurrency)
-
-    def failed(
-        self, now_us: int, *, started_us: int, slow_down: bool, retry_after_s: float | None
-    ) -> None:
-        """The receiver failed one; many in a row, or its own request, bring it to one at a time."""
-        self._failures += 1
-        opened = self.gate.failed(now_us, started_us, retry_after_s if slow_down else None)
-        if opened or slow_down or self._failures >= FAILURES_TO_THROTTLE:
-            self.limit = 1
-
-    def resize(self, concurrency: int) -> None:
-        """Change how many tries may be in flight; a lane that is throttled stays so."""
-        throttled = self.limit < self.concurrency
-        self.concurrency = concurrency
-        self.limit = min(self.limit, concurrency) if throttled else concurrency
-
-    def ramp(self) -> None:
-        """Begin anew with one try at a time; each success doubles what may be in flight."""
-        self.limit = 1
+    def keep_order(self, mode: Ordering) -> list[Work]:
+        """Send in another order from now on, or in none; return what was dropped for it."""
+        if mode is (Ordering.NONE if self.order is None else self.order.mode):
+            return []
+        dropped = self.forget()
+        for work in self.known.values():
+            work.key = None
+        self.order = None if mode is Ordering.NONE else Chains(mode, self.known)
+        return dropped
 
     # When to look again.
 
@@ -492,7 +496,5 @@ class Lane:
             and self.complete
             and self._next_due_us is None
             and not self.refilling
-            and self.limit == self.concurrency
-            and not self._failures
-            and self.gate.is_healthy()
+            and self.is_well()
         )

@@ -13,7 +13,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
-from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
+from waypost.model.subscription import (
+    DisabledBy,
+    Inheritable,
+    OnOrderFailure,
+    Ordering,
+    Signing,
+    Subscription,
+)
 from waypost.model.verification import VerificationMode
 from waypost.policy import (
     failure,
@@ -94,6 +101,24 @@ Schedule = Annotated[
 FailureHandling = Annotated[
     FailureHandlingIn,
     Meta(description="What is done about failures, as a whole; null for the project's."),
+]
+OrderingMode = Annotated[
+    Ordering,
+    Meta(
+        description=(
+            "In which order events are sent: none; key: those of one ordering key one at a time,"
+            " as they were accepted; strict: all of them. Null for none."
+        )
+    ),
+]
+AfterFailure = Annotated[
+    OnOrderFailure,
+    Meta(
+        description=(
+            "When an event is given up that has a place in an order: continue with the next one,"
+            " or block those behind it until they are released. Null for continue."
+        )
+    ),
 ]
 ContentFilter = Annotated[
     msgspec.Raw,
@@ -184,6 +209,8 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     filter: ContentFilter | UnsetType = UNSET
     transform: TransformIn | UnsetType | None = UNSET
     verification: Verify | UnsetType | None = UNSET
+    ordering: OrderingMode | UnsetType | None = UNSET
+    on_order_failure: AfterFailure | UnsetType | None = UNSET
     name: Name | UnsetType = UNSET
 
 
@@ -258,6 +285,8 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     },
     "filter": lambda raw: {"filter": filter_text(raw)},
     "transform": lambda given: {"transform": given and transforms.read(given)},
+    "ordering": lambda mode: {"ordering": mode or Ordering.NONE},
+    "on_order_failure": lambda what: {"on_order_failure": what or OnOrderFailure.CONTINUE},
 }
 
 
@@ -320,8 +349,16 @@ def check_together(settings: Inheritable, path: str = "") -> None:
         path: where they stand in the request, with a full stop behind.
 
     Raises:
-        InvalidSetting: retries are said in two ways, and not alike.
+        InvalidSetting: retries are said in two ways, and not alike; or an order's failures are to
+            block where there is no order.
     """
+    if (
+        isinstance(settings, Subscription)
+        and settings.on_order_failure is OnOrderFailure.BLOCK
+        and settings.ordering is Ordering.NONE
+    ):
+        reason = "block needs an ordering: key or strict"
+        raise InvalidSetting(details=[(f"{path}on_order_failure", reason)])
     handling, schedule_s = settings.failure_handling, settings.retry_schedule_s
     if handling is None or handling.retry is None or schedule_s is None:
         return

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from waypost import __version__
 from waypost.api import app as api
+from waypost.api.blocked_keys import BlockedKeyRoutes
 from waypost.api.deliveries import DeliveryRoutes
 from waypost.api.diverted import DivertedRoutes
 from waypost.api.event_types import EventTypeRoutes
@@ -51,9 +52,10 @@ from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.operations.access import Access, AccessConfig
+from waypost.operations.access import Access, allowing
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
+from waypost.operations.blocked_keys import BlockedKeys
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
 from waypost.operations.event_types import Catalogue, EventTypes
@@ -69,6 +71,7 @@ from waypost.operations.following import (
 from waypost.operations.keys import Keys
 from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
+from waypost.operations.records import Records
 from waypost.operations.repeats import Repeats
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
@@ -77,7 +80,6 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
-from waypost.policy.rate import Allowance
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
 from waypost.server import dialects
@@ -256,80 +258,85 @@ class Surface:
         self._tools = tools
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
-        self.access = Access(tools.clock, _access_config(config))
+        self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
         self.aside = Aside()
         self.catalogue = Catalogue()
         ids, clock, entropy = tools.ids, tools.clock, tools.entropy
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(tools.formats), config.origin)
-        vault = Vault(key, entropy)
-        changes = engine.configuration
+        vault, changes = Vault(key, entropy), engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = SigningKeys(
             changes, vault, engine.subscription_changed, clock, entropy, ids
         )
         self._roster = dispatcher.roster
-        alerts = Alerts(router, self.signing_keys, dispatcher.subscription_deleted, ids)
+        alerts = Alerts(router, self.signing_keys, dispatcher.roster.deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
-        events = Events(store, engine.ingest, router, self.catalogue, limits)
-        deliveries = Deliveries(store, dispatcher.sending, tools.formats)
-        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
-        examples = Examples(store, engine.ingest, self.catalogue)
+        self.events = Events(store, engine.ingest, router, self.catalogue, limits)
+        self.deliveries = Deliveries(store, dispatcher.sending, tools.formats)
+        self.replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         self.transactions = self._transactions(store, engine, tools)
-        transforms = Transforms(store, engine.sandbox, ids)
-        subscriptions = self._subscriptions(engine, alerts, transforms, rules)
-        self.table: list[Operation] = [
-            *EventRoutes(events).operations(),
-            *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(subscriptions, self.signing_keys, deliveries).operations(),
-            *TransformRoutes(transforms, limits).operations(),
-            *ReplayRoutes(replays, examples).operations(),
-            *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
-            *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
-            *FilterRoutes(Filters(store)).operations(),
+        self.transforms = Transforms(store, engine.sandbox, ids)
+        self.subscriptions = self._subscriptions(engine, alerts, self.transforms, rules)
+        self.filters = Filters(store)
+        self.keys = Keys(changes, self.access, clock, entropy, ids)
+        self.table = self._native(store, engine)
+        self.fast = FastRoutes()
+        Intake(self.access, self.events, self.surfaces, self.aside).register(self.fast)
+        records, repeats = Records(changes, vault, ids), Repeats(store, vault, clock)
+        self.others = self._dialects(records, repeats)
+
+    def _native(self, store: Store, engine: Engine) -> list[Operation]:
+        """Return the native API's table."""
+        ids, dispatcher, clock = self._tools.ids, engine.dispatcher, self._tools.clock
+        examples = Examples(store, engine.ingest, self.catalogue)
+        keys, diverted = self.signing_keys, Diverted(store, dispatcher, ids)
+        return [
+            *EventRoutes(self.events).operations(),
+            *DeliveryRoutes(self.deliveries).operations(),
+            *SubscriptionRoutes(self.subscriptions, keys, self.deliveries).operations(),
+            *TransformRoutes(self.transforms, self._limits).operations(),
+            *ReplayRoutes(self.replays, examples).operations(),
+            *ProbeRoutes(Probes(store, examples, engine.router.defaults)).operations(),
+            *DivertedRoutes(diverted, self.replays).operations(),
+            *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
+            *FilterRoutes(self.filters).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
-            *JwksRoutes(self.signing_keys).operations(),
+            *JwksRoutes(keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *self._keys(changes, tools).operations(),
+            *KeyRoutes(self.keys, f"http://{self._config.listen}").operations(),
             *TransactionRoutes(self.transactions).operations(),
         ]
-        self.fast = FastRoutes()
-        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
-        repeats = Repeats(store, vault, clock)
-        self.others = self._dialects(events, deliveries, subscriptions, repeats)
 
-    def _dialects(
-        self,
-        events: Events,
-        deliveries: Deliveries,
-        subscriptions: Subscriptions,
-        repeats: Repeats,
-    ) -> list[Route]:
+    def _dialects(self, records: Records, repeats: Repeats) -> list[Route]:
+        """Enter the dialects' fast routes; return their other ones."""
         ours = Asked(
-            self.access,
-            self.surfaces,
-            self.aside,
-            self._tools.environments,
-            events,
-            deliveries,
-            self.projects,
-            repeats,
-            self.signing_keys,
-            subscriptions,
-            self.transactions,
+            access=self.access,
+            surfaces=self.surfaces,
+            aside=self.aside,
+            clock=self._tools.clock,
+            environments=self._tools.environments,
+            projects=self.projects,
+            keys=self.keys,
+            records=records,
+            repeats=repeats,
+            subscriptions=self.subscriptions,
+            signing_keys=self.signing_keys,
+            transforms=self.transforms,
+            events=self.events,
+            deliveries=self.deliveries,
+            filters=self.filters,
+            replays=self.replays,
+            transactions=self.transactions,
         )
         return dialects.routes(ours, self.fast)
-
-    def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
-        keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
-        return KeyRoutes(keys, f"http://{self._config.listen}")
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
@@ -352,7 +359,7 @@ class Surface:
             self.catalogue,
             transforms,
             rules,
-            engine.dispatcher.subscription_deleted,
+            engine.dispatcher.roster.deleted,
             self._tools.ids,
         )
 
@@ -370,9 +377,7 @@ class Surface:
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
         follow(
             Kind.SUBSCRIPTION,
-            SubscriptionMemory(
-                engine.router, self.signing_keys, engine.dispatcher.subscription_deleted
-            ),
+            SubscriptionMemory(engine.router, self.signing_keys, engine.dispatcher.roster.deleted),
         )
 
         def admit(until: float) -> None:
@@ -482,10 +487,3 @@ def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None)
 
 def _micros(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * _MICROS)
-
-
-def _access_config(config: Config) -> AccessConfig:
-    return AccessConfig(
-        reads=Allowance(per_s=config.read_rate, burst=2 * config.read_rate),
-        writes=Allowance(per_s=config.write_rate, burst=2 * config.write_rate),
-    )

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
 
 from waypost.model import ids
-from waypost.model.delivery import AttemptState, Delivery, DeliveryClass, Timings
+from waypost.model.delivery import PARKED, AttemptState, Delivery, DeliveryClass, Timings
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.shown import AttemptStatus, ShownAttempt
@@ -108,7 +108,7 @@ def list_of_subscription(
         lane_rows = (row for row in rows if row.subscription_id == subscription_id)
         parts.append(_cut((_next(row, sending) for row in lane_rows), request, status))
     elif status not in ENDED:
-        for kind in DeliveryClass:
+        for kind in (*DeliveryClass, PARKED):
             lane = _owed(project_id).where(
                 queue.c.subscription_id == subscription_id, queue.c["class"] == int(kind)
             )

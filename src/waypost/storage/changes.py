@@ -30,6 +30,9 @@ class Entry(msgspec.Struct, eq=False):
         owed: the rows for `queue`: one for each subscription that is owed the event.
         fan_out: the row for `fan_outs`, in place of `owed` where they are too many.
         key: the idempotency key, where one was given; `fingerprint` is of the request's body.
+        ordering_key: the event's, where it has one.
+        counter: the name of the counter that gives the event its place in an order; None: it has
+            none.
         duplicate_of: set by the commit: the id of the event that holds the key already.
     """
 
@@ -40,6 +43,8 @@ class Entry(msgspec.Struct, eq=False):
     fingerprint: bytes
     duplicate_of: bytes | None = None
     fan_out: Row | None = None
+    ordering_key: str | None = None
+    counter: str | None = None
 
 
 class Acceptance(msgspec.Struct, eq=False):
@@ -48,6 +53,7 @@ class Acceptance(msgspec.Struct, eq=False):
     Attributes:
         routing_version: the version of the project's routing that the rows were made by.
         keyed: some entry has an idempotency key.
+        ordered: some entry has a `counter`.
         outcome: set by the commit; with MISMATCH, `at_index` names the entry.
         error: set with FAILED.
         done: called on the event loop when `outcome` is set.
@@ -64,6 +70,7 @@ class Acceptance(msgspec.Struct, eq=False):
     done: Callable[["Acceptance"], None]
     keyed: bool
     fans_out: bool = False
+    ordered: bool = False
     context: Any = None
     outcome: Outcome | None = None
     at_index: int = 0

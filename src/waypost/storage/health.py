@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from waypost.model import ids
-from waypost.model.delivery import AttemptState, DeliveryClass, Timings
+from waypost.model.delivery import PARKED, AttemptState, DeliveryClass, Timings
 from waypost.model.ids import Id
 from waypost.model.shown import ShownAttempt
 from waypost.policy.health import Sampled
@@ -91,11 +91,28 @@ def find_last_failure(
     return tried.get(connection, project_id, last.event_id, last.id, ())
 
 
+def count_deliveries(connection: Connection, project_id: Id, subscription_id: Id) -> int:
+    """Count the deliveries of a subscription, owed and ended, up to a bound of each."""
+    total = 0
+    for table in (queue, deliveries):
+        some = (
+            select(table.c.id)
+            .where(
+                table.c.project_id == project_id,
+                table.c.subscription_id == subscription_id,
+            )
+            .limit(COUNTED)
+            .subquery()
+        )
+        total += connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return total
+
+
 def read_backlog(connection: Connection, project_id: Id, subscription_id: Id) -> Backlog:
     """Count what a subscription is owed, up to a bound, and find the oldest of it."""
     size, exact = 0, True
     oldest: list[Id] = []
-    for kind in DeliveryClass:
+    for kind in (*DeliveryClass, PARKED):
         some = (
             select(queue.c.id)
             .where(

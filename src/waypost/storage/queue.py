@@ -6,10 +6,12 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, select, text
 
-from waypost.model.delivery import DeliveryClass, DeliveryState, Owed, Reason
+from waypost.model.delivery import PARKED, DeliveryClass, DeliveryState, Owed, Reason
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
 from waypost.model.ids import FIRST, Id, lowest
+from waypost.policy.chains import WHOLE, Asked
 from waypost.policy.ending import Span
+from waypost.storage import chains
 from waypost.storage.postgres import lanes as postgres_lanes
 from waypost.storage.postgres import rows as postgres_rows
 from waypost.storage.schema import queue
@@ -22,7 +24,8 @@ PASSED_OVER_MAX: Final = 256
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
 _LANE = text(
-    "SELECT q.id, q.event_id, q.class, q.due_us, q.attempts, q.replay_id, e.type, e.attributes, "
+    "SELECT q.id, q.event_id, q.class, q.due_us, q.attempts, q.replay_id, q.ordering_key, "
+    "q.sequence, e.type, e.attributes, "
     "e.routing_version, CASE WHEN length(e.payload) <= :payload_max THEN e.payload END AS payload "
     "FROM (SELECT * FROM queue WHERE project_id = :project_id "
     "AND subscription_id = :subscription_id AND class = :class "
@@ -72,10 +75,18 @@ _OF_SPAN = {
 
 
 class LaneRow(msgspec.Struct, frozen=True):
-    """A delivery of a lane, with its event; `event` is None where the payload is too large."""
+    """A delivery of a lane, with its event.
+
+    Attributes:
+        event: None where the payload is too large.
+        ordering_key: that of the event.
+        sequence: its place in the order of acceptance; None: it has none.
+    """
 
     owed: Owed
     event: Event | None
+    ordering_key: str | None = None
+    sequence: int | None = None
 
 
 class LaneHead(msgspec.Struct, frozen=True):
@@ -83,10 +94,17 @@ class LaneHead(msgspec.Struct, frozen=True):
 
     Attributes:
         cut_us: where there are more, the due time from which some may be missing.
+        chains: where the lane keeps an order, the beginnings of its chains, by key; what has its
+            place in one is not among `rows`.
+        parkable: deliveries that have to wait for others.
+        behind: keys behind this one are still to be looked for; None: none are.
     """
 
     rows: list[LaneRow]
     cut_us: int | None
+    chains: dict[str, list[LaneRow]] = {}
+    parkable: list[Id] = []
+    behind: str | None = None
 
 
 class LaneWanted(msgspec.Struct, frozen=True):
@@ -95,12 +113,14 @@ class LaneWanted(msgspec.Struct, frozen=True):
     Attributes:
         most: how many deliveries of each class at most, beside those that are known.
         known: deliveries that need not be read; they may be all the same.
+        asked: what is to be read for the order of the lane; None: it keeps none.
     """
 
     project_id: Id
     subscription_id: Id
     most: int
     known: Collection[Id] = ()
+    asked: Asked | None = None
 
 
 def read_heads(
@@ -111,8 +131,41 @@ def read_heads(
     Events whose payload is larger than `payload_max` bytes are left out; they are loaded to send.
     """
     if connection.dialect.name == "postgresql":
-        return _read_heads(connection, lanes, payload_max)
-    return [_read_head(connection, lane, payload_max) for lane in lanes]
+        heads = _read_heads(connection, lanes, payload_max)
+    else:
+        heads = [_read_head(connection, lane, payload_max) for lane in lanes]
+    return [
+        head if lane.asked is None else _in_order(connection, lane, lane.asked, head, payload_max)
+        for lane, head in zip(lanes, heads, strict=True)
+    ]
+
+
+def _in_order(
+    connection: Connection, lane: LaneWanted, asked: Asked, head: LaneHead, payload_max: int
+) -> LaneHead:
+    """Return the head of a lane that keeps an order: what has no place, and beginnings of chains.
+
+    What was accepted before events were numbered for a strict subscription goes first, as it came.
+    """
+    placed: list[LaneRow] = []
+    others: list[LaneRow] = []
+    for row in head.rows:
+        has_place = row.sequence is not None and (asked.strict or row.ordering_key is not None)
+        (placed if has_place else others).append(row)
+    placed = [row for row in placed if row.owed.id not in lane.known]
+    if asked.strict and others:
+        first = sorted(others, key=lambda row: row.owed.id)[: chains.DEEP_STRICT]
+        whole = {} if WHOLE in asked.busy else {WHOLE: first}
+        return LaneHead([], head.cut_us, whole, [row.owed.id for row in placed])
+    found = [chains.Placed(row.owed.id, row.ordering_key, row.sequence) for row in placed]
+    read = chains.read(
+        connection, lane.project_id, lane.subscription_id, asked, found, payload_max=payload_max
+    )
+    rows = {
+        key: [_lane_row(lane.project_id, lane.subscription_id, row) for row in of_key]
+        for key, of_key in read.rows.items()
+    }
+    return LaneHead(others, head.cut_us, rows, read.parkable, read.behind)
 
 
 def _read_head(connection: Connection, lane: LaneWanted, payload_max: int) -> LaneHead:
@@ -169,8 +222,11 @@ def _due(row: LaneRow) -> tuple[int, Id]:
 
 
 def _lane_row(project_id: Id, subscription_id: Id, row: Any) -> LaneRow:
-    identifier, event_id, kind, due_us, attempts, replay_id, *rest = row
+    identifier, event_id, kind, due_us, attempts, replay_id, ordering_key, sequence, *rest = row
     name, attributes, version, payload = rest
+    if kind == PARKED:
+        first = DeliveryClass.FRESH if replay_id is None else DeliveryClass.REPLAY
+        kind = DeliveryClass.RETRY if attempts else first
     owed = Owed(
         project_id=project_id,
         id=identifier,
@@ -184,7 +240,7 @@ def _lane_row(project_id: Id, subscription_id: Id, row: Any) -> LaneRow:
     event = None
     if payload is not None:
         event = Event(project_id, event_id, name, payload, _attributes(attributes), version)
-    return LaneRow(owed, event)
+    return LaneRow(owed, event, ordering_key, sequence)
 
 
 def _attributes(blob: bytes | None) -> Attributes:
@@ -226,17 +282,34 @@ def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
 
 
 def insert(connection: Connection, owed: Sequence[Owed]) -> None:
-    """Put deliveries into the queue: all of one replay, or of none. Call it in a write only."""
+    """Put deliveries into the queue, with the places of their events. Call it in a write only.
+
+    Args:
+        connection: inside the write.
+        owed: deliveries, all of one replay, or of none.
+    """
     if not owed:
         return
-    rows, replay_id = [owed_row(one) for one in owed], owed[0].replay_id
+    replay_id = owed[0].replay_id
+    events: dict[Id, set[Id]] = {}
+    for one in owed:
+        events.setdefault(one.project_id, set()).add(one.event_id)
+    places: dict[Id, Any] = {}
+    for project_id, event_ids in events.items():
+        places |= chains.places(connection, project_id, sorted(event_ids))
+    rows = [(*owed_row(one), *_place(places.get(one.event_id))) for one in owed]
     if connection.dialect.name == "postgresql":
         postgres_rows.insert_queue(connection, rows, replay_id)
-    elif replay_id is None:
-        hot.INSERT_QUEUE.run(raw(connection).cursor(), rows)
     else:
-        replayed = [(*row, replay_id) for row in rows]
-        hot.INSERT_REPLAYED.run(raw(connection).cursor(), replayed)
+        owing = [(*row, replay_id) for row in rows]
+        hot.INSERT_OWED.run(raw(connection).cursor(), owing)
+
+
+def _place(event: Any) -> tuple[str | None, int | None]:
+    """Return the ordering key and the sequence of an event that may have a place in an order."""
+    if event is None:
+        return None, None
+    return _attributes(event.attributes).ordering_key, event.sequence
 
 
 def owed_row(owed: Owed) -> tuple[Any, ...]:
@@ -370,6 +443,6 @@ def _find_owed(
     made = {"since_us": since_us, "first": lowest(since_us), "behind": lowest(behind_us)}
     return [
         row
-        for kind in DeliveryClass
+        for kind in (*DeliveryClass, PARKED)
         for row in connection.execute(_OF_SPAN[dialect], {**place, **made, "class": int(kind)})
     ]

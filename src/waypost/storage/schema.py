@@ -10,7 +10,7 @@ A delivery is owed while it has a row in `queue`; its final settling deletes tha
 one in `deliveries`. `queue` therefore holds only what is owed, however long Waypost runs.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -24,52 +24,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
-from sqlalchemy.types import UserDefinedType
+
+from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
+from waypost.storage.indexing import indexes
 
 metadata = MetaData()
-
-
-class _Uuid(UserDefinedType[bytes]):
-    """PostgreSQL's `uuid`, which stays 16 bytes here: the connection reads and writes it so."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        """Return its name."""
-        return "UUID"
-
-
-IdType = LargeBinary(16).with_variant(_Uuid(), "postgresql")
-"""An id: 16 bytes, and in Python never anything else."""
-
-Name = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text that a key holds: it sorts by its bytes in every database, whatever its locale."""
-
-_QUEUE_OPTIONS: Final = {
-    "autovacuum_vacuum_scale_factor": 0.02,
-    "autovacuum_vacuum_threshold": 20_000,
-    "autovacuum_vacuum_cost_delay": 0,
-}
-"""Every row of the queue is deleted within seconds: what they leave must not pile up."""
-
-_BUSY_OPTIONS: Final = {"fillfactor": 50}
-"""Few rows, changed all the time: with room beside them a change touches no index."""
-
-
-def _indexes(name: str, *, sqlite: tuple[str, ...], postgresql: tuple[str, ...]) -> list[Index]:
-    """Return an index of a table with much traffic, as each database is to have it.
-
-    SQLite finds a row behind an index by its primary key: with that in front and behind, the index
-    leads there in order. PostgreSQL needs no more than what is looked for. And it must have no
-    more: were a part of the primary key in it, it could be taken for statements that name the whole
-    key, by a plan that was made when the table was empty and all ways seemed short.
-    """
-    return [
-        Index(name, *sqlite).ddl_if(dialect="sqlite"),
-        Index(name, *postgresql).ddl_if(dialect="postgresql"),
-    ]
-
 
 projects = Table(
     "projects",
@@ -144,6 +105,11 @@ subscriptions = Table(
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
+    Column("ordering", Text, nullable=False, server_default="none"),
+    Column("on_order_failure", Text, nullable=False, server_default="continue"),
+    # What its format goes by, in the format's own words.
+    Column("format_settings", Text),
+    Column("endpoint_id", IdType),
     # The API that it was made by.
     Column("api", Text, nullable=False, server_default="native"),
     Column("name", Text, nullable=False, server_default=""),
@@ -192,9 +158,26 @@ events = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("attributes", LargeBinary),
     Column("routing_version", BigInteger, nullable=False),
+    # The place in the order of acceptance, where the event has one: see `ordering_counters`.
+    Column("sequence", BigInteger),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
+
+ordering_counters = Table(
+    "ordering_counters",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    # An ordering key; empty: the counter of all events of the project.
+    Column("name", Name, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with=BUSY_OPTIONS,
+)
+"""The last number in the order of acceptance, of each ordering key or of a whole project.
+
+A number is never below the moment at which it was given, in UTC microseconds: those of different
+counters follow each other as well, and a counter that was not used for long may be forgotten."""
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -229,8 +212,11 @@ receipts = Table(
     Column("id", IdType, primary_key=True),
     Column("key_id", IdType, nullable=False),
     Column("same_body", Integer, nullable=False),
+    Index("ix_receipts_project", "project_id", "id"),
     sqlite_with_rowid=False,
 )
+
+_LEASED: Final = text("state = 'processing' AND lease_until_us IS NOT NULL")
 
 transactions = Table(
     "transactions",
@@ -248,6 +234,12 @@ transactions = Table(
     # UTF-8, which may hold what a text of PostgreSQL's can't.
     Column("output", LargeBinary),
     Column("history", LargeBinary, nullable=False),
+    Index(
+        "ix_transactions_lease",
+        *("project_id", "tx_key", "lease_until_us"),
+        sqlite_where=_LEASED,
+        postgresql_where=_LEASED,
+    ),
     sqlite_with_rowid=False,
 )
 """What consumers have claimed: at most one row for an event and a key, which makes the claim."""
@@ -264,15 +256,46 @@ queue = Table(
     Column("attempts", Integer, nullable=False),
     # The job that owes it, where one does.
     Column("replay_id", IdType),
-    *_indexes(
+    # Those of the event. A row without a sequence has no place in any order.
+    Column("ordering_key", Name),
+    Column("sequence", BigInteger),
+    *indexes(
         "ix_queue_lane",
         sqlite=("project_id", "subscription_id", "class", "due_us", "id"),
         postgresql=("subscription_id", "class", "due_us"),
     ),
-    *_indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes("ix_queue_event", sqlite=("project_id", "event_id", "id"), postgresql=("event_id",)),
+    *indexes(
+        "ix_queue_key",
+        sqlite=("project_id", "subscription_id", "ordering_key", "sequence"),
+        postgresql=("subscription_id", "ordering_key", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
+    *indexes(
+        "ix_queue_sequence",
+        sqlite=("project_id", "subscription_id", "sequence"),
+        postgresql=("subscription_id", "sequence"),
+        where="sequence IS NOT NULL",
+    ),
     sqlite_with_rowid=False,
-    postgresql_with=_QUEUE_OPTIONS,
+    postgresql_with=QUEUE_OPTIONS,
 )
+
+blocked_keys = Table(
+    "blocked_keys",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    # Empty: the one order of a strict subscription.
+    Column("ordering_key", Name, primary_key=True),
+    # What comes behind it waits; of the event that was given up.
+    Column("sequence", BigInteger, nullable=False),
+    Column("delivery_id", IdType, nullable=False),
+    Column("event_id", IdType, nullable=False),
+    Column("blocked_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Ordering keys of which an event was given up, and that wait to be released."""
 
 deliveries = Table(
     "deliveries",
@@ -290,7 +313,7 @@ deliveries = Table(
     Column("response", LargeBinary),
     Column("timings", LargeBinary),
     Column("resent", SmallInteger),
-    *_indexes(
+    *indexes(
         "ix_deliveries_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
@@ -315,7 +338,7 @@ attempts = Table(
     Column("same_as", IdType),
     Column("timings", LargeBinary, nullable=False),
     Column("resent", SmallInteger, nullable=False),
-    *_indexes(
+    *indexes(
         "ix_attempts_subscription",
         sqlite=("project_id", "subscription_id", "id"),
         postgresql=("subscription_id", "id"),
@@ -381,6 +404,21 @@ fan_outs = Table(
 )
 """Events whose deliveries are too many for the commit that accepted them."""
 
+records = Table(
+    "records",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("parent", IdType),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("deleted_us", BigInteger),
+    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
+    sqlite_with_rowid=False,
+)
+"""What other surfaces keep beside ours, encrypted."""
+
 lane_state = Table(
     "lane_state",
     metadata,
@@ -395,7 +433,7 @@ lane_state = Table(
     Column("waits_until_us", BigInteger),
     Column("at_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """How lanes fare, and what they wait for, where there is something to tell; about a second old."""
 
@@ -436,7 +474,7 @@ workers = Table(
     Column("lag_ms", BigInteger, nullable=False, server_default="0"),
     Column("in_flight", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """The processes that live: each holds its row until `lease_until_us`, on the database's clock."""
 
@@ -449,7 +487,7 @@ shards = Table(
     # Counts the owners: what was sent under an earlier one is told by it.
     Column("epoch", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 
 config_version = Table(
@@ -458,7 +496,7 @@ config_version = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """One row, whose id is 1: how many changes of configuration there were."""
 

@@ -24,7 +24,13 @@ from waypost.model.errors import NotFound
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
-from waypost.model.subscription import DisabledBy, Signing, Subscription
+from waypost.model.subscription import (
+    DisabledBy,
+    OnOrderFailure,
+    Ordering,
+    Signing,
+    Subscription,
+)
 from waypost.model.transform import Transform
 from waypost.model.verification import Verification, VerificationState
 from waypost.storage import pages
@@ -266,7 +272,11 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "failure_handling": _json(subscription.failure_handling),
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
+        "format_settings": subscription.format_settings,
+        "endpoint_id": subscription.endpoint_id,
         "verification_state": subscription.verification and subscription.verification.state.value,
+        "ordering": subscription.ordering.value,
+        "on_order_failure": subscription.on_order_failure.value,
         "name": subscription.name,
         "changed_us": subscription.changed_us,
     }
@@ -298,6 +308,10 @@ def of_row(row: Row[Any]) -> Subscription:
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
+        ordering=Ordering(row.ordering),
+        on_order_failure=OnOrderFailure(row.on_order_failure),
+        format_settings=row.format_settings,
+        endpoint_id=row.endpoint_id,
         api=Api(row.api),
         name=row.name,
         changed_us=row.changed_us,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver, receiver
 from tests.support.site import Site, Tenant, running
 
@@ -38,5 +39,20 @@ def stranger(site: Site) -> Iterator[Tenant]:
 @pytest.fixture
 def received() -> Iterator[Receiver]:
     """Have a receiver."""
+    with receiver() as listening:
+        yield listening
+
+
+@pytest.fixture
+def convoy(site: Site, tenant: Tenant) -> Iterator[Convoy]:
+    """Have a project with a key of Convoy's form."""
+    made = Convoy(site, tenant)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other() -> Iterator[Receiver]:
+    """Have a second receiver."""
     with receiver() as listening:
         yield listening

@@ -222,6 +222,8 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "filter": {"body": {"n": {"$gt": 1}}, "headers": {"X-Tenant": "a"}},
         "transform": {"template": {"a": "{{ payload }}"}},
         "verification": "challenge",
+        "ordering": "key",
+        "on_order_failure": "block",
     }
     made = await at.made(**settings)
     assert {name: made[name] for name in settings} == settings
@@ -231,7 +233,10 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
     assert set(bare) - set(expected) == {"token", "created", "updated"}
     path = f"{PATH}/{made['token']}"
     nulls = dict.fromkeys(
-        ("event_types", "headers", "owner", "retry_schedule", "filter", "transform", "verification")
+        (
+            *("event_types", "headers", "owner", "retry_schedule", "filter", "transform"),
+            *("verification", "ordering", "on_order_failure"),
+        )
     )
     reset = (await at.http.patch(path, json={"url": URL, **nulls})).json()
     assert {name: reset[name] for name in nulls} == {name: expected[name] for name in nulls}
@@ -467,3 +472,19 @@ async def test_unsuspending_ends_a_suspension_and_nothing_else(at: Surface) -> N
         answer = await at.http.post(f"{path}/unsuspend")
         shown = answer.json()
         assert (answer.status_code, shown) == (200, {**made, "updated": shown["updated"]})
+
+
+@pytest.mark.parametrize("ordering", ["none", None])
+async def test_blocking_without_an_order_is_refused_when_it_is_set(
+    at: Surface, ordering: str | None
+) -> None:
+    settings = {"url": URL, "ordering": ordering, "on_order_failure": "block"}
+    refused = await at.http.post(PATH, json=settings)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["path"] == "on_order_failure"
+    made = await at.made(ordering="strict", on_order_failure="block")
+    path = f"{PATH}/{made['token']}"
+    assert (await at.http.patch(path, json={"url": URL, "ordering": ordering})).status_code == 422
+    assert (await at.http.get(path)).json()["ordering"] == "strict"
+    unknown = await at.http.patch(path, json={"url": URL, "ordering": "topic"})
+    assert (unknown.status_code, unknown.json()["errors"][0]["path"]) == (400, "ordering")

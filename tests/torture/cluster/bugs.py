@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from tests.torture.crash_points import patch
 from waypost.engine.ownership import Ownership
 from waypost.engine.refiller import Refiller
 from waypost.engine.shards import Shards
+from waypost.storage import chains
 from waypost.storage.postgres import hot
 from waypost.storage.postgres.session import Session, Statement
 from waypost.storage.postgres.settling import Settler
@@ -61,10 +64,21 @@ def read_on_from_the_last() -> None:
     patch(Refiller, "_read", patched)
 
 
+def order_by_what_was_made_first() -> None:
+    """Read chains by the ids of their deliveries, as if those were made as they are committed."""
+    by_number = "ORDER BY queue.sequence, queue.id"
+    text_of = str(chains._CHAINS["postgresql"])
+    assert by_number in text_of
+    found = {**chains._CHAINS, "postgresql": text(text_of.replace(by_number, "ORDER BY queue.id"))}
+    patch(chains, "_CHAINS", found)
+    patch(chains, "_place", lambda row: row.id)
+
+
 BUGS: Mapping[str, Callable[[], None]] = {
     "no-fencing": go_on_without_a_lease,
     "owner-unchecked": settle_whoever_owns_it,
     "cursor-over-late-commits": read_on_from_the_last,
+    "order-by-id": order_by_what_was_made_first,
 }
 
 

@@ -1,12 +1,15 @@
 """The runs of a cluster: faults at random for as long as one likes, and each bug by itself."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from tests.torture.cast import LATE
+from tests.torture.cast import LATE, ORDERED_CAST
 from tests.torture.cluster.faults import Kind
 from tests.torture.cluster.judgement import Judgement
 from tests.torture.cluster.rig import LEASE_S, Cluster, cluster
+from tests.torture.scenarios import ORDERED_DRAIN_S, SECONDS_EACH
 
 CONNECTIONS = 8
 PAUSE_S = 0.02
@@ -49,6 +52,35 @@ async def _befall(run: Cluster, kind: Kind) -> None:
             await run.freeze(victim, LEASE_S * run.chance.uniform(1.2, 2.0))
         case Kind.DATABASE:
             await run.break_database(run.chance.uniform(0.1, 2.5))
+
+
+async def orders(
+    folder: Path,
+    workers: int,
+    chains: int,
+    length: int,
+    count: int,
+    seed: int,
+    progress: Callable[[], None] = lambda: None,
+    *,
+    bug: str | None = None,
+) -> Judgement:
+    """Have so many faults while the workers are given chains of so many events each."""
+    async with cluster(folder, workers, seed, ORDERED_CAST) as run:
+        await run.begin(*_sabotage(bug))
+        run.load.chains = chains
+        posting = asyncio.create_task(run.load.run(run.load.ordered(chains * length), CONNECTIONS))
+        try:
+            for number in range(count):
+                await run.passes(run.chance.uniform(0.3, 1.5))
+                await _befall(run, _KINDS[number % len(_KINDS)])
+                progress()
+            await posting
+        finally:
+            posting.cancel()
+            with suppress(asyncio.CancelledError):
+                await posting
+        return await run.judgement(ORDERED_DRAIN_S + chains * length * SECONDS_EACH)
 
 
 async def overtaken(folder: Path, bug: str | None = None) -> Judgement:

@@ -21,10 +21,11 @@ from waypost.model import ids
 from waypost.model.delivery import Owed, Reason, Timings
 from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.failure import AlertEndpoint, FailureHandling, OnGivingUp, Suspension
-from waypost.model.subscription import DisabledBy, Subscription
-from waypost.policy.lane import Lane, Work
+from waypost.model.subscription import DisabledBy, OnOrderFailure, Ordering, Subscription
+from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import GaveUp
+from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 from waypost.storage.connection import Connection
 from waypost.storage.store import Store
@@ -34,6 +35,7 @@ ALERTING = FailureHandling(
     on_giving_up=(OnGivingUp.ALERT,),
     alert_endpoints=(AlertEndpoint(HIDDEN, "https://a.example/"),),
 )
+BLOCKING = {"ordering": Ordering.KEY, "on_order_failure": OnOrderFailure.BLOCK}
 BAD = Outcome(OutcomeKind.FAILED, 500, b"no")
 
 
@@ -54,6 +56,10 @@ class Fake(Upkeep):
     async def disable(self, subscription: Subscription, by: DisabledBy) -> bool:
         self.asked += [by]
         return self.succeeds
+
+    async def block(self, tried: Try) -> bool:
+        self.asked += [tried.work.key]
+        return self.succeeds or len(self.asked) > 2
 
     async def suspend(self, subscription: Subscription, why: Suspension) -> bool:
         self.asked += [why]
@@ -85,13 +91,27 @@ class Scene:
         self.shelf, self.upkeep = Shelf(store), Fake()
         self.owed: list[Owed] = []
         self.pumped: list[Receiver] = []
+        self.unloaded: list[Work] = []
+        self.stopping = False
         self.tasks: list[asyncio.Task[None]] = []
-        hands = Hands(self.take, self.pumped.append, self.spawn)
+        hands = Hands(
+            self.take, self.pumped.append, self.spawn, self.unloaded.append, lambda: self.stopping
+        )
         self.aftermath = Aftermath(hands, cast(Store, self.shelf), self.upkeep, records.ids)
         self.one = Subscription(records.project, records.ids.next(), database.URL, **settings)
         self.receiver = Receiver(self.one, Address(self.one, (), None), Lane(1, 1))
         self.now_us = records.clock.now_us()
         self.work = Work(records.ids.next(), records.ids.next(), 0, 1, 2)
+
+    def chain(self) -> Work:
+        """Have the delivery followed by another one of its key; return that."""
+        lane = self.receiver.lane
+        follower = Work(b"f" * 16, b"e" * 16, 0, 1, 0, key="a", sequence=2)
+        self.work.key, self.work.sequence = "a", 1
+        assert lane.order is not None
+        lane.order.enter(self.work, [follower])
+        lane.known.update({one.id: one for one in (self.work, follower)})
+        return follower
 
     def take(self, owed: Sequence[Owed]) -> None:
         self.owed += owed
@@ -104,7 +124,8 @@ class Scene:
         tried = Try(project_id, subscription_id, self.work, BAD, Timings(), False, self.now_us)
         settlement = cast(Settlement, None)
         self.aftermath.give_up(self.receiver, tried, transition, settlement, ended=ended)
-        await asyncio.gather(*self.tasks)
+        for task in self.tasks:  # and those that they spawn
+            await task
 
 
 @pytest.fixture
@@ -151,6 +172,31 @@ async def test_what_a_stop_has_ended_alerts_nobody(records: Records, tmp_path: P
         scene = Scene(records, store, failure_handling=ALERTING)
         await scene.give_up(GaveUp(Reason.EXHAUSTED, alert=True), ended=True)
         assert scene.shelf.written == ["settlement"]
+
+
+async def test_what_is_behind_it_is_blocked_before_anybody_hears_of_it(
+    records: Records, tmp_path: Path
+) -> None:
+    """Written or not at the first time; its followers leave the lane at once."""
+    async with database.opened(tmp_path / "w.db") as store:
+        for succeeds, asked in ((True, ["a"]), (False, ["a", "a", "a"])):
+            scene = Scene(records, store, failure_handling=ALERTING, **BLOCKING)
+            scene.upkeep.succeeds = succeeds
+            follower = scene.chain()
+            await scene.give_up(GaveUp(Reason.EXHAUSTED, alert=True))
+            assert scene.shelf.written == ["notice", "settlement"]
+            assert (scene.upkeep.asked, scene.unloaded) == (asked, [follower])
+
+
+async def test_where_a_block_cannot_be_written_the_delivery_stays_owed(
+    records: Records, tmp_path: Path
+) -> None:
+    async with database.opened(tmp_path / "w.db") as store:
+        scene = Scene(records, store, **BLOCKING)
+        scene.chain()
+        scene.upkeep.succeeds, scene.stopping = False, True
+        await scene.give_up(GaveUp(Reason.EXHAUSTED))
+        assert (scene.upkeep.asked, scene.shelf.written) == (["a"], [])
 
 
 async def test_it_disables_or_suspends_once(records: Records, tmp_path: Path) -> None:

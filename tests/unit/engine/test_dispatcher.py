@@ -185,7 +185,7 @@ async def test_disabling_that_fails_brings_nothing_back_that_was_changed_meanwhi
     assert receiver is not None
     depot.open[0].answer(410)
     if meanwhile == "deleted":
-        depot.dispatcher.subscription_deleted(PROJECT, one.id)
+        depot.dispatcher.roster.deleted(PROJECT, one.id)
     else:
         depot.dispatcher.subscription_changed(replace(one, paused=True))
     may_fail.set()

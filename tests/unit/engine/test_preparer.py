@@ -25,8 +25,8 @@ from waypost.model.transform import (
     Transform,
 )
 from waypost.policy import settle, transforms
-from waypost.policy.lane import Work
 from waypost.policy.outcome import Outcome
+from waypost.policy.work import Work
 from waypost.sandbox import frames
 
 PROGRAM = Transform(Language.JAVASCRIPT, "é")

@@ -1,11 +1,14 @@
 """A receiver takes its subscription's settings, and knows better how it fares."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.sender import Address
 from waypost.model import ids
+from waypost.model.delivery import Reason
 from waypost.model.failure import (
     FailureHandling,
     Incoming,
@@ -15,13 +18,21 @@ from waypost.model.failure import (
     WhileSuspended,
 )
 from waypost.model.flow import Wait, Waits
-from waypost.model.subscription import DEFAULT_CONCURRENCY, DisabledBy, Subscription
+from waypost.model.subscription import (
+    DEFAULT_CONCURRENCY,
+    DisabledBy,
+    OnOrderFailure,
+    Ordering,
+    Subscription,
+)
 from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.ending import DELETED
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.retry import STANDARD
+from waypost.policy.settle import GaveUp
 from waypost.policy.waits import LaneStanding
+from waypost.policy.work import Work
 
 ONE = Subscription(b"p" * 16, b"a" * 16, "https://a.example/")
 
@@ -182,3 +193,31 @@ def test_it_tells_how_its_lane_stands_and_what_holds_it_up() -> None:
     told = LaneStanding(0, 1, DEFAULT_CONCURRENCY, held, suspect=True)
     assert one.standing(now_us) == told
     assert one.standing(now_us + 30_000_000).held is None
+
+
+KEPT = GaveUp(Reason.EXHAUSTED)
+
+
+@pytest.mark.parametrize(
+    "settings, key, transition, blocks",
+    [
+        ({}, "a", KEPT, True),
+        ({"ordering": Ordering.STRICT}, "", KEPT, True),
+        ({"on_order_failure": OnOrderFailure.CONTINUE}, "a", KEPT, False),
+        ({}, None, KEPT, False),
+        ({}, "a", GaveUp(Reason.EXPIRED), False),
+        ({}, "a", GaveUp(Reason.EXHAUSTED, suspend=True), False),
+        ({}, "a", GaveUp(Reason.GONE, disable=DisabledBy.GONE), False),
+        ({"disabled_by": DisabledBy.PERSON}, "a", KEPT, False),
+        ({"suspension": Suspension(1, b"e" * 16, "500", "no")}, "a", KEPT, True),
+    ],
+)
+def test_what_is_given_up_blocks_its_key_where_that_is_asked_for(
+    settings: dict[str, Any], key: str | None, transition: GaveUp, blocks: bool
+) -> None:
+    asked: dict[str, Any] = {"ordering": Ordering.KEY, "on_order_failure": OnOrderFailure.BLOCK}
+    one = receiver(replace(ONE, **{**asked, **settings}))
+    given_up = Work(ids.make(2, 1), b"e" * 16, 0, 1, 0, key=key)
+    assert one.blocks(given_up, transition) is blocks
+    one.leave()
+    assert one.blocks(given_up, transition) is blocks, "the next owner must find it blocked"

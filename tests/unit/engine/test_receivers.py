@@ -13,7 +13,7 @@ from waypost.engine.sender import Sender
 from waypost.engine.shards import all_shards
 from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscription
 from waypost.policy.format import NATIVE_FORMATS
-from waypost.policy.lane import Work
+from waypost.policy.work import Work
 
 PROJECT = b"p" * 16
 

@@ -7,9 +7,9 @@ from waypost.engine.recorder import Try, settlement
 from waypost.model import ids
 from waypost.model.delivery import AttemptState, DeliveryState, Reason, Timings
 from waypost.policy.ending import DELETED
-from waypost.policy.lane import Work
 from waypost.policy.outcome import Outcome, OutcomeKind
 from waypost.policy.settle import Delivered, GaveUp, RetryAt, Skipped, Transition
+from waypost.policy.work import Work
 from waypost.storage.changes import Settlement
 
 PROJECT, EVENT, SUBSCRIPTION = b"p" * 16, b"e" * 16, b"s" * 16

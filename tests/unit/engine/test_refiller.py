@@ -16,7 +16,8 @@ from waypost.engine.refiller import Refiller
 from waypost.engine.sender import Address
 from waypost.model.errors import Unavailable
 from waypost.model.subscription import Subscription
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
+from waypost.policy.work import Work
 from waypost.storage.store import Store
 
 WINDOW = 10

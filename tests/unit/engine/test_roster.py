@@ -132,9 +132,9 @@ async def test_the_end_of_a_subscription_elsewhere_is_its_owners_matter() -> Non
     disabled = subscription(1, disabled_by=DisabledBy.PERSON)
     depot = Shared(ONE, TWO, owned=range(2, 3))
     depot.dispatcher.subscription_changed(disabled, ())
-    depot.dispatcher.subscription_deleted(PROJECT, ONE.id)
+    depot.dispatcher.roster.deleted(PROJECT, ONE.id)
     assert (depot.cleared, depot.woken) == ([], [])
-    depot.dispatcher.subscription_deleted(PROJECT, TWO.id)
+    depot.dispatcher.roster.deleted(PROJECT, TWO.id)
     assert depot.cleared == [TWO.id]
 
 

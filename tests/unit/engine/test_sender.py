@@ -15,8 +15,8 @@ from waypost.model.exchange import Exchange, FailureKind, TransportFailure
 from waypost.model.subscription import Subscription
 from waypost.model.verification import Verification, VerificationMode
 from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
-from waypost.policy.lane import Work
 from waypost.policy.signing import sign
+from waypost.policy.work import Work
 
 ONE = Subscription(b"p" * 16, b"s" * 16, "https://user.example:8443/hook?a=1")
 EVENT = Event(ONE.project_id, ids.make(1, 1), "card.created", b'{"a":1.10}')
@@ -115,6 +115,7 @@ async def test_a_format_is_told_to_whom_and_whether_somebody_asked_for_it(
 
     class Told:
         name = "told"
+        signature_header = "none"
 
         def render(self, outgoing: Outgoing) -> Rendered:
             told.append(outgoing)

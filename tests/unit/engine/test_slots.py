@@ -9,7 +9,8 @@ from waypost.engine.receiver import Receiver
 from waypost.engine.sender import Address
 from waypost.engine.slots import Flight, Slots, Waiting
 from waypost.model.subscription import Subscription
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
+from waypost.policy.work import Work
 
 
 def receiver(project: int, number: int) -> Receiver:

@@ -140,11 +140,11 @@ async def test_how_events_stand_is_told_in_their_own_project_alone(
         caller, stranger = records.principal(), records.principal(project_id=records.other)
         event, status = await events.status(caller, event_id)
         assert (event.id, status) == (event_id, EventStatus.PENDING)
-        found = await events.find(caller, PageRequest(), Sought())
+        found = await events.seek(caller, PageRequest(), Sought())
         assert found.items == [
             Summary(other, "c", EventStatus.DELIVERED),
             Summary(event_id, "a.b", EventStatus.PENDING),
         ]
         with pytest.raises(NotFound):
             await events.status(stranger, event_id)
-        assert (await events.find(stranger, PageRequest(), Sought())).items == []
+        assert (await events.seek(stranger, PageRequest(), Sought())).items == []

@@ -1,6 +1,7 @@
 """How long a lane has kept somebody waiting."""
 
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
+from waypost.policy.work import Work
 
 
 def work(number: int, kind: int, due_us: int) -> Work:

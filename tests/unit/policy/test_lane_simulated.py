@@ -6,7 +6,8 @@ import pytest
 
 from waypost.model import ids
 from waypost.model.flow import STANDARD_BREAKER, RateLimit
-from waypost.policy.lane import Lane, Work
+from waypost.policy.lane import Lane
+from waypost.policy.work import Work
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.failure import FailureHandling, Otherwise, Retry, Strategy
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
-from waypost.model.subscription import DisabledBy, Inheritable, Signing, Subscription
+from waypost.model.subscription import (
+    DisabledBy,
+    Inheritable,
+    OnOrderFailure,
+    Ordering,
+    Signing,
+    Subscription,
+)
 from waypost.model.transform import Language, Transform
 from waypost.model.verification import Verification, VerificationMode
 from waypost.policy import settings
@@ -133,6 +140,10 @@ def test_what_is_not_given_stays() -> None:
             {"verification": "challenge"},
             {"verification": Verification(VerificationMode.CHALLENGE)},
         ),
+        ({"ordering": "key"}, {"ordering": Ordering.KEY}),
+        ({"ordering": None}, {"ordering": Ordering.NONE}),
+        ({"on_order_failure": "block"}, {"on_order_failure": OnOrderFailure.BLOCK}),
+        ({"on_order_failure": None}, {"on_order_failure": OnOrderFailure.CONTINUE}),
     ],
 )
 def test_what_is_given_is_merged_and_nothing_else(
@@ -220,6 +231,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
         *("name", "verification"),
         *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
         "failure_handling",
+        *("ordering", "on_order_failure"),
     }
 
 
@@ -411,3 +423,18 @@ def test_a_handshake_needs_a_name_to_introduce_oneself_by() -> None:
         check(wanted, RULES)
     assert [path for path, _ in refusal.value.details] == ["verification"]
     check(wanted, msgspec.structs.replace(RULES, origin="hooks.example.com"))
+
+
+@pytest.mark.parametrize("ordering", list(Ordering))
+def test_nothing_is_blocked_where_there_is_no_order(ordering: Ordering) -> None:
+    blocking = msgspec.structs.replace(
+        FULL, ordering=ordering, on_order_failure=OnOrderFailure.BLOCK
+    )
+    check_together(FULL)
+    if ordering is not Ordering.NONE:
+        check_together(blocking)
+        return
+    with pytest.raises(InvalidSetting) as refusal:
+        check_together(blocking)
+    [(field, _)] = refusal.value.details
+    assert field == "on_order_failure"

@@ -32,6 +32,15 @@ def test_a_flaky_receiver_fails_some_for_ever_and_some_for_a_while() -> None:
     assert [manners.reply("flaky", "evt_3", 66).status for _ in range(2)] == [HANGS, 200]
 
 
+def test_a_stumbling_receiver_fails_some_of_every_key() -> None:
+    manners = Manners()
+    of_key = range(2, 1000, 5)
+    statuses = [manners.reply("stumbling", f"evt_{n}", n).status for n in of_key]
+    again = [manners.reply("stumbling", f"evt_{n}", n).status for n in of_key]
+    assert set(statuses) == {200, 500, 503}
+    assert set(again) == {200, 500}
+
+
 def test_a_receiver_that_goes_stays_away() -> None:
     manners = Manners()
     statuses = [manners.reply("gone", f"evt_{n}", n).status for n in range(GONE_AFTER + 2)]

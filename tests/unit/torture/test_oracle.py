@@ -13,6 +13,8 @@ from tests.torture.oracle import Shown, Verdict
 
 STEADY = Role("steady")
 FLAKY = Role("flaky", types=("order.*",), may_fail=True)
+KEYED = Role("keyed", ordering="key")
+STRICT = Role("strict", ordering="strict")
 ROLES = {"ep_s": STEADY, "ep_f": FLAKY}
 
 
@@ -27,6 +29,7 @@ class Telling:
     hidden: set[tuple[str, str]] = field(default_factory=set)
     ceiling: int = 1
     seq: int = 0
+    roles: dict[str, Role] = field(default_factory=lambda: ROLES)
 
     def post(self, n: int, kind: str = "plain.tick", key: str | None = None) -> None:
         self.sent.append(Posted(n, kind, key, None, 0.0))
@@ -66,7 +69,7 @@ class Telling:
         failed = {key for key, states in self.kept.finals.items() if FAILED in states}
         diverted = self.kept.diverted - self.hidden
         shown = Shown(self.pending, failed, diverted)
-        story = oracle.tell(self.sent, self.arrived, ROLES, self.kept, shown, self.ceiling)
+        story = oracle.tell(self.sent, self.arrived, self.roles, self.kept, shown, self.ceiling)
         return oracle.judge(story)
 
 
@@ -357,3 +360,67 @@ def test_what_was_failed_and_then_recovered_has_two_deliveries() -> None:
     telling.settle(1, "ep_s", FAILED, DELIVERED)
     telling.end(10.0)
     assert telling.verdict().violations == []
+
+
+def in_order(
+    role: Role, receipts: list[tuple[int, int]], places: tuple[int, int, int] = (1, 2, 3)
+) -> Verdict:
+    """Tell of three events that were posted one after the other, the first and the last of a key.
+
+    `receipts`: which of them arrived, and what was answered, in order; `places`: their numbers.
+    """
+    telling = Telling(roles={"ep_o": role})
+    telling.kept.places = {}
+    for n, place in zip((1, 2, 3), places, strict=True):
+        chain = "b" if n == 2 else "a"
+        telling.sent.append(Posted(n, "plain.tick", None, None, float(n), chain))
+        telling.sent.append(Answered(n, n + 0.1, 202, f"evt_{n}", False))
+        telling.kept.events[f"evt_{n}"] = n
+        telling.kept.places[f"evt_{n}"] = place
+        telling.settle(n, "ep_o", DELIVERED)
+    for at, (n, status) in enumerate(receipts):
+        telling.receive(n, role.name, at=float(at), status=status)
+    telling.end(100.0)
+    return telling.verdict()
+
+
+@pytest.mark.parametrize(
+    "receipts, of_key, of_all",
+    [
+        ([(1, 200), (2, 200), (3, 200)], None, None),
+        ([(2, 200), (1, 200), (3, 200)], None, "inversion"),
+        ([(1, 503), (2, 200), (1, 200), (3, 200)], None, "overtaken"),
+        ([(3, 200), (1, 200), (2, 200)], "inversion", "inversion"),
+        ([(1, 503), (3, 200), (1, 200), (2, 200)], "overtaken", "inversion"),
+        ([(1, 503), (1, 200), (2, 503), (2, 200), (3, 200)], None, None),
+    ],
+)
+def test_what_comes_out_of_order_is_found(
+    receipts: list[tuple[int, int]], of_key: str | None, of_all: str | None
+) -> None:
+    assert in_order(STEADY, receipts).violations == []
+    for role, kind in ((KEYED, of_key), (STRICT, of_all)):
+        assert in_order(role, receipts).kinds == ({kind} if kind else set())
+
+
+def test_a_repeat_of_what_was_taken_is_no_inversion() -> None:
+    """As a process does that was frozen while it sent: receipts are judged by the first ones."""
+    verdict = in_order(KEYED, [(1, 200), (3, 200), (1, 200), (2, 200)])
+    assert verdict.kinds == {"doubled"}
+
+
+def test_numbers_that_contradict_the_producers_are_found() -> None:
+    receipts = [(3, 200), (1, 200), (2, 200)]
+    assert in_order(KEYED, receipts, (3, 2, 1)).kinds == {"misnumbered"}
+    assert in_order(KEYED, [(1, 200), (2, 200), (3, 200)], (2, 1, 3)).kinds == set()
+
+
+def test_an_event_with_a_key_has_a_number() -> None:
+    telling = Telling(roles={"ep_o": KEYED})
+    telling.sent.append(Posted(1, "plain.tick", None, None, 0.0, "a"))
+    telling.answer(1, "evt_1")
+    telling.kept.events["evt_1"] = 1
+    telling.receive(1, "keyed")
+    telling.settle(1, "ep_o", DELIVERED)
+    telling.end(10.0)
+    assert telling.verdict().kinds == {"misnumbered"}

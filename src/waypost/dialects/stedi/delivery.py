@@ -10,7 +10,7 @@ from waypost.model import ids
 from waypost.model.ids import Id
 from waypost.model.project import Environment
 from waypost.model.subscription import SigningKey
-from waypost.policy.format import Outgoing, Rendered
+from waypost.policy.format import SIGNATURE, Format, Outgoing, Rendered
 from waypost.policy.signing import sign
 
 _encode: Final = msgspec.json.encode
@@ -24,6 +24,8 @@ _HEAD: Final = (
 
 class Thin:
     """The thin event, signed with the moment of its creation, or of the attempt."""
+
+    signature_header: Final = SIGNATURE
 
     def __init__(
         self, name: str, environments: Mapping[Id, Environment], *, by_attempt: bool
@@ -55,7 +57,7 @@ class Thin:
         return Rendered(head, body)
 
 
-def formats(environments: Mapping[Id, Environment]) -> dict[str, Thin]:
+def formats(environments: Mapping[Id, Environment]) -> dict[str, Format]:
     """Return the two by their names."""
     at = f"{wire.FORMAT}_attempt_time"
     return {

@@ -141,7 +141,7 @@ class StediRoutes:
             end_us=end_us,
         )
         wanted = frozenset(EventStatus(status.lower()) for status in statuses)
-        found = await self._events.find(caller, page, Sought(event_id, kind, wanted))
+        found = await self._events.seek(caller, page, Sought(event_id, kind, wanted))
         items = [wire.summary_out(one.id, one.type, one.status) for one in found.items]
         if found.older_than is None:
             return _answer(wire.EventsOut(items))

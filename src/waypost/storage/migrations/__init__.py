@@ -20,7 +20,9 @@ KNOWN: Final = (
     "0007_transactions",
     "0010_verification",
     "0011_replays",
-    "0014_made_by",
+    "0012_order",
+    "0014_records",
+    "0016_made_by",
 )
 """Every revision, oldest first."""
 

@@ -34,6 +34,14 @@ APART_S: Final = 0.004
 # To ask a class of an enumeration for its member costs as much as a call.
 _COMMITTED: Final = Outcome.COMMITTED
 
+_STATEMENTS: Final = {
+    (False, False): hot.ACCEPT,
+    (True, False): hot.ACCEPT_KEYED,
+    (False, True): hot.ACCEPT_ORDERED,
+    (True, True): hot.ACCEPT_KEYED_ORDERED,
+}
+"""By whether there are idempotency keys, and places in an order."""
+
 _TRIES: Final = 5
 """How often a batch is written again after a deadlock."""
 
@@ -214,11 +222,12 @@ class Acceptor(Pipeline[Acceptance]):
     ) -> set[bytes] | None:
         """Write; return the events whose keys were won, or None where a routing was stale."""
         values = hot.accept_values(changes)
-        if not claims:
-            result = session.run(hot.ACCEPT, values)
-        else:
+        ordered = any(change.ordered for change in changes)
+        if ordered:
+            values += hot.order_values(changes)
+        if claims:
             values += hot.claim_values(claims, max(change.now_us for change in changes))
-            result = session.run(hot.ACCEPT_KEYED, values)
+        result = session.run(_STATEMENTS[bool(claims), ordered], values)
         won = {result.get_value(row, 0) for row in range(result.ntuples)}
         return None if None in won else {event_id for event_id in won if event_id is not None}
 
@@ -329,6 +338,7 @@ class Acceptor(Pipeline[Acceptance]):
             change.keys_expire_us,
             change.done,
             keyed=True,
+            ordered=change.ordered,
         )
         claims = sorted(_claim(change, entry) for entry in firsts.values())
         won = self._insert(session, [part], claims)

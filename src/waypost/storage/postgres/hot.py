@@ -11,6 +11,7 @@ that the order of the whole index would be good for, and no plan but to look in 
 the batch. No other index fits: see `schema`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -42,21 +43,27 @@ _EVENTS: Final = (UUID, UUID, TEXT, BYTEA, BYTEA, INT8)
 _OWED: Final = (UUID, UUID, UUID, UUID, INT2, INT8, INT4)
 _FAN_OUTS: Final = (UUID, UUID, BYTEA, INT4)
 _KEYS: Final = (UUID, TEXT, UUID, BYTEA, INT8)
+_COUNTERS: Final = (UUID, TEXT, INT8)
+_PLACES: Final = (INT4, INT8, TEXT, INT4, INT8)
 
 _ACCEPT: Final = """
 WITH stale AS MATERIALIZED (
   SELECT 1 FROM unnest($1, $2) AS g(project_id, version)
   LEFT JOIN projects AS p ON p.id = ANY (ARRAY[g.project_id])
   WHERE p.routing_version IS DISTINCT FROM g.version
-){keys}, written AS (
-  INSERT INTO events (project_id, id, type, payload, attributes, routing_version)
-  SELECT g.* FROM unnest($3, $4, $5, $6, $7, $8)
-    AS g(project_id, id, type, payload, attributes, routing_version)
+){keys}{counted}, written AS (
+  INSERT INTO events (project_id, id, type, payload, attributes, routing_version{event_into})
+  SELECT g.project_id, g.id, g.type, g.payload, g.attributes, g.routing_version{event_place}
+  FROM unnest($3, $4, $5, $6, $7, $8{event_given})
+    AS g(project_id, id, type, payload, attributes, routing_version{event_names})
   WHERE NOT EXISTS (SELECT FROM stale){event_won}
 ), owed AS (
-  INSERT INTO queue (project_id, id, event_id, subscription_id, class, due_us, attempts)
-  SELECT g.* FROM unnest($9, $10, $11, $12, $13, $14, $15)
-    AS g(project_id, id, event_id, subscription_id, class, due_us, attempts)
+  INSERT INTO queue
+    (project_id, id, event_id, subscription_id, class, due_us, attempts{owed_into})
+  SELECT g.project_id, g.id, g.event_id, g.subscription_id, g.class, g.due_us,
+    g.attempts{owed_place}
+  FROM unnest($9, $10, $11, $12, $13, $14, $15{owed_given})
+    AS g(project_id, id, event_id, subscription_id, class, due_us, attempts{owed_names})
   WHERE NOT EXISTS (SELECT FROM stale){owed_won}
 ), fanned AS (
   INSERT INTO fan_outs (project_id, event_id, subscriptions, position)
@@ -66,43 +73,89 @@ WITH stale AS MATERIALIZED (
 SELECT NULL::uuid AS won WHERE EXISTS (SELECT FROM stale){won}
 """
 _CLAIM: Final = """, given AS MATERIALIZED (
-  SELECT * FROM unnest($20, $21, $22, $23, $24)
+  SELECT * FROM unnest(${0}, ${1}, ${2}, ${3}, ${4})
     AS g(project_id, key, event_id, fingerprint, expires_at_us)
 ), claimed AS (
   INSERT INTO idempotency_keys AS k (project_id, key, event_id, fingerprint, expires_at_us)
   SELECT * FROM given WHERE NOT EXISTS (SELECT FROM stale)
   ON CONFLICT (project_id, key) DO UPDATE SET event_id = excluded.event_id,
     fingerprint = excluded.fingerprint, expires_at_us = excluded.expires_at_us
-    WHERE k.expires_at_us <= $25
+    WHERE k.expires_at_us <= ${5}
   RETURNING event_id
 ), lost AS MATERIALIZED (
   SELECT event_id FROM given EXCEPT SELECT event_id FROM claimed
 )"""
-_ACCEPT_TYPES: Final = [ARRAY_OF[one] for one in (*_ROUTING, *_EVENTS, *_OWED, *_FAN_OUTS)]
-
-ACCEPT: Final = Statement(
-    "accept",
-    _ACCEPT.format(keys="", event_won="", owed_won="", fanned_won="", won=""),
-    _ACCEPT_TYPES,
+# Whoever holds a counter's row is the next to commit, so numbers are given in the order of commits.
+# The counters come in the order of their key, which the numbers of their rows go by as well.
+_COUNT: Final = """, places AS (
+  INSERT INTO ordering_counters AS c (project_id, name, last)
+  SELECT g.project_id, g.name, {now} + g.count FROM unnest($20, $21, $22)
+    AS g(project_id, name, count)
+  WHERE NOT EXISTS (SELECT FROM stale) ORDER BY g.project_id, g.name COLLATE "C"
+  ON CONFLICT (project_id, name) DO UPDATE
+    SET last = greatest(c.last + excluded.last - {now}, excluded.last)
+  RETURNING project_id, name, last
+), counters AS MATERIALIZED (
+  SELECT array_agg(last ORDER BY project_id, name) AS lasts FROM places
+)""".format(now="(extract(epoch FROM now()) * 1000000)::bigint")
+_PLACE: Final = ", (SELECT lasts FROM counters)[g.counter] - g.back"
+_UNORDERED: Final = dict.fromkeys(
+    [
+        *("counted", "event_into", "event_place", "event_given", "event_names"),
+        *("owed_into", "owed_place", "owed_given", "owed_names"),
+    ],
+    "",
 )
+_ORDERED: Final = {
+    "counted": _COUNT,
+    "event_into": ", sequence",
+    "event_place": _PLACE,
+    "event_given": ", $23, $24",
+    "event_names": ", counter, back",
+    "owed_into": ", ordering_key, sequence",
+    "owed_place": f", g.ordering_key{_PLACE}",
+    "owed_given": ", $25, $26, $27",
+    "owed_names": ", ordering_key, counter, back",
+}
+_UNKEYED: Final = dict.fromkeys(["keys", "event_won", "owed_won", "fanned_won", "won"], "")
+_KEYED: Final = {
+    "event_won": " AND g.id NOT IN (SELECT event_id FROM lost)",
+    "owed_won": " AND g.event_id NOT IN (SELECT event_id FROM lost)",
+    "fanned_won": " AND g.event_id NOT IN (SELECT event_id FROM lost)",
+    "won": " UNION ALL SELECT event_id FROM claimed",
+}
+_ACCEPT_TYPES: Final = [ARRAY_OF[one] for one in (*_ROUTING, *_EVENTS, *_OWED, *_FAN_OUTS)]
+_ORDER_TYPES: Final = [ARRAY_OF[one] for one in (*_COUNTERS, *_PLACES)]
+_CLAIM_TYPES: Final = [*(ARRAY_OF[one] for one in _KEYS), INT8]
+
+ACCEPT: Final = Statement("accept", _ACCEPT.format(**_UNKEYED, **_UNORDERED), _ACCEPT_TYPES)
 """Writes a batch, unless the routing of one was stale: then it returns one row, and nothing is
 written. The routing is compared as it is when the statement begins: what was routed before a
 change that is committed by then is not written."""
 
 ACCEPT_KEYED: Final = Statement(
     "accept_keyed",
-    _ACCEPT.format(
-        keys=_CLAIM,
-        event_won=" AND g.id NOT IN (SELECT event_id FROM lost)",
-        owed_won=" AND g.event_id NOT IN (SELECT event_id FROM lost)",
-        fanned_won=" AND g.event_id NOT IN (SELECT event_id FROM lost)",
-        won=" UNION ALL SELECT event_id FROM claimed",
-    ),
-    [*_ACCEPT_TYPES, *(ARRAY_OF[one] for one in _KEYS), INT8],
+    _ACCEPT.format(keys=_CLAIM.format(*range(20, 26)), **_KEYED, **_UNORDERED),
+    [*_ACCEPT_TYPES, *_CLAIM_TYPES],
 )
 """The same with idempotency keys: also returns the events whose key was free, or had expired. An
 event whose key is held by another is not written. Keys come sorted, so that two batches wait for
 each other in one order."""
+
+ACCEPT_ORDERED: Final = Statement(
+    "accept_ordered",
+    _ACCEPT.format(**_UNKEYED, **_ORDERED),
+    [*_ACCEPT_TYPES, *_ORDER_TYPES],
+)
+"""As `ACCEPT`, and numbers those events that have a place in an order, by the rows of their
+counters."""
+
+ACCEPT_KEYED_ORDERED: Final = Statement(
+    "accept_keyed_ordered",
+    _ACCEPT.format(keys=_CLAIM.format(*range(28, 34)), **_KEYED, **_ORDERED),
+    [*_ACCEPT_TYPES, *_ORDER_TYPES, *_CLAIM_TYPES],
+)
+"""Both. The number of an event whose key was held by another is given to none."""
 
 VERSIONS: Final = Statement(
     "versions",
@@ -265,6 +318,38 @@ def accept_values(acceptances: Sequence[Acceptance]) -> Values:
         uuids(fanned[1]),
         byteas(fanned[2]),
         int4s(fanned[3]),
+    ]
+
+
+def order_values(acceptances: Sequence[Acceptance]) -> Values:
+    """Return the further parameters of the statements that number events."""
+    entries = [(one.project_id, entry) for one in acceptances for entry in one.entries]
+    counts = Counter((p, entry.counter) for p, entry in entries if entry.counter is not None)
+    counters = sorted(counts)
+    number = {counter: place for place, counter in enumerate(counters, 1)}
+    left = dict(counts)
+    places: list[tuple[int, int]] = []
+    for project_id, entry in entries:
+        if entry.counter is None:
+            places.append((0, 0))
+        else:
+            left[project_id, entry.counter] -= 1
+            places.append((number[project_id, entry.counter], left[project_id, entry.counter]))
+    owed = [
+        (entry.ordering_key, *place)
+        for (_, entry), place in zip(entries, places, strict=True)
+        for _ in entry.owed
+    ]
+    keys, owed_numbers, owed_backs = _columns(owed, 3)
+    return [
+        uuids([project_id for project_id, _ in counters]),
+        texts([name for _, name in counters]),
+        int8s([counts[counter] for counter in counters]),
+        int4s([place for place, _ in places]),
+        int8s([back for _, back in places]),
+        texts(keys),
+        int4s(owed_numbers),
+        int8s(owed_backs),
     ]
 
 

@@ -26,13 +26,15 @@ _NEWEST: Final = text(
 
 # As in `hot`: by `= ANY (ARRAY[…])` there is no plan but to look for each row in an index.
 _HEADS: Final = """
-SELECT lane.place, q.id, q.event_id, q.class, q.due_us, q.attempts, q.replay_id, e.type,
-  e.attributes, e.routing_version, CASE WHEN length(e.payload) <= %s THEN e.payload END
+SELECT lane.place, q.id, q.event_id, q.class, q.due_us, q.attempts, q.replay_id, q.ordering_key,
+  q.sequence, e.type, e.attributes, e.routing_version,
+  CASE WHEN length(e.payload) <= %s THEN e.payload END
 FROM unnest(%s::uuid[], %s::uuid[], %s::int8[]) WITH ORDINALITY
   AS lane (project_id, subscription_id, most, place)
 CROSS JOIN (VALUES (0), (1), (2)) AS kind (class)
 CROSS JOIN LATERAL (
-  SELECT project_id, id, event_id, class, due_us, attempts, replay_id FROM queue
+  SELECT project_id, id, event_id, class, due_us, attempts, replay_id, ordering_key, sequence
+  FROM queue
   WHERE project_id = ANY (ARRAY[lane.project_id]) AND subscription_id = lane.subscription_id
     AND class = kind.class AND id <> ALL (%s::uuid[])
   ORDER BY due_us LIMIT lane.most

@@ -6,15 +6,18 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from waypost.model.ids import Id
-from waypost.storage.postgres.arrays import int2s, int4s, int8s, uuids
+from waypost.storage.postgres.arrays import int2s, int4s, int8s, texts, uuids
 
 Row = tuple[Any, ...]
 
 _INSERT_QUEUE: Final = (
-    "INSERT INTO queue "
-    "(project_id, id, event_id, subscription_id, class, due_us, attempts, replay_id) "
-    "SELECT one.*, %s::uuid FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], "
-    "%s::int2[], %s::int8[], %s::int4[]) AS one"
+    "INSERT INTO queue (project_id, id, event_id, subscription_id, class, due_us, attempts,"
+    " replay_id, ordering_key, sequence) "
+    "SELECT g.project_id, g.id, g.event_id, g.subscription_id, g.class, g.due_us, g.attempts,"
+    " %s::uuid, g.ordering_key, nullif(g.sequence, 0) "
+    "FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::int2[], %s::int8[], "
+    "%s::int4[], %s::text[], %s::int8[]) AS g (project_id, id, event_id, subscription_id, class,"
+    " due_us, attempts, ordering_key, sequence)"
 )
 # The subscription is compared in a way that no index is of use for: to find some rows by it would
 # be to walk through its lane.
@@ -37,16 +40,21 @@ SELECT count(*) FROM gone
 
 
 def insert_queue(connection: Connection, rows: Sequence[Row], replay_id: Id | None = None) -> None:
-    """Put deliveries into the queue, given as its rows; `replay_id` is the job that owes them."""
+    """Put deliveries into the queue, given as its rows, with or without their places.
+
+    `replay_id` is the job that owes them.
+    """
     if not rows:
         return
-    projects, identifiers, events, subscriptions, classes, dues, attempts = zip(*rows, strict=True)
+    columns = zip(*((*row, None, None)[:9] for row in rows), strict=True)
+    projects, identifiers, events, subscriptions, classes, dues, attempts, keys, places = columns
     connection.exec_driver_sql(
         _INSERT_QUEUE,
         (
             replay_id,
             *(uuids(projects), uuids(identifiers), uuids(events), uuids(subscriptions)),
             *(int2s(classes), int8s(dues), int4s(attempts)),
+            *(texts(keys), int8s([place or 0 for place in places])),
         ),
     )
 

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Final
 
 from waypost.model.delivery import DeliveryState
-from waypost.storage.changes import Acceptance, Outcome, Row, Settlement
+from waypost.storage.changes import Acceptance, Entry, Outcome, Row, Settlement
 from waypost.storage.sqlite.packed import (
     MAX_ROWS,
     Kind,
@@ -84,13 +84,14 @@ _INSERT_DELIVERED: Final = PackedInsert(
         "resent": Kind.SHARED,
     },
 )
-INSERT_QUEUE: Final = _Insert(
-    "queue",
-    ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts"),
-)
-INSERT_REPLAYED: Final = _Insert(
-    "queue",
-    ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts", "replay_id"),
+_QUEUE: Final = ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts")
+INSERT_QUEUE: Final = _Insert("queue", _QUEUE)
+_INSERT_NUMBERED_EVENTS: Final = _Insert("events", (*_EVENT, "sequence"))
+_INSERT_NUMBERED_QUEUE: Final = _Insert("queue", (*_QUEUE, "ordering_key", "sequence"))
+INSERT_OWED: Final = _Insert("queue", (*_QUEUE, "ordering_key", "sequence", "replay_id"))
+_COUNT_UP: Final = (
+    "INSERT INTO ordering_counters AS c (project_id, name, last) VALUES (?1, ?2, ?3 + ?4) "
+    "ON CONFLICT (project_id, name) DO UPDATE SET last = max(c.last, ?3) + ?4 RETURNING last"
 )
 _INSERT_FAN_OUTS: Final = _Insert(
     "fan_outs", ("project_id", "event_id", "subscriptions", "position")
@@ -104,18 +105,8 @@ _INSERT_RECEIPTS: Final = _Insert(
 _INSERT_DELIVERIES: Final = _Insert(
     "deliveries",
     (
-        "project_id",
-        "event_id",
-        "id",
-        "subscription_id",
-        "state",
-        "attempts",
-        "finished_us",
-        "reason",
-        "status_code",
-        "response",
-        "timings",
-        "resent",
+        *("project_id", "event_id", "id", "subscription_id", "state", "attempts", "finished_us"),
+        *("reason", "status_code", "response", "timings", "resent"),
     ),
 )
 _INSERT_ATTEMPTS: Final = _Insert(
@@ -216,6 +207,13 @@ class _Claims:
         self._keep(acceptance, fresh, receipts)
         return True
 
+    def write(self) -> None:
+        """Write what was claimed, and the receipts of what was held."""
+        if self.rows:
+            _INSERT_KEYS.run(self._cursor, self.rows)
+        if self.receipts:
+            _INSERT_RECEIPTS.run(self._cursor, self.receipts)
+
     def _find(self, name: tuple[bytes, str], now_us: int) -> tuple[bytes, bytes] | None:
         found: tuple[bytes, bytes] | None = self._cursor.execute(
             _FIND_KEY, (*name, now_us)
@@ -248,6 +246,7 @@ def accept(
     events: list[Row] = []
     owed: list[Row] = []
     fan_outs: list[Row] = []
+    numbered: list[tuple[Entry, int]] = []
     for acceptance in acceptances:
         if versions.get(acceptance.project_id) != acceptance.routing_version:
             acceptance.outcome = _STALE
@@ -257,18 +256,20 @@ def accept(
         acceptance.outcome = _COMMITTED
         for entry in acceptance.entries:
             if entry.duplicate_of is None:
-                events.append(entry.row)
-                owed += entry.owed
+                if entry.counter is None:
+                    events.append(entry.row)
+                    owed += entry.owed
+                else:
+                    numbered.append((entry, acceptance.now_us))
                 if entry.fan_out is not None:
                     fan_outs.append(entry.fan_out)
     _insert_events(cursor, events, owed)
+    if numbered:
+        _insert_numbered(cursor, numbered)
     if fan_outs:
         _INSERT_FAN_OUTS.run(cursor, fan_outs)
-    if claims.rows:
-        _INSERT_KEYS.run(cursor, claims.rows)
-    if claims.receipts:
-        _INSERT_RECEIPTS.run(cursor, claims.receipts)
-    return len(events)
+    claims.write()
+    return len(events) + len(numbered)
 
 
 def _insert_events(cursor: sqlite3.Cursor, events: list[Row], owed: list[Row]) -> None:
@@ -280,6 +281,30 @@ def _insert_events(cursor: sqlite3.Cursor, events: list[Row], owed: list[Row]) -
         _INSERT_FRESH.run(cursor, owed)
     if len(plain) < len(events):
         _INSERT_EVENTS.run(cursor, [row for row in events if row[4] is not None])
+
+
+def _insert_numbered(cursor: sqlite3.Cursor, entries: list[tuple[Entry, int]]) -> None:
+    """Write events that have a place in an order, in the order of the batch, with what is owed.
+
+    Args:
+        cursor: of the connection that writes.
+        entries: each beside the moment of its acceptance, UTC microseconds.
+    """
+    by_counter: dict[tuple[bytes, str], list[tuple[Entry, int]]] = {}
+    for entry, now_us in entries:
+        counter = (entry.row[0], entry.counter or "")
+        by_counter.setdefault(counter, []).append((entry, now_us))
+    events: list[Row] = []
+    owed: list[Row] = []
+    for (project_id, name), group in by_counter.items():
+        now_us = max(at_us for _, at_us in group)
+        counted = cursor.execute(_COUNT_UP, (project_id, name, now_us, len(group)))
+        first = counted.fetchone()[0] - len(group) + 1
+        for sequence, (entry, _) in enumerate(group, first):
+            events.append((*entry.row, sequence))
+            owed += [(*row, entry.ordering_key, sequence) for row in entry.owed]
+    _INSERT_NUMBERED_EVENTS.run(cursor, events)
+    _INSERT_NUMBERED_QUEUE.run(cursor, owed)
 
 
 def prepare(cursor: sqlite3.Cursor) -> None:

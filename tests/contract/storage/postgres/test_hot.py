@@ -22,6 +22,8 @@ from waypost.storage.queue import LaneWanted
 STATEMENTS = (
     hot.ACCEPT,
     hot.ACCEPT_KEYED,
+    hot.ACCEPT_ORDERED,
+    hot.ACCEPT_KEYED_ORDERED,
     hot.VERSIONS,
     hot.REPEATED,
     hot.DELIVERED,
@@ -35,6 +37,7 @@ WHOLE = {
     "queue_pkey": {"project_id", "id"},
     "ix_queue_lane": {"subscription_id"},
     "idempotency_keys_pkey": {"project_id", "key"},
+    "ordering_counters_pkey": {"project_id", "name"},
     "shards_pkey": {"shard"},
     "events_always_pkey": {"project_id", "id"},
     "deliveries_always_pkey": {"project_id", "event_id", "id"},

@@ -21,14 +21,18 @@ def held(records: Records, table: str) -> list[rows.Row]:
 
 def test_any_number_of_rows_is_put_into_the_queue(records: Records) -> None:
     rows.insert_queue(records.connection, [])
-    given = [row(records, number) for number in range(1, 200)]
+    # Every other one has a place in an order.
+    given = [
+        (*row(records, number), *(("key", number) if number % 2 else (None, None)))
+        for number in range(1, 200)
+    ]
     rows.insert_queue(records.connection, given)
-    assert held(records, "queue") == [(*one, None) for one in given]
+    assert held(records, "queue") == [(*one[:7], None, *one[7:]) for one in given]
 
 
 def test_rows_of_a_replay_name_it(records: Records) -> None:
     rows.insert_queue(records.connection, [row(records, 1)], b"r" * 16)
-    assert held(records, "queue") == [(*row(records, 1), b"r" * 16)]
+    assert held(records, "queue") == [(*row(records, 1), b"r" * 16, None, None)]
 
 
 def test_what_is_ended_is_what_is_still_owed_to_the_subscription(records: Records) -> None:
@@ -45,7 +49,7 @@ def test_what_is_ended_is_what_is_still_owed_to_the_subscription(records: Record
         now_us=7,
     )
     assert ended == 1
-    assert held(records, "queue") == [(*theirs, None)]
+    assert held(records, "queue") == [(*theirs, None, None, None)]
     assert [one[:8] for one in held(records, "deliveries")] == [
         (records.project, b"e" * 16, mine[1], SUBSCRIPTION, 2, 2, 7, "x")
     ]

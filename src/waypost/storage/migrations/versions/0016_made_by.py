@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-from waypost.storage.schema import IdType, Name
+from waypost.storage.columns import IdType, Name
 
-revision = "0014_made_by"
-down_revision = "0011_replays"
+revision = "0016_made_by"
+down_revision = "0014_records"
 
 
 def upgrade() -> None:

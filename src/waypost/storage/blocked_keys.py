@@ -1,0 +1,86 @@
+"""Blocked keys: ordering keys of which an event was given up, and that wait to be released."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import insert as insert_into
+
+from waypost.model.delivery import BlockedKey
+from waypost.model.ids import Id
+from waypost.model.page import Page, PageRequest
+from waypost.storage import chains, pages
+from waypost.storage.schema import blocked_keys, queue
+
+
+def block(connection: Connection, key: BlockedKey, attempts: int) -> bool:
+    """Block a key, if the delivery is still owed and was tried so often. Call it in a write only.
+
+    A key that is blocked already is so from the earlier of the two places on.
+
+    Returns:
+        False where the delivery was settled otherwise, or tried again.
+    """
+    owed = select(queue.c.id).where(
+        queue.c.project_id == key.project_id,
+        queue.c.id == key.delivery_id,
+        queue.c.attempts == attempts,
+    )
+    if connection.execute(owed).first() is None:
+        return False
+    place = _is(key.project_id, key.subscription_id, key.ordering_key)
+    present = connection.execute(select(blocked_keys.c.sequence).where(*place)).scalar_one_or_none()
+    if present is None:
+        connection.execute(insert_into(blocked_keys).values(**msgspec.structs.asdict(key)))
+    elif key.sequence < present:
+        values = msgspec.structs.asdict(key)
+        connection.execute(update(blocked_keys).where(*place).values(**values))
+    return True
+
+
+def release(connection: Connection, project_id: Id, subscription_id: Id, ordering_key: str) -> bool:
+    """Release a key: what waits behind it is sent. Call it in a write only.
+
+    Returns:
+        False where it is not blocked.
+    """
+    gone = connection.execute(
+        delete(blocked_keys).where(*_is(project_id, subscription_id, ordering_key))
+    )
+    if gone.rowcount != 1:
+        return False
+    chains.unpark_first(connection, project_id, subscription_id, ordering_key)
+    return True
+
+
+def delete_all(connection: Connection, project_id: Id, subscription_id: Id) -> None:
+    """Forget what is blocked of a subscription. Call it in a write only."""
+    connection.execute(
+        delete(blocked_keys).where(
+            blocked_keys.c.project_id == project_id,
+            blocked_keys.c.subscription_id == subscription_id,
+        )
+    )
+
+
+def list_page(
+    connection: Connection, project_id: Id, subscription_id: Id, request: PageRequest
+) -> Page[BlockedKey]:
+    """Return one page of the blocked keys of a subscription, by the delivery that blocks each."""
+    query = select(blocked_keys).where(
+        blocked_keys.c.project_id == project_id,
+        blocked_keys.c.subscription_id == subscription_id,
+    )
+    return pages.read(connection, query, (blocked_keys.c.delivery_id,), request, _blocked_key)
+
+
+def _is(project_id: Id, subscription_id: Id, ordering_key: str) -> tuple[Any, ...]:
+    return (
+        blocked_keys.c.project_id == project_id,
+        blocked_keys.c.subscription_id == subscription_id,
+        blocked_keys.c.ordering_key == ordering_key,
+    )
+
+
+def _blocked_key(row: Row[Any]) -> BlockedKey:
+    return BlockedKey(**row._mapping)  # noqa: SLF001 - what it is for

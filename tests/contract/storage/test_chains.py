@@ -1,0 +1,174 @@
+"""Chains in the database: read by key, found again when parked, cut where one is blocked."""
+
+import pytest
+from sqlalchemy import select, text
+
+from tests.support.database import Records
+from waypost.model.delivery import PARKED, BlockedKey, DeliveryClass
+from waypost.model.event import Attributes
+from waypost.model.ids import Id
+from waypost.model.subscription import Ordering, Subscription
+from waypost.policy.chains import FIRST, Asked
+from waypost.storage import blocked_keys, chains, queue, schema
+from waypost.storage.queue import LaneHead, LaneWanted
+
+
+def owe(records: Records, to: Subscription, key: str | None, sequence: int | None) -> Id:
+    attributes = Attributes(ordering_key=key)
+    return records.pending(records.event(attributes=attributes, sequence=sequence), to)
+
+
+def ask(
+    *wanted: str, strict: bool = False, busy: tuple[str, ...] = (), behind: str | None = None
+) -> Asked:
+    return Asked(strict, frozenset(busy), wanted, behind, 2)
+
+
+def head(records: Records, of: Subscription, asked: Asked, *known: Id, most: int = 50) -> LaneHead:
+    wanted = LaneWanted(of.project_id, of.id, most, known, asked)
+    [found] = queue.read_heads(records.connection, [wanted], payload_max=1_000)
+    return found
+
+
+def shape(found: LaneHead) -> dict[str, list[Id]]:
+    return {key: [row.owed.id for row in rows] for key, rows in found.chains.items()}
+
+
+def park(records: Records, of: Subscription, *delivery_ids: Id) -> None:
+    chains.park(records.connection, of.project_id, of.id, delivery_ids, now_us=77)
+
+
+def classes(records: Records) -> dict[Id, int]:
+    found = records.connection.execute(select(schema.queue.c.id, schema.queue.c["class"]))
+    return {row[0]: row[1] for row in found}
+
+
+def block(of: Subscription, key: str, sequence: int, delivery_id: Id) -> BlockedKey:
+    place = (of.project_id, of.id, key, sequence)
+    return BlockedKey(*place, delivery_id, delivery_id, 5)
+
+
+def test_of_each_key_that_is_found_the_chain_is_read_by_sequence(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.KEY)
+    other = records.subscription(ordering=Ordering.KEY)
+    third, first, second = (owe(records, one, "a", n) for n in (30, 10, 20))
+    lone = owe(records, one, "b", 15)
+    unkeyed = owe(records, one, None, None)
+    owe(records, other, "a", 5)
+    found = head(records, one, ask())
+    assert shape(found) == {"a": [first, second, third], "b": [lone]}
+    assert [row.owed.id for row in found.rows] == [unkeyed]
+    assert set(found.parkable) == {second, third}
+
+
+def test_the_chains_of_busy_keys_are_not_read(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.KEY)
+    known, follower = owe(records, one, "a", 1), owe(records, one, "a", 2)
+    found = head(records, one, ask(busy=("a",)), known)
+    assert (shape(found), found.parkable) == ({}, [follower])
+
+
+def test_what_is_parked_is_found_by_its_key_alone(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.KEY)
+    parked = [owe(records, one, "a", n) for n in (1, 2)]
+    park(records, one, *parked)
+    assert shape(head(records, one, ask())) == {}
+    assert shape(head(records, one, ask("a"))) == {"a": parked}
+    kinds = {row.owed.kind for row in head(records, one, ask("a")).chains["a"]}
+    assert kinds == {DeliveryClass.FRESH}
+
+
+def test_all_keys_are_looked_for_page_by_page(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.KEY)
+    park(records, one, *(owe(records, one, key, n) for n, key in enumerate("cabde", 1)))
+    seen: list[str] = []
+    behind: str | None = FIRST
+    while behind is not None:
+        found = head(records, one, ask(behind=behind))
+        seen += found.chains
+        behind = found.behind
+    assert sorted(seen) == list("abcde")
+
+
+def test_a_strict_subscription_has_one_chain_of_all(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.STRICT)
+    second, first = owe(records, one, "b", 2), owe(records, one, "a", 1)
+    third = owe(records, one, None, 3)
+    found = head(records, one, ask(strict=True))
+    assert (found.rows, shape(found)) == ([], {"": [first, second, third]})
+    assert shape(head(records, one, ask(strict=True, busy=("",)))) == {}
+
+
+def test_what_has_no_place_goes_before_the_chain_of_a_strict_one(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.STRICT)
+    owe(records, one, "a", 1)
+    early, later = owe(records, one, None, None), owe(records, one, "a", None)
+    assert shape(head(records, one, ask(strict=True))) == {"": [early, later]}
+
+
+def test_a_blocked_chain_ends_at_its_block(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.KEY)
+    first, second, third = (owe(records, one, "a", n) for n in (1, 2, 3))
+    assert blocked_keys.block(records.connection, block(one, "a", 2, second), attempts=0)
+    assert shape(head(records, one, ask())) == {"a": [first, second]}
+    assert blocked_keys.block(records.connection, block(one, "a", 1, first), attempts=0)
+    assert shape(head(records, one, ask())) == {"a": [first]}
+    assert blocked_keys.block(records.connection, block(one, "a", 3, third), attempts=0)
+    assert shape(head(records, one, ask())) == {"a": [first]}
+
+
+def test_a_delivery_that_was_settled_otherwise_blocks_nothing(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.KEY)
+    owed = owe(records, one, "a", 1)
+    assert not blocked_keys.block(records.connection, block(one, "a", 1, owed), attempts=1)
+    assert not blocked_keys.block(records.connection, block(one, "a", 1, b"x" * 16), attempts=0)
+    assert shape(head(records, one, ask())) == {"a": [owed]}
+
+
+@pytest.mark.parametrize("key", ["a", ""])
+def test_a_release_makes_the_first_be_found(records: Records, key: str) -> None:
+    mode = Ordering.KEY if key else Ordering.STRICT
+    one, other = records.subscription(ordering=mode), records.subscription(ordering=mode)
+    first, second = (owe(records, one, "a", n) for n in (2, 3))
+    blocked_keys.block(records.connection, block(one, key, 1, first), attempts=0)
+    park(records, one, first, second)
+    place = (records.connection, one.project_id)
+    assert not blocked_keys.release(*place, other.id, key)
+    assert not blocked_keys.release(records.connection, records.other, one.id, key)
+    assert blocked_keys.release(*place, one.id, key)
+    assert not blocked_keys.release(*place, one.id, key)
+    assert classes(records) == {first: 0, second: PARKED}
+
+
+def test_nothing_is_parked_where_there_is_no_order(records: Records) -> None:
+    one, gone = records.subscription(), records.subscription(ordering=Ordering.KEY)
+    owed = owe(records, one, "a", 1)
+    park(records, one, owed)
+    records.connection.execute(text("DELETE FROM subscriptions WHERE id = :id"), {"id": gone.id})
+    park(records, gone, owed)
+    assert classes(records) == {owed: 0}
+
+
+def test_a_parked_retry_is_due_when_its_turn_comes(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.KEY)
+    tried, fresh = owe(records, one, "a", 1), owe(records, one, "a", 2)
+    records.connection.execute(
+        text("UPDATE queue SET class = 1, attempts = 2, due_us = 9999 WHERE id = :id"),
+        {"id": tried},
+    )
+    park(records, one, tried, fresh)
+    rows = head(records, one, ask("a")).chains["a"]
+    assert [(row.owed.kind, row.owed.attempts) for row in rows] == [
+        (DeliveryClass.RETRY, 2),
+        (DeliveryClass.FRESH, 0),
+    ]
+    assert rows[0].owed.due_us == 77
+    chains.unpark_all(records.connection, one.project_id, one.id)
+    assert classes(records) == {tried: 1, fresh: 0}
+
+
+def test_a_delivery_that_is_made_later_takes_the_place_of_its_event(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.KEY)
+    later = owe(records, one, "a", 2)
+    replayed = owe(records, one, "a", 1)
+    assert shape(head(records, one, ask())) == {"a": [replayed, later]}
