@@ -15,6 +15,27 @@ _CONVOY = "tests/acceptance/clients/test_convoy.py"
 # module -> the test that covers it instead, and why it has none of its own.
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
+    "dialects/socotra/reading.py": (
+        "tests/acceptance/clients/test_socotra.py",
+        "asks and answers, over HTTP alone",
+    ),
+    "dialects/socotra/routes.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "lets in and refuses, over HTTP alone",
+    ),
+    "dialects/socotra/shapes.py": (
+        "tests/unit/dialects/socotra/test_webhooks.py",
+        "fields alone, which are translated",
+    ),
+    "dialects/socotra/tokens.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "one route, over HTTP alone",
+    ),
+    "dialects/socotra/webhook_routes.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "asks and answers, over HTTP alone",
+    ),
+    "model/api.py": ("tests/unit/policy/test_credentials.py", "names alone"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
     "dialects/convoy/deliveries.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/dynamic.py": (_CONVOY, "a translation, tried over HTTP"),
@@ -34,7 +55,6 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/acceptance/clients/test_stedi.py",
         "paths over operations: each is asked over HTTP",
     ),
-    "model/api.py": ("tests/unit/policy/test_credentials.py", "names alone, which keys begin by"),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),
@@ -45,9 +65,21 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "fields and a table of steps",
     ),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),
+    "operations/changing.py": (
+        "tests/unit/operations/test_subscriptions.py",
+        "what changes are made of, and what they make",
+    ),
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "storage/cluster.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "compared with what the migrations make",
+    ),
+    "storage/request_index.py": (
+        "tests/unit/storage/test_streams.py",
+        "an index, by which events are found",
+    ),
     "storage/indexing.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "what it makes is compared with what the migrations make",

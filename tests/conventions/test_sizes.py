@@ -12,7 +12,6 @@ BANNED = {"base", "common", "core", "helpers", "manager", "misc", "types", "util
 
 # "path" or "path::function" -> why it may be longer.
 LONGER = {
-    "src/waypost/storage/schema.py": "the tables, all in one place",
     "src/waypost/storage/migrations/versions/0001_first_tables.py::upgrade": "a list of tables",
 }
 

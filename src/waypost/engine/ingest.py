@@ -277,7 +277,8 @@ class Ingest:
         )
         if later:
             entry.fan_out = _fan_out(project_id, event_id, later)
-        if place is not None or routes.strict:
+        # What is put off has no place by its acceptance: it takes one when it is due.
+        if place is not None or (routes.strict and late_us <= now_us):
             entry.ordering_key = place
             entry.counter = "" if routes.strict else place
         return entry

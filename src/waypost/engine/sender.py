@@ -53,7 +53,7 @@ class Post(Protocol):
 class Poster(Protocol):
     """What the sender needs of the transport."""
 
-    def to(self, project_id: Id, destination: Destination) -> Post:
+    def to(self, project_id: Id, destination: Destination, *, insecure_tls: bool = False) -> Post:
         """Return what sends a project's requests to a destination."""
         ...
 
@@ -158,7 +158,11 @@ class Sender:
         form = format_of(self._formats, subscription.format, subscription.format_settings)
         address = Address(subscription, keys, form, defaults)
         if address.destination is not None:
-            address.post = self._transport.to(subscription.project_id, address.destination)
+            address.post = self._transport.to(
+                subscription.project_id,
+                address.destination,
+                insecure_tls=subscription.insecure_tls,
+            )
         return address
 
     def send(

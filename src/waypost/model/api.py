@@ -1,10 +1,10 @@
-"""The APIs that are spoken here: keys and subscriptions are made by one of them."""
+"""The event APIs that are spoken on the wire."""
 
 from enum import StrEnum
 
 
 class Api(StrEnum):
-    """One of them; whatever was made by one is seen by all as far as it has its shape."""
+    """Whose clients a key was made for, spelled as they expect it, or made a subscription."""
 
     NATIVE = "native"
     SOCOTRA = "socotra"

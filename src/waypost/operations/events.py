@@ -18,7 +18,8 @@ from waypost.operations.event_types import Catalogue
 from waypost.policy import timing
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
-from waypost.storage import deliveries, events, idempotency, outcomes, pages, receipts
+from waypost.policy.stream import Position
+from waypost.storage import deliveries, events, idempotency, outcomes, pages, receipts, streams
 from waypost.storage.connection import Connection
 from waypost.storage.outcomes import Found, Sought, Summary
 from waypost.storage.store import Store
@@ -249,6 +250,40 @@ class Events:
         """
         return await self._store.read(
             lambda c: outcomes.list_page(c, principal.project_id, request, sought)
+        )
+
+    async def read_on(
+        self,
+        principal: Principal,
+        position: Position,
+        size: int,
+        *,
+        until: ids.Id | None = None,
+        event_type: str | None = None,
+    ) -> tuple[list[Event], Position]:
+        """Read the project's events behind a position, oldest first; none is ever passed over.
+
+        Args:
+            principal: who reads.
+            position: where the reader is.
+            size: how many at most; fewer where their payloads weigh much.
+            until: only events before this id; None for all.
+            event_type: only events of this type; None for all.
+
+        Returns:
+            The events, and where the reader is then.
+        """
+        now_us = self._ingest.now_us()
+        return await self._store.read(
+            lambda c: streams.read_on_from(
+                c, principal.project_id, position, until, event_type, size, now_us
+            )
+        )
+
+    async def list_of_request(self, principal: Principal, request_id: ids.Id) -> list[Event]:
+        """Return the project's events of a request, oldest first, a bounded number."""
+        return await self._store.read(
+            lambda c: streams.list_of_request(c, principal.project_id, request_id)
         )
 
     def _require_targets(self, project_id: ids.Id, draft: Draft, at: str) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -22,19 +21,29 @@ from waypost.model.errors import Conflict, InvalidInput, LimitReached
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import Inheritable, Subscription
-from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
+from waypost.model.subscription import Inheritable, SigningKey, Subscription
+from waypost.operations.alerts import Alerts, Asked, Changed
+from waypost.operations.changing import (
+    ANYHOW,
+    Change,
+    Overtaken,
+    Wish,
+    Within,
+    merged_if,
+    unsuspended,
+    unverified,
+)
 from waypost.operations.event_types import Catalogue
-from waypost.operations.signing_keys import Also, Keys, SigningKeys, nothing_else
+from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.transforms import Transforms
-from waypost.policy import settings, transforms, verification
+from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
-from waypost.policy.settings import Settings, SubscriptionRules
+from waypost.policy.settings import Brought, Settings, SubscriptionRules
 from waypost.storage import (
     audit,
     blocked_keys,
-    chains,
     former_routes,
+    health,
     lane_states,
     projects,
     signing_keys,
@@ -42,40 +51,17 @@ from waypost.storage import (
 )
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection, Write
+from waypost.storage.health import Tally
+from waypost.storage.subscriptions import SubscriptionFilter
+
+__all__ = ["SubscriptionFilter", "Subscriptions", "Tally"]
 
 _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
 _UNCHANGED: Final = Settings()
 _NO_ALERTS: Final = Settings(failure_handling=None)
-
-
-class _Change(msgspec.Struct, frozen=True):
-    """What a committed change has made of a subscription."""
-
-    version: int
-    subscription: Subscription
-    keys: Keys
-    alerts: Changed = NOTHING_CHANGED
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """A subscription as another surface wants it.
-
-    Attributes:
-        id: it is made under this id where it is not there yet.
-        wanted: its settings.
-        format_settings: what its format goes by.
-        endpoint_id: the address that it shares with others.
-        keys: its secrets; None leaves those that it has, of which there must be some.
-        api: the API that it is made by.
-    """
-
-    id: Id
-    wanted: Settings
-    format_settings: str | None = None
-    endpoint_id: Id | None = None
-    keys: Keys | None = None
-    api: Api = Api.NATIVE
+_REVISIONS: Final = 10
+"""So often a change is made anew that others have overtaken."""
 
 
 class Subscriptions:
@@ -121,36 +107,27 @@ class Subscriptions:
         self,
         principal: Principal,
         wanted: Settings,
-        *,
-        api: Api = Api.NATIVE,
-        most: int | None = None,
-        also: Also = nothing_else,
+        within: Within = ANYHOW,
     ) -> Subscription:
         """Make a subscription, with a secret of its own.
-
-        Args:
-            principal: who asks.
-            wanted: its settings.
-            api: the API that it is made by.
-            most: how many subscriptions made by that API the project may have.
-            also: done in the same transaction.
 
         Raises:
             InvalidInput: a setting is not allowed, or there is no URL.
             InvalidSetting: settings contradict each other.
-            LimitReached: the project has `most` already.
+            LimitReached: the project has as many as it may have.
             Unavailable: a transform can't be compiled now.
         """
         if wanted.url is UNSET:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
+        api, most = within.api or Api.NATIVE, within.most
         bare = Subscription(principal.project_id, self._ids.next(), "", api=api)
         merged = settings.merge(bare, wanted)
         settings.check_together(merged)
-        key = self._keys.make(merged.signing)
+        key = self._brought_key(wanted) or self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
 
-        def write(connection: Connection) -> _Change:
+        def write(connection: Connection) -> Change:
             subscription, alerts = self._with_alerts(connection, bare, merged, asked)
             subscriptions.insert(connection, subscription)
             keys = self._keys.insert(connection, subscription, key)
@@ -159,8 +136,8 @@ class Subscriptions:
             former_routes.begin(connection, subscription.project_id, subscription.id, version)
             if most is not None and subscriptions.count(connection, bare.project_id, api) > most:
                 raise LimitReached(f"There may be no more than {most} of these.")
-            also(connection, subscription, keys)
-            return _Change(version, subscription, keys, alerts)
+            within.also(connection, subscription, keys)
+            return Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -205,27 +182,64 @@ class Subscriptions:
         principal: Principal,
         subscription_id: Id,
         wanted: Settings,
-        *,
-        api: Api | None = None,
-        also: Also = nothing_else,
+        within: Within = ANYHOW,
     ) -> Subscription:
         """Merge settings into a subscription. Another signature scheme rotates its secret.
 
-        Args:
-            principal: who asks.
-            subscription_id: the subscription.
-            wanted: what is to change.
-            api: the API that it must have been made by; None for any.
-            also: done in the same transaction.
-
         Raises:
-            NotFound: the project has none with this id, made by `api`.
+            NotFound: the project has none with this id, made by the API that it must be.
             InvalidInput: a setting is not allowed.
             LimitReached: its secret can't be rotated now.
             Unavailable: a transform can't be compiled now.
         """
         await self._check(principal, wanted)
-        return await self._change(principal, subscription_id, wanted, api, also)
+        return await self._change(principal, subscription_id, wanted, within)
+
+    async def revise(
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        revise: Callable[[Subscription], Settings],
+    ) -> Subscription:
+        """Merge settings into a subscription that depend on what it is now.
+
+        Args:
+            principal: who asks.
+            subscription_id: of which.
+            revise: tells what is to be set; asked again where it has changed meanwhile.
+
+        Raises:
+            Conflict: it changes all the time.
+            WaypostError: as `update` does.
+        """
+        for _ in range(_REVISIONS):
+            present = await self.get(principal, subscription_id)
+            wanted = revise(present)
+            await self._check(principal, wanted)
+            merged = partial(merged_if, same_as=present, wanted=wanted)
+            try:
+                return await self._alter(principal, subscription_id, merged, wanted)
+            except Overtaken:
+                continue
+        raise Conflict("The event subscription is being changed by others.")
+
+    async def list_slice(
+        self, principal: Principal, which: SubscriptionFilter, skip: int, size: int
+    ) -> tuple[list[Subscription], bool]:
+        """Return some of the project's subscriptions, oldest first, and whether there are more."""
+        return await self._store.read(
+            lambda c: subscriptions.list_slice(c, principal.project_id, which, skip, size)
+        )
+
+    async def tallies(
+        self, principal: Principal, subscription_ids: Sequence[Id]
+    ) -> dict[Id, Tally]:
+        """Return how each of these subscriptions of the project has fared."""
+        return await self._store.read(
+            lambda c: {
+                one: health.read_tally(c, principal.project_id, one) for one in subscription_ids
+            }
+        )
 
     async def pause(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Stop sending to a subscription; what it is owed is kept.
@@ -249,7 +263,7 @@ class Subscriptions:
         Raises:
             NotFound: the project has none with this id.
         """
-        return await self._alter(principal, subscription_id, _unsuspended)
+        return await self._alter(principal, subscription_id, unsuspended)
 
     async def verify(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Verify the URL of a subscription anew; nothing is sent until it is.
@@ -258,31 +272,23 @@ class Subscriptions:
             NotFound: the project has none with this id.
             Conflict: it needs no verification.
         """
-        return await self._alter(principal, subscription_id, _unverified)
+        return await self._alter(principal, subscription_id, unverified)
 
     async def delete(
         self,
         principal: Principal,
         subscription_id: Id,
-        *,
-        api: Api | None = None,
-        also: Also = nothing_else,
+        within: Within = ANYHOW,
     ) -> None:
         """Delete a subscription with its secrets; what it is owed is cancelled.
 
-        Args:
-            principal: who asks.
-            subscription_id: the subscription.
-            api: the API that it must have been made by; None for any.
-            also: done in the same transaction.
-
         Raises:
-            NotFound: the project has none with this id, made by `api`.
+            NotFound: the project has none with this id, made by the API that it must be.
         """
 
         def first(connection: Connection) -> None:
             place = (principal.project_id, subscription_id)
-            also(connection, subscriptions.get(connection, *place, api), ())
+            within.also(connection, subscriptions.get(connection, *place, within.api), ())
 
         await self.delete_all(principal, (subscription_id,), first)
 
@@ -301,7 +307,7 @@ class Subscriptions:
         asked = [self._alerts.ask(wish.wanted) for wish in wishes]
         times = [ids.moment(self._ids.next()) for _ in wishes]
 
-        def write(connection: Connection) -> list[_Change]:
+        def write(connection: Connection) -> list[Change]:
             for one in writes:
                 one(connection)
             return [
@@ -309,7 +315,7 @@ class Subscriptions:
                 for each in zip(wishes, asked, times, strict=True)
             ]
 
-        def follow(changes: list[_Change]) -> None:
+        def follow(changes: list[Change]) -> None:
             for change in changes:
                 self._follow(change)
 
@@ -373,7 +379,7 @@ class Subscriptions:
 
     def _put(
         self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, now_us: int
-    ) -> _Change:
+    ) -> Change:
         """Make or change one."""
         place = (project_id, wish.id)
         present = subscriptions.find(connection, *place)
@@ -401,18 +407,17 @@ class Subscriptions:
             former_routes.begin(connection, *place, version)
         elif former_routes.taken(after) != former_routes.taken(present):
             former_routes.end(connection, present, version, now_us)
-        return _Change(version, after, keys, alerts)
+        return Change(version, after, keys, alerts)
 
     async def _change(
         self,
         principal: Principal,
         subscription_id: Id,
         wanted: Settings,
-        api: Api | None = None,
-        also: Also = nothing_else,
+        within: Within = ANYHOW,
     ) -> Subscription:
         merged = partial(settings.merge, wanted=wanted)
-        return await self._alter(principal, subscription_id, merged, wanted, api, also)
+        return await self._alter(principal, subscription_id, merged, wanted, within)
 
     async def _alter(
         self,
@@ -420,25 +425,26 @@ class Subscriptions:
         subscription_id: Id,
         alter: Callable[[Subscription], Subscription],
         wanted: Settings = _UNCHANGED,
-        api: Api | None = None,
-        also: Also = nothing_else,
+        within: Within = ANYHOW,
     ) -> Subscription:
         asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
+        brought_key = self._brought_key(wanted)
         now_us = ids.moment(self._ids.next())
 
-        def write(connection: Connection) -> _Change:
+        def write(connection: Connection) -> Change:
             place = (principal.project_id, subscription_id)
-            present = subscriptions.get(connection, *place, api)
-            altered = replace(alter(present), changed_us=now_us)
+            present = subscriptions.get(connection, *place, within.api)
+            merged = settings.reordered(present, alter(present))
+            altered = replace(merged, changed_us=now_us)
             changed, alerts = self._with_alerts(connection, present, altered, asked)
             settings.check_together(changed)
             subscriptions.update(connection, changed)
             if changed.ordering is not present.ordering:
-                # What had to wait is found, and put in its place, by the new order.
-                chains.unpark_all(connection, *place)
                 blocked_keys.delete_all(connection, *place)
-            if new_key is None or changed.signing is present.signing:
+            if brought_key is not None:
+                keys = self._keys.put(connection, changed, (brought_key,))
+            elif new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:
                 keys = self._keys.replace(connection, changed, new_key, now_us)
@@ -446,10 +452,17 @@ class Subscriptions:
             version = projects.bump_routing(connection, place[0])
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
-            also(connection, changed, keys)
-            return _Change(version, changed, keys, alerts)
+            within.also(connection, changed, keys)
+            return Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
+
+    def _brought_key(self, wanted: Settings) -> SigningKey | None:
+        """Return the key that comes with settings of another API; None where none does."""
+        if not isinstance(wanted, Brought) or wanted.secret is UNSET:
+            return None
+        key = self._keys.make_text()
+        return key if wanted.secret is None else replace(key, material=wanted.secret)
 
     def _with_alerts(
         self, connection: Connection, present: Subscription, merged: Subscription, asked: Asked
@@ -458,7 +471,7 @@ class Subscriptions:
         handling, changed = self._alerts.keep(connection, merged.project_id, before, after, asked)
         return replace(merged, failure_handling=handling), changed
 
-    def _follow(self, change: _Change) -> None:
+    def _follow(self, change: Change) -> None:
         self._alerts.follow(change.alerts)
         self._router.apply(change.version, change.subscription)
         self._keys.tell(change.subscription, change.keys)
@@ -472,15 +485,3 @@ class Subscriptions:
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)
             await self._programs.require(principal.project_id, program)
-
-
-def _unsuspended(present: Subscription) -> Subscription:
-    if present.suspension is None:
-        return present
-    return replace(present, suspension=None, failing_since_us=None)
-
-
-def _unverified(present: Subscription) -> Subscription:
-    if present.verification is None:
-        raise Conflict("The event subscription needs no verification.")
-    return replace(present, verification=verification.again(present.verification))

@@ -105,7 +105,7 @@ def policy_of(
         disable=OnGivingUp.DISABLE in done,
         alert=OnGivingUp.ALERT in done,
         disable_after_us=None if disable_s is None else int(disable_s * 1_000_000),
-        lasting=lasting,
+        lasting=lasting or handling.never_disable,
     )
 
 

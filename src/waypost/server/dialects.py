@@ -1,14 +1,18 @@
-"""The dialects: what they bring to the engine, and what they serve over the operations."""
+"""The dialects that are not fast routes alone: what each is made of, and its formats."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
-import msgspec
 from starlette.routing import Route
 
 from waypost.clock import Clock
-from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.dialects.convoy import routes as convoy
 from waypost.dialects.convoy.format import ConvoyFormat
+from waypost.dialects.socotra import formats as socotra
+from waypost.dialects.socotra.reading import DivertedHandlers, EventHandlers
+from waypost.dialects.socotra.routes import SocotraRoutes
+from waypost.dialects.socotra.tokens import Tokens
+from waypost.dialects.socotra.webhook_routes import WebhookHandlers
 from waypost.dialects.stedi import delivery as stedi
 from waypost.dialects.stedi.routes import StediRoutes
 from waypost.model import ids
@@ -16,21 +20,19 @@ from waypost.model.ids import Id
 from waypost.model.project import Environment, Project
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
+from waypost.operations.diverted import Diverted
 from waypost.operations.events import Events
 from waypost.operations.filters import Filters
-from waypost.operations.keys import Keys as ApiKeys
+from waypost.operations.keys import Keys
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
 from waypost.operations.repeats import Repeats
 from waypost.operations.replays import Replays
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
-from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.format import NATIVE_FORMATS, Format
-from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
-from waypost.web.fast import FastRoutes
 
 
 class Environments(dict[Id, Environment]):
@@ -42,69 +44,79 @@ class Environments(dict[Id, Environment]):
 
 
 def formats(environments: Mapping[Id, Environment]) -> dict[str, Format]:
-    """Return the delivery formats by name, of every surface."""
-    convoy_s = ConvoyFormat()
-    return {**NATIVE_FORMATS, convoy_s.name: convoy_s, **stedi.formats(environments)}
+    """Return every delivery format, by name."""
+    return {
+        **NATIVE_FORMATS,
+        **socotra.FORMATS,
+        ConvoyFormat.name: ConvoyFormat(),
+        **stedi.formats(environments),
+    }
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What dialects ask."""
+class Operations(Protocol):
+    """What all surfaces share."""
 
     access: Access
     surfaces: Surfaces
-    aside: Aside
     clock: Clock
-    environments: Environments
     projects: Projects
-    keys: ApiKeys
+    keys: Keys
     records: Records
-    repeats: Repeats
     subscriptions: Subscriptions
     signing_keys: SigningKeys
     transforms: Transforms
     events: Events
     deliveries: Deliveries
+    diverted: Diverted
     filters: Filters
     replays: Replays
-    transactions: Transactions
+    repeats: Repeats
+    environments: Environments
 
 
-def routes(ours: Asked, fast: FastRoutes) -> list[Route]:
-    """Enter the fast routes of all dialects; return their other ones."""
-    Emit(ours.access, ours.events, ours.surfaces, ours.aside).register(fast)
-    buildable = BuildableRoutes(ours.access, ours.projects, ours.transactions).dialect()
-    buildable.register(fast, ours.access, ours.surfaces)
-    return [*_convoy(ours), *_stedi(ours)]
+def dialect_routes(shared: Operations) -> list[Route]:
+    """Return the routes of all dialects."""
+    return [*_socotra(shared), *_convoy(shared), *_stedi(shared)]
 
 
-def _convoy(ours: Asked) -> list[Route]:
-    return convoy.routes(
-        convoy.Parts(
-            access=ours.access,
-            surfaces=ours.surfaces,
-            clock=ours.clock,
-            projects=ours.projects,
-            keys=ours.keys,
-            records=ours.records,
-            subscriptions=ours.subscriptions,
-            signing_keys=ours.signing_keys,
-            transforms=ours.transforms,
-            events=ours.events,
-            deliveries=ours.deliveries,
-            filters=ours.filters,
-            replays=ours.replays,
-        )
+def _socotra(shared: Operations) -> list[Route]:
+    access, surfaces = shared.access, shared.surfaces
+    operations = [
+        *EventHandlers(shared.events).operations(),
+        *DivertedHandlers(shared.diverted, shared.subscriptions).operations(),
+        *WebhookHandlers(shared.subscriptions, shared.signing_keys).operations(),
+    ]
+    tokens = Tokens(access, shared.keys, surfaces)
+    return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]
+
+
+def _convoy(shared: Operations) -> list[Route]:
+    parts = convoy.Parts(
+        access=shared.access,
+        surfaces=shared.surfaces,
+        clock=shared.clock,
+        projects=shared.projects,
+        keys=shared.keys,
+        records=shared.records,
+        subscriptions=shared.subscriptions,
+        signing_keys=shared.signing_keys,
+        transforms=shared.transforms,
+        events=shared.events,
+        deliveries=shared.deliveries,
+        filters=shared.filters,
+        replays=shared.replays,
     )
+    return convoy.routes(parts)
 
 
-def _stedi(ours: Asked) -> list[Route]:
+def _stedi(shared: Operations) -> list[Route]:
     return StediRoutes(
-        ours.access,
-        ours.surfaces,
-        ours.events,
-        ours.deliveries,
-        ours.subscriptions,
-        ours.signing_keys,
-        ours.repeats,
-        ours.environments,
+        shared.access,
+        shared.surfaces,
+        shared.events,
+        shared.deliveries,
+        shared.subscriptions,
+        shared.signing_keys,
+        shared.repeats,
+        shared.environments,
     ).routes()

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
@@ -32,6 +31,7 @@ from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock
 from waypost.config import Config, Role
+from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
 from waypost.engine.configuration import Configuration
@@ -82,8 +82,7 @@ from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool, PoolConfig
-from waypost.server import dialects
-from waypost.server.dialects import Asked
+from waypost.server.dialects import dialect_routes
 from waypost.server.tools import Tools
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
@@ -256,6 +255,7 @@ class Surface:
         """Make the operations and their routes; `key` is the secret key."""
         self._config = config
         self._tools = tools
+        self.environments = tools.environments
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
@@ -284,18 +284,21 @@ class Surface:
         self.transforms = Transforms(store, engine.sandbox, ids)
         self.subscriptions = self._subscriptions(engine, alerts, self.transforms, rules)
         self.filters = Filters(store)
+        self.diverted = Diverted(store, dispatcher, ids)
+        self.records = Records(changes, vault, ids)
+        self.repeats = Repeats(store, vault, clock)
+        self.clock = clock
         self.keys = Keys(changes, self.access, clock, entropy, ids)
         self.table = self._native(store, engine)
         self.fast = FastRoutes()
-        Intake(self.access, self.events, self.surfaces, self.aside).register(self.fast)
-        records, repeats = Records(changes, vault, ids), Repeats(store, vault, clock)
-        self.others = self._dialects(records, repeats)
+        self._register()
+        self.others = dialect_routes(self)
 
     def _native(self, store: Store, engine: Engine) -> list[Operation]:
         """Return the native API's table."""
         ids, dispatcher, clock = self._tools.ids, engine.dispatcher, self._tools.clock
         examples = Examples(store, engine.ingest, self.catalogue)
-        keys, diverted = self.signing_keys, Diverted(store, dispatcher, ids)
+        keys = self.signing_keys
         return [
             *EventRoutes(self.events).operations(),
             *DeliveryRoutes(self.deliveries).operations(),
@@ -303,7 +306,7 @@ class Surface:
             *TransformRoutes(self.transforms, self._limits).operations(),
             *ReplayRoutes(self.replays, examples).operations(),
             *ProbeRoutes(Probes(store, examples, engine.router.defaults)).operations(),
-            *DivertedRoutes(diverted, self.replays).operations(),
+            *DivertedRoutes(self.diverted, self.replays).operations(),
             *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
             *FilterRoutes(self.filters).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
@@ -315,29 +318,6 @@ class Surface:
             *TransactionRoutes(self.transactions).operations(),
         ]
 
-    def _dialects(self, records: Records, repeats: Repeats) -> list[Route]:
-        """Enter the dialects' fast routes; return their other ones."""
-        ours = Asked(
-            access=self.access,
-            surfaces=self.surfaces,
-            aside=self.aside,
-            clock=self._tools.clock,
-            environments=self._tools.environments,
-            projects=self.projects,
-            keys=self.keys,
-            records=records,
-            repeats=repeats,
-            subscriptions=self.subscriptions,
-            signing_keys=self.signing_keys,
-            transforms=self.transforms,
-            events=self.events,
-            deliveries=self.deliveries,
-            filters=self.filters,
-            replays=self.replays,
-            transactions=self.transactions,
-        )
-        return dialects.routes(ours, self.fast)
-
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
             store,
@@ -347,6 +327,13 @@ class Surface:
             tools.ids,
             _micros(self._config.retention),
         )
+
+    def _register(self) -> None:
+        """Enter the fast routes, native and of dialects."""
+        Intake(self.access, self.events, self.surfaces, self.aside).register(self.fast)
+        Emit(self.access, self.events, self.surfaces, self.aside).register(self.fast)
+        buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
+        buildable.register(self.fast, self.access, self.surfaces)
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules
@@ -365,7 +352,7 @@ class Surface:
 
     def _project_changed(self, project: Project) -> None:
         """Take what is kept in memory of a project."""
-        self._tools.environments.add(project)
+        self.environments.add(project)
         self.catalogue.set_strict(project.id, project.strict_types)
         self._roster.defaults_changed(project.id, project.defaults)
 

@@ -24,7 +24,7 @@ from waypost.storage import (
     selecting,
     subscriptions,
 )
-from waypost.storage.schema import shards, workers
+from waypost.storage.cluster import shards, workers
 from waypost.storage.schema import subscriptions as table
 
 ATTEMPTS_MAX: Final = 20

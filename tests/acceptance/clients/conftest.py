@@ -7,6 +7,7 @@ import pytest
 from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver, receiver
 from tests.support.site import Site, Tenant, running
+from tests.support.socotra import Client as Socotra
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +57,11 @@ def other() -> Iterator[Receiver]:
     """Have a second receiver."""
     with receiver() as listening:
         yield listening
+
+
+def socotra(site: Site, tenant: Tenant) -> Iterator[Socotra]:
+    """Have a client of Socotra's in the project."""
+    key = site.key(tenant.project, api="socotra")
+    made = Socotra(site.url, key, tenant.project.removeprefix("prj_"))
+    yield made
+    made.close()

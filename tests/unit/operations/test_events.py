@@ -9,6 +9,7 @@ from tests.support import database
 from tests.support.database import Records
 from waypost.engine.ingest import Done
 from waypost.engine.router import Router
+from waypost.model import ids
 from waypost.model.delivery import EventStatus
 from waypost.model.errors import InvalidInput, NotFound
 from waypost.model.event import Attributes
@@ -19,6 +20,7 @@ from waypost.operations.event_types import Catalogue
 from waypost.operations.events import Accepted, Events, Places, Sought, Summary
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
+from waypost.policy.stream import Position
 from waypost.storage.store import Store
 
 BATCH = Places("events[{}].", "event_type")
@@ -30,6 +32,9 @@ class FakeIngest:
     def __init__(self) -> None:
         self.taken: list[tuple[Principal, Sequence[Draft]]] = []
         self.origins: list[Origin | None] = []
+
+    def now_us(self) -> int:
+        return 1_800_000_000_000_000
 
     def accept(
         self,
@@ -148,3 +153,20 @@ async def test_how_events_stand_is_told_in_their_own_project_alone(
         with pytest.raises(NotFound):
             await events.status(stranger, event_id)
         assert (await events.seek(stranger, PageRequest(), Sought())).items == []
+
+
+async def test_the_stream_and_a_request_are_of_the_callers_project(
+    made: Made, records: Records
+) -> None:
+    named = Attributes(request_id="01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    event_id = records.event("a", named)
+    request_id = ids.find_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    assert request_id is not None
+    start = Position(ids.FIRST)
+    for project_id, expected in ((records.project, [event_id]), (records.other, [])):
+        caller = records.principal(project_id=project_id)
+        found, position = await made.events.read_on(caller, start, 10, event_type="a")
+        assert [one.id for one in found] == expected
+        assert (await made.events.read_on(caller, position, 10))[0] == []
+        of_request = await made.events.list_of_request(caller, request_id)
+        assert [one.id for one in of_request] == expected

@@ -11,6 +11,7 @@ from tests.support.manual import SeededEntropy
 from tests.support.subscribing import SECRET_KEY, Office, office
 from waypost.model.errors import Conflict, IdempotencyMismatch
 from waypost.model.page import PageRequest
+from waypost.operations.changing import Within
 from waypost.operations.repeats import KEPT_US, Repeats, Request
 from waypost.operations.signing_keys import Also
 from waypost.policy.settings import Settings
@@ -33,7 +34,7 @@ class Desk:
         """Make a subscription, and answer with its id."""
 
         async def change(also: Also) -> None:
-            await self.at.subscriptions.create(self.caller, WANTED, also=also)
+            await self.at.subscriptions.create(self.caller, WANTED, Within(also=also))
 
         return await self.repeats.once(self.caller, request, lambda made, _keys: made.id, change)
 

@@ -134,6 +134,7 @@ def test_what_is_not_given_stays() -> None:
         ),
         ({"transform": {"template": [1]}}, {"transform": Transform(Language.TEMPLATE, "[1]")}),
         ({"name": "n"}, {"name": "n"}),
+        ({"insecure_tls": True}, {"insecure_tls": True}),
         ({"verification": None}, {"verification": None}),
         ({"verification": "none"}, {"verification": None}),
         (
@@ -228,7 +229,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
-        *("name", "verification"),
+        *("name", "verification", "insecure_tls"),
         *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
         "failure_handling",
         *("ordering", "on_order_failure"),

@@ -1,5 +1,7 @@
 """Subscriptions come back as they were kept, to their own project alone."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -23,6 +25,7 @@ from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.storage import subscriptions
+from waypost.storage.subscriptions import SubscriptionFilter
 
 HANDLING = FailureHandling(
     triggers=("5xx", "timeout"),
@@ -32,7 +35,17 @@ HANDLING = FailureHandling(
     disable_after_s=90.5,
     on_giving_up=(OnGivingUp.SUSPEND, OnGivingUp.ALERT),
     suspended=WhileSuspended(Pending.DIVERT, Incoming.CANCEL),
-    alert_endpoints=(AlertEndpoint(b"\xff" * 16, "https://a.example/", {"x-a": "b"}, "thin"),),
+    alert_endpoints=(
+        AlertEndpoint(
+            b"\xff" * 16,
+            "https://a.example/",
+            {"x-a": "b"},
+            "thin",
+            insecure_tls=True,
+            particulars={"tag": "t"},
+        ),
+    ),
+    never_disable=True,
 )
 WHY = Suspension(1_700_000_000_000_001, b"\x00\xff" * 8, "5xx", "status 500: \u2603")
 
@@ -75,6 +88,8 @@ def full(records: Records) -> Subscription:
         deliver_before_s=60,
         failure_handling=HANDLING,
         suspension=WHY,
+        insecure_tls=True,
+        particulars={"tag": "t", "headers": {"x": ["1", "2"]}},
     )
 
 
@@ -173,3 +188,29 @@ def test_those_made_by_one_api_are_told_apart(records: Records) -> None:
             subscriptions.get(*place, other.id, Api.STEDI)
     found = [subscriptions.was_deleted(*place, one.id, Api.STEDI) for one in (native, made, gone)]
     assert found == [False, False, True]
+
+
+def test_a_slice_is_of_those_that_are_asked_for(records: Records) -> None:
+    one = records.subscription(api=Api.SOCOTRA, description="a", event_types=("a.b", "c"))
+    two = records.subscription(api=Api.SOCOTRA, description="b", disabled_by=DisabledBy.PERSON)
+    three = records.subscription(api=Api.SOCOTRA, event_types=("a_b",), suspension=WHY)
+    native = records.subscription()
+    records.subscription(project_id=records.other, api=Api.SOCOTRA)
+
+    def found(skip: int = 0, size: int = 10, **which: Any) -> tuple[list[Subscription], bool]:
+        wanted = SubscriptionFilter(**which)
+        place = (records.connection, records.project)
+        return subscriptions.list_slice(*place, wanted, skip, size)
+
+    assert found() == ([one, two, three, native], False)
+    assert found(api=Api.SOCOTRA) == ([one, two, three], False)
+    assert found(1, 1, api=Api.SOCOTRA) == ([two], True)
+    assert found(3, api=Api.SOCOTRA) == ([], False)
+    assert found(description="a") == ([one], False)
+    assert found(is_enabled=False) == ([two], False)
+    assert found(is_suspended=True) == ([three], False)
+    assert found(is_active=True) == ([one, native], False)
+    assert found(is_active=False) == ([two, three], False)
+    assert found(event_types=("c", "x")) == ([one], False)
+    assert found(event_types=("a_b",)) == ([three], False)
+    assert found(event_types=("b",)) == ([], False)

@@ -22,7 +22,7 @@ from waypost.model.api import Api
 from waypost.model.errors import InvalidSetting
 from waypost.model.record import Record
 from waypost.model.subscription import Signing, SigningKey
-from waypost.operations.subscriptions import Wish
+from waypost.operations.changing import Wish
 from waypost.policy.settings import Settings
 from waypost.policy.transforms import TransformIn
 

@@ -22,6 +22,7 @@ from waypost.model.page import PageRequest
 from waypost.model.project import Environment, Principal, Scope
 from waypost.model.subscription import Subscription
 from waypost.operations.access import Access
+from waypost.operations.changing import Within
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.events import Events, Sought
 from waypost.operations.repeats import Repeats
@@ -181,8 +182,8 @@ class StediRoutes:
         wanted = wire.settings_of_new(body)
 
         async def change(also: Also) -> None:
-            most = wire.DESTINATIONS_MAX
-            await self._subscriptions.create(caller, wanted, api=Api.STEDI, most=most, also=also)
+            within = Within(Api.STEDI, wire.DESTINATIONS_MAX, also)
+            await self._subscriptions.create(caller, wanted, within)
 
         def answer(made: Subscription, keys: Keys) -> bytes:
             return _encode(wire.new_destination_out(made, keys))
@@ -206,9 +207,8 @@ class StediRoutes:
         async def change(also: Also) -> None:
             if body.status == "ENABLED" and present.suspension is not None:
                 await self._subscriptions.unsuspend(caller, destination_id)
-            await self._subscriptions.update(
-                caller, destination_id, wanted, api=Api.STEDI, also=also
-            )
+            within = Within(Api.STEDI, also=also)
+            await self._subscriptions.update(caller, destination_id, wanted, within)
 
         def answer(changed: Subscription, _keys: Keys) -> bytes:
             return _encode(wire.destination_out(changed, last_us))
@@ -222,7 +222,8 @@ class StediRoutes:
         asked = Asked(_key(request), _content(request))
 
         async def change(also: Also) -> None:
-            await self._subscriptions.delete(caller, destination_id, api=Api.STEDI, also=also)
+            within = Within(Api.STEDI, also=also)
+            await self._subscriptions.delete(caller, destination_id, within)
 
         try:
             await self._repeats.once(caller, asked, _nothing, change)

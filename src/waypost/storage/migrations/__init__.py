@@ -21,8 +21,9 @@ KNOWN: Final = (
     "0010_verification",
     "0011_replays",
     "0012_order",
+    "0013_dialects",
     "0014_records",
-    "0016_made_by",
+    "0016_answers",
 )
 """Every revision, oldest first."""
 

@@ -6,7 +6,7 @@ from alembic import op
 from waypost.storage.columns import IdType, Name
 
 revision = "0014_records"
-down_revision = "0012_order"
+down_revision = "0013_dialects"
 
 
 def upgrade() -> None:

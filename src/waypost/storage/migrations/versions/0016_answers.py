@@ -1,17 +1,15 @@
-"""Subscriptions tell by which API they were made; requests under an idempotency key are kept."""
+"""Subscriptions have a name and tell when they were changed; answers are kept under a key."""
 
 import sqlalchemy as sa
 from alembic import op
 
 from waypost.storage.columns import IdType, Name
 
-revision = "0016_made_by"
+revision = "0016_answers"
 down_revision = "0014_records"
 
 
 def upgrade() -> None:
-    made_by = sa.Column("api", sa.Text(), nullable=False, server_default="native")
-    op.add_column("subscriptions", made_by)
     op.add_column("subscriptions", sa.Column("name", sa.Text(), nullable=False, server_default=""))
     op.add_column("subscriptions", sa.Column("changed_us", sa.BigInteger()))
     op.create_table(
