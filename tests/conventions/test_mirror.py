@@ -42,13 +42,13 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/endpoints.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/events.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/filters.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/intake.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),
     "dialects/convoy/routes.py": (_CONVOY, "puts the others together"),
     "dialects/convoy/shelf.py": (_CONVOY, "what the handlers share"),
     "dialects/convoy/subscriptions.py": (_CONVOY, "a translation, tried over HTTP"),
-    "dialects/convoy/views.py": (_CONVOY, "shapes, seen over HTTP"),
     "dialects/convoy/things.py": ("tests/unit/dialects/convoy/test_wishes.py", "fields alone"),
     "model/record.py": ("tests/contract/storage/test_records.py", "fields alone"),
     "dialects/stedi/routes.py": (
@@ -72,6 +72,7 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
+    "server/configs.py": ("tests/unit/server/test_wiring.py", "settings that reach their parts"),
     "storage/cluster.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

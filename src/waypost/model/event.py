@@ -8,6 +8,8 @@ from waypost.model.ids import Id
 
 EVENT_TYPE: Final = r"^[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*$"
 EVENT_TYPE_MAX: Final = 256
+SYSTEM: Final = "waypost."
+"""With it begin the types of the events that Waypost itself makes, and nobody else may."""
 
 
 class Resource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,10 +7,12 @@ import msgspec
 
 from waypost.engine.configuration import Configuration
 from waypost.model.errors import InvalidInput
+from waypost.model.event import SYSTEM
 from waypost.model.event_type import CATALOGUE_MAX, EXAMPLE_MAX, EventType
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.policy import events, rawjson
+from waypost.policy.system_events import is_system
 from waypost.storage import event_types
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
@@ -33,21 +35,26 @@ class Catalogue:
         self._names = dict(names)
 
     def known(self, project_id: Id, name: str) -> bool:
-        """Tell whether a project takes events of this type.
+        """Tell whether a project takes events of this type from producers.
 
-        Types are open, but for a project that is strict and has a catalogue.
+        Types are open, but for those of system events, and for a project that is strict and has a
+        catalogue.
         """
+        if name.startswith(SYSTEM):
+            return False
         if project_id not in self._strict:
             return True
         names = self._names.get(project_id, _NONE)
         return not names or name in names
 
     def require(self, project_id: Id, name: str, path: str) -> None:
-        """Refuse a type that the project does not take.
+        """Refuse a type that the project does not take from producers.
 
         Raises:
             InvalidInput: it does not; `path` is the field to blame.
         """
+        if name.startswith(SYSTEM):
+            raise InvalidInput(details=[(path, f"begins with {SYSTEM}, as Waypost's own types do")])
         if not self.known(project_id, name):
             raise InvalidInput(details=[(path, f"{name} is not in the project's catalogue")])
 
@@ -140,6 +147,9 @@ def check(entries: Sequence[EventTypeIn]) -> list[EventType]:
         path = f"event_types[{index}]"
         if not events.is_type(entry.name):
             details.append((f"{path}.name", "is not an event type"))
+        elif is_system(entry.name):
+            reason = f"begins with {SYSTEM}, as Waypost's own types do"
+            details.append((f"{path}.name", reason))
         elif entry.name in seen:
             details.append((f"{path}.name", "is there twice"))
         text = rawjson.original(entry.example)

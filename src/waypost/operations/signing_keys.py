@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from waypost.clock import Clock, Entropy, IdSource
+from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.api import Api
@@ -14,7 +15,8 @@ from waypost.model.errors import Conflict, LimitReached
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.subscription import Signing, SigningKey, Subscription
-from waypost.policy import signing
+from waypost.policy import signing, timestamp
+from waypost.policy.system_events import SecretRotated, about
 from waypost.storage import audit, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
@@ -78,6 +80,7 @@ class SigningKeys:
         clock: Clock,
         entropy: Entropy,
         source: IdSource,
+        announcer: Announcer,
     ) -> None:
         """Take what keys are kept in, and who is told of a subscription's keys on the loop."""
         self._configuration = configuration
@@ -87,6 +90,7 @@ class SigningKeys:
         self._clock = clock
         self._entropy = entropy
         self._ids = source
+        self._announcer = announcer
         self._public: dict[Id, tuple[PublicKey, ...]] = {}
 
     async def load(self) -> dict[Id, Keys]:
@@ -171,18 +175,23 @@ class SigningKeys:
         project_id = principal.project_id
         made = {scheme: self.make(scheme) for scheme in Signing}
         record_id, now_us = self._ids.next_at()
+        event_id = self._announcer.new_id()
 
         def write(connection: Connection) -> tuple[Subscription, Keys]:
             subscription = subscriptions.get(connection, project_id, subscription_id, api)
-            scheme = subscription.signing
-            keys = self.replace(connection, subscription, made[scheme], now_us, how)
+            key = made[subscription.signing]
+            keys = self.replace(connection, subscription, key, now_us, event_id, how)
             also(connection, subscription, keys)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "secret.rotate", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
             return subscription, keys
 
-        await self._configuration.change(write, lambda result: self.tell(*result))
+        def after(result: tuple[Subscription, Keys]) -> None:
+            self.tell(*result)
+            self._announcer.follow()
+
+        await self._configuration.change(write, after)
 
     def published(self, subscription_id: Id | None = None) -> list[dict[str, str]]:
         """Return the public keys that are valid now, of all subscriptions or one; 1,000 at most."""
@@ -232,9 +241,12 @@ class SigningKeys:
         subscription: Subscription,
         key: SigningKey,
         now_us: int,
+        event_id: Id,
         how: Rotation = STANDARD_ROTATION,
     ) -> Keys:
         """Put a new key in the place of the present one, which is valid for a while more.
+
+        `event_id` is that of the system event that tells of it.
 
         Raises:
             Conflict: an earlier one is still valid, and must not be.
@@ -252,6 +264,9 @@ class SigningKeys:
             # Signatures are made by whole seconds: what is kept would be good to the end of this.
             signing_keys.delete_expired(connection, *place, now_us)
         signing_keys.insert(connection, self._vault, *place, key)
+        overlap_until = timestamp.spell(now_us + how.overlap_us)
+        news = SecretRotated(**about(subscription, now_us), overlap_until=overlap_until)
+        self._announcer.announce(connection, place[0], event_id, news, subscription.owner)
         return self.list_all(connection, *place)
 
     def put(self, connection: Connection, subscription: Subscription, keys: Keys) -> Keys:

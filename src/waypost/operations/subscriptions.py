@@ -13,32 +13,27 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from waypost.clock import IdSource
+from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.api import Api
 from waypost.model.errors import Conflict, InvalidInput, LimitReached
+from waypost.model.event import SYSTEM
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
+from waypost.operations import changing
 from waypost.operations.alerts import Alerts, Asked, Changed
-from waypost.operations.changing import (
-    ANYHOW,
-    Change,
-    Overtaken,
-    Wish,
-    Within,
-    merged_if,
-    unsuspended,
-    unverified,
-)
+from waypost.operations.changing import ANYHOW, Change, Overtaken, Wish, Within
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Brought, Settings, SubscriptionRules
+from waypost.policy.system_events import require_some
 from waypost.storage import (
     audit,
     blocked_keys,
@@ -48,6 +43,7 @@ from waypost.storage import (
     projects,
     signing_keys,
     subscriptions,
+    told,
 )
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection, Write
@@ -78,6 +74,7 @@ class Subscriptions:
         rules: SubscriptionRules,
         deleted: Callable[[Id, Id], None],
         source: IdSource,
+        announcer: Announcer,
     ) -> None:
         """Take what subscriptions are kept in and what follows them.
 
@@ -91,7 +88,9 @@ class Subscriptions:
             rules: what settings are held to.
             deleted: told of the project and the id of a deleted subscription, on the loop.
             source: of ids.
+            announcer: tells of subscriptions that are disabled, or sent to again.
         """
+        self._announcer = announcer
         self._configuration = configuration
         self._store = configuration.store
         self._router = router
@@ -165,6 +164,10 @@ class Subscriptions:
         """Return the subscriptions that share an address, as they are in memory."""
         return self._router.routes(project_id).at(endpoint_id)
 
+    def known(self, project_id: Id) -> list[Id]:
+        """Return the ids of a project's subscriptions, whichever surface made them."""
+        return [one.id for one in self._router.routes(project_id)]
+
     def defaults(self, project_id: Id) -> Inheritable:
         """Return what a project's subscriptions go by where they set nothing."""
         return self._router.defaults(project_id)
@@ -173,8 +176,9 @@ class Subscriptions:
         self, principal: Principal, request: PageRequest, *, api: Api | None = None
     ) -> Page[Subscription]:
         """Return one page of the project's subscriptions, or of those that were made by `api`."""
+        project_id = principal.project_id
         return await self._store.read(
-            lambda c: subscriptions.list_page(c, principal.project_id, request, api)
+            lambda c: subscriptions.list_page(c, project_id, request, api)
         )
 
     async def update(
@@ -216,7 +220,7 @@ class Subscriptions:
             present = await self.get(principal, subscription_id)
             wanted = revise(present)
             await self._check(principal, wanted)
-            merged = partial(merged_if, same_as=present, wanted=wanted)
+            merged = partial(changing.merged_if, same_as=present, wanted=wanted)
             try:
                 return await self._alter(principal, subscription_id, merged, wanted)
             except Overtaken:
@@ -263,7 +267,7 @@ class Subscriptions:
         Raises:
             NotFound: the project has none with this id.
         """
-        return await self._alter(principal, subscription_id, unsuspended)
+        return await self._alter(principal, subscription_id, changing.unsuspended)
 
     async def verify(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Verify the URL of a subscription anew; nothing is sent until it is.
@@ -272,7 +276,7 @@ class Subscriptions:
             NotFound: the project has none with this id.
             Conflict: it needs no verification.
         """
-        return await self._alter(principal, subscription_id, unverified)
+        return await self._alter(principal, subscription_id, changing.unverified)
 
     async def delete(
         self,
@@ -370,6 +374,7 @@ class Subscriptions:
         blocked_keys.delete_all(connection, project_id, subscription_id)
         signing_keys.delete_all(connection, project_id, subscription_id)
         lane_states.save(connection, project_id, subscription_id, None)
+        told.forget_all(connection, project_id, subscription_id)
         subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
         audit.record(connection, principal, record_id, "subscription.delete", subject)
         record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
@@ -431,6 +436,7 @@ class Subscriptions:
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
         brought_key = self._brought_key(wanted)
         now_us = ids.moment(self._ids.next())
+        event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
 
         def write(connection: Connection) -> Change:
             place = (principal.project_id, subscription_id)
@@ -447,11 +453,12 @@ class Subscriptions:
             elif new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:
-                keys = self._keys.replace(connection, changed, new_key, now_us)
+                keys = self._keys.replace(connection, changed, new_key, now_us, rotation_id)
             record(connection, Kind.SUBSCRIPTION, *place)
             version = projects.bump_routing(connection, place[0])
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
+            self._announcer.announce_change(connection, present, changed, event_id, now_us)
             within.also(connection, changed, keys)
             return Change(version, changed, keys, alerts)
 
@@ -472,6 +479,7 @@ class Subscriptions:
         return replace(merged, failure_handling=handling), changed
 
     def _follow(self, change: Change) -> None:
+        self._announcer.follow()
         self._alerts.follow(change.alerts)
         self._router.apply(change.version, change.subscription)
         self._keys.tell(change.subscription, change.keys)
@@ -479,8 +487,10 @@ class Subscriptions:
     async def _check(self, principal: Principal, wanted: Settings) -> None:
         settings.check(wanted, self._rules)
         for index, name in enumerate(wanted.event_types or ()):
-            if name != ALL and not name.endswith(PREFIX):
-                path = f"event_types[{index}]"
+            path = f"event_types[{index}]"
+            if name.startswith(SYSTEM):
+                require_some(name, path)
+            elif name != ALL and not name.endswith(PREFIX):
                 self._catalogue.require(principal.project_id, name, path)
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)

@@ -59,7 +59,10 @@ EventTypes = Annotated[
     tuple[str, ...],
     Meta(
         max_length=TYPES_MAX,
-        description="Exact types, prefixes as card.*, or *; null and empty for all types.",
+        description=(
+            "Exact types, prefixes as card.*, or *; null and empty for all types, but for those of"
+            " system events, which are named or taken by waypost.*."
+        ),
     ),
 ]
 Disabled = Annotated[

@@ -32,7 +32,9 @@ from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
 from waypost.policy.format import NATIVE_FORMATS, Format
+from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
+from waypost.web.fast import FastRoutes
 
 
 class Environments(dict[Id, Environment]):
@@ -58,6 +60,8 @@ class Operations(Protocol):
 
     access: Access
     surfaces: Surfaces
+    aside: Aside
+    fast: FastRoutes
     clock: Clock
     projects: Projects
     keys: Keys
@@ -74,17 +78,17 @@ class Operations(Protocol):
     environments: Environments
 
 
-def dialect_routes(shared: Operations) -> list[Route]:
-    """Return the routes of all dialects."""
-    return [*_socotra(shared), *_convoy(shared), *_stedi(shared)]
+def dialect_routes(shared: Operations, socotra_interval_s: float) -> list[Route]:
+    """Return the routes of all dialects; see the setting of that name."""
+    return [*_socotra(shared, socotra_interval_s), *_convoy(shared), *_stedi(shared)]
 
 
-def _socotra(shared: Operations) -> list[Route]:
+def _socotra(shared: Operations, interval_s: float) -> list[Route]:
     access, surfaces = shared.access, shared.surfaces
     operations = [
         *EventHandlers(shared.events).operations(),
         *DivertedHandlers(shared.diverted, shared.subscriptions).operations(),
-        *WebhookHandlers(shared.subscriptions, shared.signing_keys).operations(),
+        *WebhookHandlers(shared.subscriptions, shared.signing_keys, interval_s).operations(),
     ]
     tokens = Tokens(access, shared.keys, surfaces)
     return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]
@@ -94,6 +98,8 @@ def _convoy(shared: Operations) -> list[Route]:
     parts = convoy.Parts(
         access=shared.access,
         surfaces=shared.surfaces,
+        aside=shared.aside,
+        fast=shared.fast,
         clock=shared.clock,
         projects=shared.projects,
         keys=shared.keys,

@@ -36,6 +36,7 @@ from waypost.model.subscription import (
 )
 from waypost.model.transform import Transform
 from waypost.model.verification import Verification, VerificationState
+from waypost.policy.routing import names_system
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
@@ -347,6 +348,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "verification": _json(subscription.verification),
         "format_settings": subscription.format_settings,
         "endpoint_id": subscription.endpoint_id,
+        "takes_system": int(names_system(subscription.event_types)),
         "verification_state": subscription.verification and subscription.verification.state.value,
         "ordering": subscription.ordering.value,
         "on_order_failure": subscription.on_order_failure.value,

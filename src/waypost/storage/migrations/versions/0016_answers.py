@@ -6,7 +6,7 @@ from alembic import op
 from waypost.storage.columns import IdType, Name
 
 revision = "0016_answers"
-down_revision = "0014_records"
+down_revision = "0015_system_events"
 
 
 def upgrade() -> None:
