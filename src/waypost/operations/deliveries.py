@@ -191,6 +191,14 @@ class Deliveries:
 
         return await self._store.read(read)
 
+    async def last_started(
+        self, principal: Principal, subscription_ids: Collection[ids.Id]
+    ) -> dict[ids.Id, int]:
+        """Return when subscriptions were last sent something, UTC microseconds, where they were."""
+        return await self._store.read(
+            lambda c: attempts.last_started(c, principal.project_id, subscription_ids)
+        )
+
     async def attempt(
         self, principal: Principal, event_id: ids.Id, attempt_id: ids.Id
     ) -> tuple[ShownAttempt, dict[str, str] | None]:
@@ -234,6 +242,7 @@ class Deliveries:
                 attempt.number,
                 ids.moment(attempt.id) // 1_000_000,
                 (SigningKey(ids.FIRST, subscription.signing, _NO_KEY),),
+                subscription.id,
             )
         )
         lines = Address(masked, (), form).start.partition(b"\r\n")[2] + rendered.head
