@@ -60,7 +60,6 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),
-    "dialects/convoy/routes.py": (_CONVOY, "puts the others together"),
     "dialects/convoy/shelf.py": (_CONVOY, "what the handlers share"),
     "dialects/convoy/subscriptions.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/things.py": ("tests/unit/dialects/convoy/test_wishes.py", "fields alone"),

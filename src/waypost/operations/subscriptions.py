@@ -138,20 +138,8 @@ class Subscriptions:
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
 
-    def check_url(self, url: str) -> None:
-        """Refuse a URL that no subscription may have.
-
-        Raises:
-            InvalidInput: it is one; says why.
-        """
-        self.check_settings(Settings(url=url))
-
     def check_settings(self, wanted: Settings) -> None:
-        """Refuse settings that no subscription may have.
-
-        Raises:
-            InvalidInput: they are such.
-        """
+        """Refuse settings that no subscription may have, by raising InvalidInput."""
         settings.check(wanted, self._rules)
 
     def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from typing import Final
 
 from starlette.types import ASGIApp
 
@@ -97,6 +98,7 @@ from waypost.web.fast import FastRoutes
 from waypost.web.front import HttpFront
 from waypost.web.limits import HttpLimits
 
+_MICROS: Final = 1_000_000
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
 

@@ -1,22 +1,10 @@
 """Convoy's event types on a real server, from the outside."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver
-from tests.support.site import Site, Tenant
+from tests.support.site import Tenant
 
 PATH = "/event-types"
-
-
-@pytest.fixture
-def convoy(site: Site, tenant: Tenant) -> Iterator[Convoy]:
-    """Have a project with a key of Convoy's form."""
-    made = Convoy(site, tenant)
-    yield made
-    made.close()
 
 
 def test_types_are_made_listed_changed_and_deprecated(convoy: Convoy, tenant: Tenant) -> None:

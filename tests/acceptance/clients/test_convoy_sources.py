@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -39,14 +38,6 @@ PUB_SUB: dict[str, dict[str, Any]] = {
         "deadLetterExchange": "d",
     },
 }
-
-
-@pytest.fixture
-def convoy(site: Site, tenant: Tenant) -> Iterator[Convoy]:
-    """Have a project with a key of Convoy's form."""
-    made = Convoy(site, tenant)
-    yield made
-    made.close()
 
 
 def created(convoy: Convoy, **settings: Any) -> dict[str, Any]:

@@ -78,9 +78,9 @@ async def test_all_are_changed_or_none(here: Office) -> None:
 
 async def test_an_event_for_an_address_is_owed_there_alone(here: Office) -> None:
     caller, one, two = here.records.principal(), here.records.ids.next(), here.records.ids.next()
-    here.subscriptions.check_url(URL)
+    here.subscriptions.check_settings(Settings(url=URL))
     with pytest.raises(InvalidInput, match="url"):
-        here.subscriptions.check_url("nonsense")
+        here.subscriptions.check_settings(Settings(url="nonsense"))
     first, second, other = await here.subscriptions.put_all(
         caller,
         [

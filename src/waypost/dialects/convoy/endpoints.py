@@ -199,7 +199,8 @@ class EndpointRoutes:
             raise Conflict(
                 "current endpoint status - inactive, does not support pausing or unpausing"
             )
-        return await self._enter(call, record, "active" if status == "paused" else "paused")
+        entered: Literal["active", "paused"] = "active" if present.status == "paused" else "paused"
+        return await self._enter(call, record, entered)
 
     async def activate(self, call: Call) -> Answer:
         """Have an endpoint that is paused or inactive sent to again."""
@@ -228,7 +229,7 @@ class EndpointRoutes:
     def _merged(self, bare: Endpoint, body: EndpointIn, home: Home) -> Endpoint:
         if body.mtls_client_cert:
             raise InvalidInput(details=[("mtls_client_cert", _NOT_SUPPORTED)])
-        self._shelf.subscriptions.check_url(body.url)
+        self._shelf.subscriptions.check_settings(Settings(url=body.url))
         for name in ("slack_webhook_url", "teams_webhook_url"):
             if getattr(body, name):
                 raise InvalidInput(details=[(name, _NO_NOTICES)])
@@ -300,7 +301,9 @@ class EndpointRoutes:
 
     def _status(self, caller: Principal, record: Record, endpoint: Endpoint) -> str:
         parts = self._shelf.subscriptions.at(caller.project_id, record.id)
-        return "inactive" if any(one.disabled_by for one in parts) else endpoint.status
+        if any(one.disabled_by for one in parts):
+            return "inactive"
+        return endpoint.status if all(one.is_verified for one in parts) else "pending"
 
     def _shape(
         self, caller: Principal, record: Record, tally: Tally = _NO_TALLY, *, secrets: bool = True
