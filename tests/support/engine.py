@@ -93,6 +93,7 @@ class Receivers:
         self.posts: list[Post] = []
         self.script: Callable[[Post], None] | None = None
         self.calls_out = 0
+        self.insecure: set[str] = set()
         self._changed = asyncio.Event()
 
     @property
@@ -100,8 +101,12 @@ class Receivers:
         """The requests that have no answer yet."""
         return [post for post in self.posts if post.open]
 
-    def to(self, project_id: Id, destination: Destination) -> Callable[..., Post]:
+    def to(
+        self, project_id: Id, destination: Destination, *, insecure_tls: bool = False
+    ) -> Callable[..., Post]:
         """Return what sends requests to a destination."""
+        if insecure_tls:
+            self.insecure.add(destination.host)
         return partial(self._post, project_id, destination)
 
     def _post(
@@ -139,6 +144,7 @@ class Broken:
     """A format with a defect."""
 
     name = "broken"
+    signature_header = "webhook-signature"
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Fail."""

@@ -252,7 +252,7 @@ class Ingest:
             blob = _encode(attributes)
             key = attributes.idempotency_key
             place = attributes.ordering_key
-            matches = _match(routes, draft)
+            matches = routes.takers(draft.type, draft.payload, attributes)
             if timing.is_put_off(attributes):
                 late_us = timing.due_at(attributes, now_us)
         id_at = self._ids.at
@@ -387,10 +387,3 @@ def _nobody(_: list[Accepted] | WaypostError) -> None:
 def _fan_out(project_id: Id, event_id: Id, matches: tuple[Subscription, ...]) -> tuple[object, ...]:
     """Return the durable marker of deliveries that are too many for one commit."""
     return project_id, event_id, b"".join([s.id for s in matches]), 0
-
-
-def _match(routes: Routes, draft: Draft) -> tuple[Subscription, ...]:
-    attributes = draft.attributes
-    if attributes.targets:
-        return routes.aimed(attributes.targets)
-    return routes.match(draft.type, attributes.owner, draft.payload, attributes)

@@ -291,6 +291,8 @@ class Upkeep:
                     now_us=now_us,
                     sparing=sparing,
                     span=span,
+                    # What somebody asks for while it is suspended goes out when it is not any more.
+                    but_replays=span is not None and span[0] == endings.since_us,
                 )
                 if ended:
                     return ended

@@ -15,6 +15,7 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.transaction import Transaction, TransactionState
 from waypost.operations.audience import Audience
+from waypost.operations.frontiers import Frontiers
 from waypost.policy import transactions as policy
 from waypost.policy.transactions import KEYS_MAX, Who
 from waypost.storage import events, transactions
@@ -24,8 +25,14 @@ from waypost.storage.transactions import Wanted
 
 __all__ = ["Found", "Held", "Transactions", "Wanted", "Which"]
 
-COUNTED_MAX: Final = 10_000
-"""How many events are counted that stand as is asked for; more are so many."""
+COUNTED_MAX: Final = 1_000
+"""How many events are counted beyond the page that is asked for; more are so many."""
+
+LATE_US: Final = 60_000_000
+"""So much after its id was made an event may be committed by another process, at most."""
+
+HAD_MAX: Final = 10_000
+"""How many claims are remembered, so that who comes too late is not in the way of the writer."""
 
 LOOK_S: Final = 1.0
 """How often whoever waits looks by itself: leases run out, and a message may be lost."""
@@ -59,7 +66,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """A part of the events that stand as is asked for; `total` is at most `COUNTED_MAX`."""
+    """A part of the events that stand as is asked for; `total` counts `COUNTED_MAX` behind it."""
 
     found: list[Found]
     total: int
@@ -94,6 +101,8 @@ class Transactions:
         self._clock = clock
         self._ids = source
         self.retention_us = retention_us
+        self._frontiers = Frontiers(LATE_US if store.shared else 0)
+        self._had: dict[tuple[Id, str], None] = {}
 
     async def register(self, principal: Principal, which: Which) -> Held:
         """Have a transaction be there before it is claimed.
@@ -214,7 +223,7 @@ class Transactions:
         They are counted anew each time: what was claimed meanwhile is no longer among them.
         """
         self._audience.asked(principal.project_id, wanted.types, wanted.tx_key)
-        return await self._look(principal, wanted, skip, size, COUNTED_MAX)
+        return await self._look(principal, wanted, skip, size, skip + size + COUNTED_MAX)
 
     async def wait(
         self, principal: Principal, wanted: Wanted, size: int, wait_s: float
@@ -255,18 +264,23 @@ class Transactions:
             begin_us = max(wanted.begin_us, now_us - self.retention_us)
             wanted = msgspec.structs.replace(wanted, begin_us=begin_us)
 
+        start = self._frontiers.start(project_id, wanted)
+
         def read(
             connection: Connection,
-        ) -> tuple[list[Event], dict[Id, list[Transaction]], int]:
-            found = transactions.find_events(connection, project_id, wanted, now_us, most)
+        ) -> tuple[list[Event], dict[Id, list[Transaction]], int, Id | None]:
+            found = transactions.find_events(connection, project_id, wanted, now_us, most, start)
             page = found[skip : skip + size]
+            first = next((one for one in found if one >= start), None)
             return (
                 events.list_some(connection, project_id, page),
                 transactions.list_of_events(connection, project_id, page),
                 len(found),
+                first or events.newest(connection, project_id),
             )
 
-        page, theirs, total = await self._store.read(read)
+        page, theirs, total, first = await self._store.read(read)
+        self._frontiers.learn(project_id, wanted, start, first, now_us)
         return Slice(self._found(project_id, page, theirs), total)
 
     def _found(
@@ -296,27 +310,37 @@ class Transactions:
             project_id, which.event_id, key, self._ids.next(), TransactionState.PENDING
         )
 
-        def look(connection: Connection) -> Event:
+        def look(connection: Connection) -> tuple[Event, Transaction | None, Transaction]:
             event = self._demand(connection, project_id, which)
             found = transactions.find(connection, project_id, which.event_id, key)
-            decide(found, blank, who)
+            made = decide(found, blank, who)
             if (
                 found is None
                 and transactions.count(connection, project_id, which.event_id) >= KEYS_MAX
             ):
                 raise LimitReached(f"An event may have at most {KEYS_MAX} transactions.")
-            return event
+            return event, found, made
 
-        def write(connection: Connection) -> Transaction:
-            found = transactions.find(connection, project_id, which.event_id, key)
-            made = decide(found, blank, who)
+        def write(connection: Connection) -> Held:
+            event, found, made = look(connection)
             transactions.record(connection, found, made)
-            return made
+            return Held(event, made)
 
-        # Many come too late, all of them to the same event: most are told so by a read, and do not
-        # get in the way of those that write.
-        event = await self._store.read(look)
-        return Held(event, await self._store.write(write))
+        place = (which.event_id, key)
+        if place in self._had:
+            # Many come too late, all of them to the same event: they are told so by a read, and
+            # do not get in the way of those that write.
+            await self._store.read(look)
+        try:
+            return await self._store.write(write)
+        finally:
+            self._remember(place)
+
+    def _remember(self, place: tuple[Id, str]) -> None:
+        """Remember that somebody has claimed an event for a key, or that nobody can."""
+        self._had[place] = None
+        if len(self._had) > HAD_MAX:
+            del self._had[next(iter(self._had))]
 
     async def _change(
         self, principal: Principal, which: Which, decide: Callable[[Transaction], Transaction]

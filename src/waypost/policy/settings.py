@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from waypost.model.api import Api
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import (
@@ -128,6 +129,10 @@ ContentFilter = Annotated[
         extra_json_schema={"type": ["object", "null"]},
     ),
 ]
+InsecureTls = Annotated[
+    bool,
+    Meta(description="Any certificate of the receiver will do: for receivers that have no other."),
+]
 Verify = Annotated[
     VerificationMode,
     Meta(description="How its URL is verified, before anything is sent there; null for none."),
@@ -209,6 +214,21 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     verification: Verify | UnsetType | None = UNSET
     ordering: OrderingMode | UnsetType | None = UNSET
     on_order_failure: AfterFailure | UnsetType | None = UNSET
+    insecure_tls: InsecureTls | UnsetType = UNSET
+
+
+class Brought(Settings, frozen=True, kw_only=True):
+    """Settings that another API has set, and what only it has words for.
+
+    Attributes:
+        api: which it is, at the making of a subscription.
+        particulars: what it keeps with the subscription.
+        secret: any text; it takes the present one's place at once. None: one is made.
+    """
+
+    api: Api | UnsetType = UNSET
+    particulars: dict[str, Any] | UnsetType = UNSET
+    secret: bytes | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
@@ -234,6 +254,7 @@ def merge(present: Present, wanted: DefaultSettings) -> Present:
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
     given.pop("verification", None)
+    given.pop("secret", None)
     changes: dict[str, Any] = {}
     for name, value in given.items():
         changes.update(_MERGES[name](value) if name in _MERGES else {name: value})

@@ -1,10 +1,10 @@
 """Events, read; they are written by the hot path alone."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, LargeBinary, Row, cast, exists, literal, select
+from sqlalchemy import Connection, LargeBinary, Row, bindparam, cast, exists, literal, select
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
@@ -14,6 +14,15 @@ from waypost.storage import pages
 from waypost.storage.schema import events
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
+_GET: Final = select(events).where(
+    events.c.project_id == bindparam("at_project"), events.c.id == bindparam("at_event")
+)
+_NEWEST: Final = (
+    select(events.c.id)
+    .where(events.c.project_id == bindparam("at_project"))
+    .order_by(events.c.id.desc())
+    .limit(1)
+)
 _EMPTY = cast(literal(b"{}"), LargeBinary)
 
 
@@ -23,12 +32,17 @@ def get(connection: Connection, project_id: ids.Id, event_id: ids.Id) -> Event:
     Raises:
         NotFound: the project has none with this id (any more).
     """
-    row = connection.execute(
-        select(events).where(events.c.project_id == project_id, events.c.id == event_id)
-    ).one_or_none()
+    place = {"at_project": project_id, "at_event": event_id}
+    row = connection.execute(_GET, place).one_or_none()
     if row is None:
         raise NotFound(ids.KINDS[ids.EVENT])
     return _event(row)
+
+
+def newest(connection: Connection, project_id: ids.Id) -> ids.Id | None:
+    """Return the event of a project that has the last id; None where there is none."""
+    found: ids.Id | None = connection.execute(_NEWEST, {"at_project": project_id}).scalar()
+    return found
 
 
 def demand(connection: Connection, project_id: ids.Id, event_id: ids.Id) -> None:

@@ -27,7 +27,7 @@ from waypost.storage import (
     selecting,
     subscriptions,
 )
-from waypost.storage.schema import shards, workers
+from waypost.storage.cluster import shards, workers
 from waypost.storage.schema import subscriptions as table
 
 ATTEMPTS_MAX: Final = 20
@@ -58,6 +58,7 @@ class Listed(msgspec.Struct, frozen=True):
     then: Taken | None
     deleted_at_us: int | None
     ordering: Ordering = Ordering.NONE
+    endpoint_id: Id | None = None
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -163,6 +164,7 @@ def _listed(row: Any, former: Mapping[Id, Taken], event: Event) -> Listed:
         now if holds else former.get(row.id),
         row.deleted_at_us,
         subscription.ordering,
+        row.endpoint_id,
     )
 
 

@@ -373,6 +373,7 @@ def clear(  # noqa: PLR0913 - one statement's arguments
     now_us: int,
     sparing: Collection[Id],
     span: Span | None = None,
+    but_replays: bool = False,
     limit: int = 500,
 ) -> int:
     """End up to `limit` deliveries of a subscription without trying them.
@@ -387,16 +388,18 @@ def clear(  # noqa: PLR0913 - one statement's arguments
         now_us: the present, UTC microseconds.
         sparing: deliveries that are left as they are, because a try is in flight.
         span: only deliveries that were made in it.
+        but_replays: those in the span that somebody has asked for stay owed.
         limit: how many at most.
 
     Returns:
         How many were ended; 0 when none is left.
     """
-    found = _find_owed(connection, project_id, subscription_id, span, limit + len(sparing))
+    place = (project_id, subscription_id)
+    found = _find_owed(connection, place, span, limit + len(sparing), but_replays=but_replays)
     ended = [row for row in found if row.id not in sparing][:limit]
     return _end(
         connection,
-        (project_id, subscription_id),
+        place,
         ended,
         state=state,
         reason=reason,
@@ -470,9 +473,14 @@ def _end(
 
 
 def _find_owed(
-    connection: Connection, project_id: Id, subscription_id: Id, span: Span | None, limit: int
+    connection: Connection,
+    lane: tuple[Id, Id],
+    span: Span | None,
+    limit: int,
+    *,
+    but_replays: bool,
 ) -> list[Any]:
-    place = {"project_id": project_id, "subscription_id": subscription_id, "limit": limit}
+    place = {"project_id": lane[0], "subscription_id": lane[1], "limit": limit}
     dialect = connection.dialect.name
     if span is None:
         return list(connection.execute(_OF_SUBSCRIPTION[dialect], place))
@@ -481,5 +489,6 @@ def _find_owed(
     return [
         row
         for kind in (*DeliveryClass, PARKED)
+        if not (but_replays and kind is DeliveryClass.REPLAY)
         for row in connection.execute(_OF_SPAN[dialect], {**place, **made, "class": int(kind)})
     ]

@@ -8,11 +8,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     and_,
     bindparam,
     exists,
     func,
     insert,
+    literal_column,
     or_,
     select,
     update,
@@ -36,8 +38,14 @@ _PLACE: Final = (
     transactions.c.event_id == bindparam("at_event"),
 )
 _FIND: Final = select(transactions).where(*_PLACE, transactions.c.tx_key == bindparam("at_key"))
+# With the state in words, as the index of leases has it.
+_LEASED: Final = and_(
+    transactions.c.state == literal_column("'processing'"),
+    transactions.c.lease_until_us.is_not(None),
+)
 _GET: Final = select(transactions).where(*_PLACE, transactions.c.id == bindparam("at_id"))
 _COUNT: Final = select(func.count()).select_from(transactions).where(*_PLACE)
+_INSERT: Final = insert(transactions)
 _UPDATE: Final = update(transactions).where(*_PLACE, transactions.c.tx_key == bindparam("at_key"))
 
 
@@ -59,6 +67,12 @@ class Wanted(msgspec.Struct, frozen=True):
     begin_us: int = 0
     after: Id | None = None
     admits: Callable[[Event], bool] | None = None
+
+    @property
+    def first(self) -> Id:
+        """The first id that an event may have."""
+        first = ids.lowest(self.begin_us)
+        return first if self.after is None else max(first, ids.following(self.after))
 
 
 def find(connection: Connection, project_id: Id, event_id: Id, tx_key: str) -> Transaction | None:
@@ -131,14 +145,19 @@ def record(connection: Connection, former: Transaction | None, new: Transaction)
             "tx_key": new.tx_key,
             "id": new.id,
         }
-        connection.execute(insert(transactions), {**place, **values})
+        connection.execute(_INSERT, {**place, **values})
         return
     place = {"at_project": new.project_id, "at_event": new.event_id, "at_key": new.tx_key}
     connection.execute(_UPDATE, {**place, **values})
 
 
 def find_events(
-    connection: Connection, project_id: Id, wanted: Wanted, now_us: int, most: int
+    connection: Connection,
+    project_id: Id,
+    wanted: Wanted,
+    now_us: int,
+    most: int,
+    start: Id | None = None,
 ) -> list[Id]:
     """Return the events that stand as wanted, from oldest to newest.
 
@@ -148,24 +167,41 @@ def find_events(
         wanted: which.
         now_us: the present, UTC microseconds: leases before it have run out.
         most: how many at most.
+        start: what is older stands otherwise, but for leases that have run out; None: it may not.
     """
-    first = ids.lowest(wanted.begin_us)
-    if wanted.after is not None:
-        first = max(first, ids.following(wanted.after))
+    first = wanted.first
+    start = first if start is None else start
+    found: list[Id] = []
+    if start > first and Standing.LAPSED in wanted.standings:
+        # As an expression: by its range the rows would be looked for among all that were claimed.
+        place = func.coalesce(transactions.c.event_id, transactions.c.event_id)
+        lapsed = select(transactions.c.event_id).where(
+            transactions.c.project_id == project_id,
+            transactions.c.tx_key == wanted.tx_key,
+            _LEASED,
+            transactions.c.lease_until_us <= now_us,
+            place >= first,
+            place < start,
+        )
+        behind = _events(project_id, wanted).where(events.c.id.in_(lapsed))
+        found = _take(connection, behind, wanted, most)
+    query = _events(project_id, wanted).where(
+        events.c.id >= start, _stands(project_id, wanted, now_us)
+    )
+    return found + _take(connection, query, wanted, most - len(found))
+
+
+def _events(project_id: Id, wanted: Wanted) -> Select[Any]:
+    """Return the query of a project's events of the types that are wanted."""
     columns = [events.c.id]
     if wanted.admits is not None:
         columns = [c for c in events.c if c is not events.c.payload]
-    query = (
-        select(*columns)
-        .where(
-            events.c.project_id == project_id,
-            events.c.id >= first,
-            _stands(project_id, wanted, now_us),
-        )
-        .order_by(events.c.id)
-    )
-    if wanted.types:
-        query = query.where(events.c.type.in_(wanted.types))
+    query = select(*columns).where(events.c.project_id == project_id).order_by(events.c.id)
+    return query.where(events.c.type.in_(wanted.types)) if wanted.types else query
+
+
+def _take(connection: Connection, query: Select[Any], wanted: Wanted, most: int) -> list[Id]:
+    """Return the first that a query finds and that are admitted."""
     if wanted.admits is None:
         return list(connection.execute(query.limit(most)).scalars())
     found: list[Id] = []

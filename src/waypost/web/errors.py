@@ -108,6 +108,10 @@ def render_native(problem: Problem) -> Rendered:
     return Rendered(problem.status, msgspec.json.encode(envelope))
 
 
+_CODES: Final = {413: errors.PayloadTooLarge.code, 414: "uri_too_long"}
+"""Of statuses that Python 3.13 names otherwise than Python 3.12 does."""
+
+
 class Surfaces:
     """Which surface has a path, and with it the envelope of its errors."""
 
@@ -152,7 +156,7 @@ class Surfaces:
     ) -> Problem:
         """Return a problem that is told by its status."""
         request_id = str(uuid.UUID(int=self._entropy.bits(128), version=4))
-        code = HTTPStatus(status).name.lower()
+        code = _CODES.get(status) or HTTPStatus(status).name.lower()
         return Problem(status, code, message, request_id, headers=headers)
 
     def refuse(self, target: bytes, status: int, message: str) -> bytes:

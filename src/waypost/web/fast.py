@@ -6,7 +6,7 @@ that the fast way does not take: chunked bodies, ``Expect``, a query, an encoded
 
 Pipelined fast requests are handed over in their order, each before the answer to the one ahead of
 it is known, and are answered in order. RFC 9112 §9.3.2 lets only safe methods run in parallel, so
-a handler must give effect to its requests in the order of its calls.
+a handler must give effect to its requests in the order of its calls, or its route be `alone`.
 """
 
 import re
@@ -116,7 +116,11 @@ FastHandler = Callable[[FastRequest], None]
 class FastRoute:
     """One method on one exact, undecoded path.
 
-    `max_body_bytes` bounds the body; `refuse` renders what the protocol itself has to refuse.
+    Attributes:
+        max_body_bytes: bounds the body.
+        refuse: renders what the protocol itself has to refuse.
+        alone: its handler takes effect after its call, so nothing else of the same connection is
+            under way meanwhile: pipelined requests keep their order.
     """
 
     method: bytes
@@ -124,6 +128,7 @@ class FastRoute:
     handler: FastHandler
     max_body_bytes: int
     refuse: Refuse
+    alone: bool = False
 
 
 @dataclass(slots=True)

@@ -279,7 +279,11 @@ class HttpProtocol(HttpToolsProtocol):
         turn.keep_alive = version == "1.1" and self.parser.should_keep_alive()
         if unanswered:
             previous = unanswered[-1]
-            turn.may_start = type(previous) is FastTurn and previous.handed_over
+            turn.may_start = (
+                type(previous) is FastTurn
+                and previous.handed_over
+                and not (route.alone or (previous.route is not None and previous.route.alone))
+            )
         unanswered.append(turn)
         self.turn = turn
 

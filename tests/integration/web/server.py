@@ -144,9 +144,9 @@ class KnowsAll(dict[bytes, KnownHead]):
 class Server:
     """The server, with routes that are served by one way or the other.
 
-    ``/echo`` answers with the body and two headers, ``/hold`` when the test says so (`held`),
-    ``/fail`` fails, ``/fail-late`` fails after it has answered; ``/plain``, ``/read``, ``/stream``,
-    ``/flood``, ``/breaks`` and ``/broken`` are ordinary ASGI endpoints.
+    ``/echo`` answers with the body and two headers, ``/hold`` and ``/alone`` when the test says so
+    (`held`), ``/fail`` fails, ``/fail-late`` fails after it has answered; ``/plain``, ``/read``,
+    ``/stream``, ``/flood``, ``/breaks`` and ``/broken`` are ordinary ASGI endpoints.
     """
 
     def __init__(self, way: str, limits: HttpLimits) -> None:
@@ -158,6 +158,7 @@ class Server:
         routes = [
             self.route("/echo", self.echo, surfaces),
             self.route("/hold", self.held.append, surfaces),
+            self.route("/alone", self.held.append, surfaces, alone=True),
             self.route("/fail", self.fail, surfaces),
             self.route("/fail-late", self.fail_late, surfaces),
         ]
@@ -204,8 +205,11 @@ class Server:
         self.stopping: asyncio.Task[None] | None = None
 
     @staticmethod
-    def route(path: str, handler: FastHandler, surfaces: Surfaces) -> FastRoute:
-        return FastRoute(b"POST", path.encode(), handler, MAX_BODY, surfaces.refusals(path))
+    def route(
+        path: str, handler: FastHandler, surfaces: Surfaces, *, alone: bool = False
+    ) -> FastRoute:
+        refuse = surfaces.refusals(path)
+        return FastRoute(b"POST", path.encode(), handler, MAX_BODY, refuse, alone)
 
     def echo(self, request: FastRequest) -> None:
         self.seen.append(request)

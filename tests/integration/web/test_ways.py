@@ -102,6 +102,20 @@ async def test_pipelined_answers_keep_their_order(start: Start) -> None:
         assert (await client.reply()).body == b"%d" % number
 
 
+async def test_what_is_alone_waits_for_those_before_it_and_keeps_others_waiting(
+    start: Start,
+) -> None:
+    server = await start("fast")
+    client = await server.connect()
+    paths = ["/hold", "/alone", "/alone", "/hold"]
+    client.send(b"".join(post(path, b"%d" % number) for number, path in enumerate(paths)))
+    for number in range(len(paths)):
+        await until(partial(has, server.held, number + 1))
+        assert [request.body for request in server.held] == [b"%d" % n for n in range(number + 1)]
+        server.held[number].respond(200, server.held[number].body)
+        assert (await client.reply()).body == b"%d" % number
+
+
 async def test_more_is_pipelined_than_may_wait(start: Start) -> None:
     server = await start("fast", pipelined=4)
     client = await server.connect()

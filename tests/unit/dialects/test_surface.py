@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.routing import Route
 
 from tests.support.manual import ManualClock, SeededEntropy
 from waypost.dialects.surface import MAX_BODY_BYTES, Dialect, Operation
@@ -16,7 +16,9 @@ from waypost.model.project import ApiKey, Principal, Scope
 from waypost.operations.access import Access, AccessConfig
 from waypost.policy.credentials import digest
 from waypost.policy.rate import Allowance
+from waypost.web.asgi import asgi_endpoint
 from waypost.web.errors import Problem, Rendered, Surfaces, exception_handlers
+from waypost.web.fast import FastRequest, FastRoutes
 
 PROJECT = ids.make(1, 1)
 
@@ -49,16 +51,22 @@ class World:
             self.recognise,
             [Operation("/ask", Scope.EVENTS_READ, Body, self.ask)],
         )
+        routes = FastRoutes()
+        dialect.register(routes, self.access, surfaces)
         app = Starlette(
-            routes=dialect.routes(self.access, surfaces),
+            routes=[
+                Route(path.decode(), asgi_endpoint(route), methods=[method.decode()])
+                for path, methods in routes.by_path.items()
+                for method, route in methods.items()
+            ],
             exception_handlers=exception_handlers(surfaces),
         )
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://x", headers={"secret": "may"}
         )
 
-    def recognise(self, request: Request) -> Principal:
-        return self.access.recognise(digest(request.headers["secret"].encode()))
+    def recognise(self, request: FastRequest) -> Principal:
+        return self.access.recognise(digest(request.header(b"secret") or b""))
 
     async def ask(self, principal: Principal, body: Body) -> Body:
         self.asked.append((principal, body))

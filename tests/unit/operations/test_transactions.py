@@ -1,8 +1,9 @@
 """Transactions as consumers ask for them: found, waited for, claimed once, ended by holders."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from waypost.model.transaction import CLAIMABLE, Standing, TransactionState
 from waypost.operations import transactions as subject
 from waypost.operations.audience import Audience
 from waypost.operations.transactions import Transactions, Wanted, Which
+from waypost.storage import transactions as stored
 
 DAY_US = 86_400_000_000
 FINISHED, FAILED = TransactionState.FINISHED, TransactionState.FAILED
@@ -55,6 +57,12 @@ class World:
         wanted = Wanted("k", CLAIMABLE, **more)
         events, _ = await self.transactions.wait(self.caller, wanted, 10, wait_s)
         return [event.id for event in events]
+
+    def unlearnt(self, types: tuple[str, ...]) -> list[Id]:
+        """Return what is to be had, looked for from the beginning."""
+        wanted = Wanted("k", CLAIMABLE, types)
+        connection, now_us = self.records.connection, self.clock.now_us()
+        return stored.find_events(connection, self.caller.project_id, wanted, now_us, 10)
 
 
 @pytest.fixture
@@ -175,7 +183,7 @@ async def test_a_query_counts_and_knows_who_else_is_expected(
     shown = await world.transactions.event(world.caller, world.first)
     assert shown.expects_more
     assert [one.tx_key for one in shown.transactions] == ["k"]
-    monkeypatch.setattr(subject, "COUNTED_MAX", 1)
+    monkeypatch.setattr(subject, "COUNTED_MAX", 0)
     assert (await world.transactions.query(world.caller, other, 0, 1)).total == 1
 
 
@@ -222,3 +230,24 @@ class Passing:
 
     async def wait(self, seconds: float) -> None:
         self._world.clock.forward(seconds)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_was_learnt_of_earlier_looks_hides_nothing(world: World, seed: int) -> None:
+    dice = random.Random(seed)
+    known = [world.first, world.second, world.other]
+    for _ in range(60):
+        match dice.randrange(4):
+            case 0:
+                known.append(world.records.event(dice.choice("ab")))
+            case 1:
+                world.clock.forward(dice.choice([0.1, 3.0]))
+            case 2:
+                lease_us = dice.choice([None, 2_000_000])
+                with suppress(AlreadyClaimed):
+                    which = world.which(dice.choice(known))
+                    await world.transactions.claim(world.caller, which, lease_us)
+            case _:
+                types = dice.choice([(), ("a",)])
+                assert await world.found(types=types) == world.unlearnt(types)
+    assert world.transactions._frontiers._known, "nothing was learnt"

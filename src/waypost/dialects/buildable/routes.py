@@ -1,11 +1,7 @@
 """Buildable's six operations: what comes is read, asked of ours, and answered in its shapes."""
 
-import math
 from functools import partial
 from typing import Final
-
-import structlog
-from starlette.requests import Request
 
 from waypost.dialects.buildable import wire
 from waypost.dialects.buildable.wire import (
@@ -21,7 +17,7 @@ from waypost.dialects.buildable.wire import (
     TransactionOut,
     UpdateIn,
 )
-from waypost.dialects.surface import Dialect, Operation
+from waypost.dialects.surface import Dialect, Operation, refuse
 from waypost.model.errors import NotAuthenticated, NotFound, WaypostError
 from waypost.model.ids import Id
 from waypost.model.project import Principal, Project, Scope
@@ -35,14 +31,12 @@ from waypost.policy.events import Draft, needs_scan
 from waypost.policy.origin import Origin
 from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
-from waypost.web.fast import FastRequest, FastRoute, FastRoutes, Header
+from waypost.web.fast import FastRequest, FastRoute, FastRoutes
 
 EMIT_PATH: Final = "/emit"
 
 _PLACES: Final = Places("", "event")
 _SECRET: Final = wire.HEADER.encode()
-
-_log = structlog.get_logger(__name__)
 
 
 class Emit:
@@ -84,8 +78,6 @@ class Emit:
             except WaypostError as error:
                 self._refuse(request, error)
         else:
-            if not isinstance(read, WaypostError):
-                _log.error("request.failed", exc_info=read)
             self._refuse(request, read)
 
     def _accept(self, request: FastRequest, principal: Principal, draft: Draft) -> None:
@@ -100,12 +92,7 @@ class Emit:
             request.respond(200, wire.emitted(outcome[0].id))
 
     def _refuse(self, request: FastRequest, error: Exception) -> None:
-        problem = self._surfaces.problem(error)
-        rendered = wire.render(problem)
-        headers: list[Header] = []
-        if problem.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after_s))))
-        request.respond(rendered.status, rendered.body, headers, rendered.content_type.encode())
+        refuse(request, wire.render, self._surfaces, error)
 
 
 class BuildableRoutes:
@@ -181,9 +168,8 @@ class BuildableRoutes:
             raise NotFound("event name")
         return NameOut(wire.full_name(named, home, body.platform, body.label))
 
-    def _caller(self, request: Request) -> Principal:
-        secret = request.headers.get(wire.HEADER)
-        return _recognise(self._access, None if secret is None else secret.encode("latin-1"))
+    def _caller(self, request: FastRequest) -> Principal:
+        return _recognise(self._access, request.header(_SECRET))
 
     async def _home(self, caller: Principal) -> Home:
         project = self._known.get(caller.project_id)

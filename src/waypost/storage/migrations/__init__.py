@@ -21,6 +21,8 @@ KNOWN: Final = (
     "0010_verification",
     "0011_replays",
     "0012_order",
+    "0013_dialects",
+    "0014_records",
 )
 """Every revision, oldest first."""
 

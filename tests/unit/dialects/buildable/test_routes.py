@@ -227,4 +227,4 @@ async def test_what_is_refused_has_the_envelope() -> None:
     answer = intake.post(GOOD).answer
     assert answer is not None
     assert (answer[0], answer[2]) == (429, [(b"retry-after", b"7")])
-    assert json.loads(intake.route.refuse(413, "too large"))["name"] == "request-entity-too-large"
+    assert json.loads(intake.route.refuse(413, "too large"))["name"] == "payload-too-large"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from waypost.storage.schema import IdType
+from waypost.storage.columns import IdType
 
 revision = "0002_several_processes"
 down_revision = "0001_first_tables"

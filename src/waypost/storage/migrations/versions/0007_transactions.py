@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from waypost.storage.schema import IdType, Name
+from waypost.storage.columns import IdType, Name
 
 revision = "0007_transactions"
 down_revision = "0006_flow"
@@ -25,5 +25,13 @@ def upgrade() -> None:
         sa.Column("history", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("project_id", "event_id", "tx_key"),
         sqlite_with_rowid=False,
+    )
+    held = sa.text("state = 'processing' AND lease_until_us IS NOT NULL")
+    op.create_index(
+        "ix_transactions_lease",
+        "transactions",
+        ["project_id", "tx_key", "lease_until_us"],
+        sqlite_where=held,
+        postgresql_where=held,
     )
     op.add_column("api_keys", sa.Column("api", sa.Text(), nullable=False, server_default="native"))

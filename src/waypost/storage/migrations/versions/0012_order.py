@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from waypost.storage.schema import IdType, Name
+from waypost.storage.columns import IdType, Name
 
 revision = "0012_order"
 down_revision = "0011_replays"
