@@ -175,6 +175,19 @@ def test_the_how_to_of_failing_receivers_ends_with_what_was_kept(terminal: Termi
     assert '"suspended":false' in after
 
 
+def test_the_how_to_of_order_ends_with_a_key_that_is_free(terminal: Terminal) -> None:
+    page = "how-to/keep-order.md"
+    for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):
+        terminal.type(block)
+    out = terminal.run(
+        f'curl --silent "http://127.0.0.1:{terminal.own("8080")}/v1/event_subscriptions/'
+        '$SUBSCRIPTION/blocked_keys" -H "Authorization: $KEY"\n'
+    )
+    _, found, after = out.rpartition(f"{blocks(page, 'text')[0]}\n")
+    assert found, out
+    assert '"card-7"' not in after
+
+
 def test_the_page_of_failure_handling_shows_what_is_taken() -> None:
     example, notice = blocks("reference/failure-handling.md", "json")
     handling = msgspec.json.decode(example, type=FailureHandlingIn)
