@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from waypost.clock import Clock
 from waypost.model import ids
 from waypost.model.ids import Id
-from waypost.storage import idempotency, partitions, retention
+from waypost.storage import counters, idempotency, partitions, retention
 from waypost.storage.connection import Connection
 from waypost.storage.partitions import BEHIND_US, Busy, Kept, Partition
 from waypost.storage.retention import Cuts, Key
@@ -35,9 +35,10 @@ T = TypeVar("T")
 OWED: Final = "queue"
 PARTITIONS: Final = "partitions"
 KEYS: Final = "idempotency_keys"
+COUNTERS: Final = "ordering_counters"
 _KINDS: Final = {kind.name: kind for kind in retention.KINDS}
 _DIVERTED, *_OTHERS = _KINDS
-PARTS: Final = (OWED, _DIVERTED, PARTITIONS, *_OTHERS, KEYS)
+PARTS: Final = (OWED, _DIVERTED, PARTITIONS, *_OTHERS, COUNTERS, KEYS)
 """Tables, but for one, in the order in which they are worked on."""
 
 BUSY: Final = "busy"
@@ -138,6 +139,8 @@ class Sweep:
             return await self._drop_one(order, position)
         if position.part == KEYS:
             return await self._keys(order)
+        if position.part == COUNTERS:
+            return await self._counters(order, position)
         if position.part == OWED and not order.give_up:
             return Step({}, position.next_part())
         limit = _COUNTED if order.dry else self._limit
@@ -170,6 +173,25 @@ class Sweep:
         limit = self._limit
         count, took_s = await self._write(lambda c: idempotency.prune(c, order.now_us, limit))
         return Step({KEYS: count}, Position(KEYS) if count == limit else None, took_s=took_s)
+
+    async def _counters(self, order: Order, position: Position) -> Step:
+        """Look at some counters, and forget those that nobody has used for long."""
+        last = position.key[0].decode() if position.key else ""
+        after, before_us = (position.project_id, last), order.now_us - counters.IDLE_US
+        limit = _COUNTED if order.dry else self._limit
+        idle, looked = await self._store.read(
+            lambda c: counters.find_idle(c, after, before_us, limit)
+        )
+        if looked is None:
+            return Step({}, position.next_part())
+        project_id, name = looked
+        count, took_s = len(idle), 0.0
+        if idle and not order.dry:
+            count, took_s = await self._write(
+                lambda c: counters.forget(c, project_id, idle, before_us)
+            )
+        here = replace(position, project_id=project_id, key=(name.encode(),))
+        return Step({COUNTERS: count}, here, took_s=took_s)
 
     async def _drop_one(self, order: Order, position: Position) -> Step:
         """Drop the next partition that has had its time altogether."""
