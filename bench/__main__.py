@@ -15,6 +15,7 @@ from bench.backlog import backlog
 from bench.bars import POSTGRESQL, SQLITE
 from bench.child import ChildError
 from bench.claims import claims
+from bench.comeback import comeback
 from bench.databases import Databases, SqliteFiles
 from bench.growth import growth
 from bench.healing import healing
@@ -43,6 +44,7 @@ loses or doubles anything prints VOID and ends with exit code 1.
   growth      throughput on a database full of events, beside an empty one
   healing     workers on PostgreSQL, killed one by one: when their shards are sending again
   isolation   what healthy receivers notice of those that hang, are dead, or are flooded
+  comeback    a receiver that is back with 100,000 events waiting, and others beside it
   replay      what live traffic notices while many events are sent again
   apis        posts by the APIs of others, beside the native one
   claims      consumers that ask for messages, claim them and end them
@@ -84,7 +86,13 @@ NOTHING_KEPT = frozenset({"limit", "routing"})
 """Where no database is needed."""
 POSTGRESQL_ALONE = frozenset({"statements", "healing"})
 """What SQLite has nothing of."""
-EVENTS = {"backlog": 1_000_000, "growth": 10_000_000, "replay": 100_000, "claims": 20_000}
+EVENTS = {
+    "backlog": 1_000_000,
+    "growth": 10_000_000,
+    "comeback": 100_000,
+    "replay": 100_000,
+    "claims": 20_000,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,7 +109,11 @@ def parser() -> argparse.ArgumentParser:
     add("--processes", type=int, default=1, help="of the server, on PostgreSQL (default 1)")
     add("--alone", action="store_true", help="without the limit loop and the other database")
     add("--rounds", type=int, default=3, help="throughput rounds per program (default 3)")
-    add("--seconds", type=float, help="of a throughput round (default 6) or of the soak (600)")
+    add(
+        "--seconds",
+        type=float,
+        help="of a throughput round (default 6), of the soak or of being away (600)",
+    )
     add("--latency-seconds", type=float, default=10, help="at each rate (default 10)")
     add("--rate", type=int, action="append", help="events/s; repeatable (default 200 and 1000)")
     add("--connections", type=int, default=64, help="of the load generator (default 64)")
@@ -109,7 +121,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--events",
         type=int,
-        help="of backlog (1,000,000), growth (10,000,000), replay (100,000), claims (20,000)",
+        help="of backlog (1,000,000), growth (10,000,000), comeback and replay (100,000), claims"
+        " (20,000)",
     )
     add(
         "--replay-rate", type=float, help="deliveries/s of the replay (default: as fast as it goes)"
@@ -244,6 +257,12 @@ def measure_isolation(_: argparse.Namespace, settings: Settings, report: Report)
     isolation(settings, report)
 
 
+def measure_comeback(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """After `--seconds`, else ten minutes."""
+    events = arguments.events or EVENTS["comeback"]
+    comeback(settings, report, events=events, away_s=arguments.seconds or 600)
+
+
 def measure_replay(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
     """Of `--events`, beside each rate."""
     replaying(settings, report, arguments.events or EVENTS["replay"], arguments.replay_rate)
@@ -291,6 +310,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "growth": measure_growth,
     "healing": measure_healing,
     "isolation": measure_isolation,
+    "comeback": measure_comeback,
     "replay": measure_replay,
     "apis": measure_apis,
     "claims": measure_claims,

@@ -85,6 +85,9 @@ ISOLATION_P99: Final = Bar(2)
 ISOLATION_RATE: Final = Bar(0.9, at_least=True)
 """The same of their rate."""
 
+ABOVE_RATE: Final = Bar(1.02)
+"""Received in a second, of what a rate limit lets start in one: on the way some may bunch."""
+
 REPLAY_P99: Final = Bar(1.2)
 """Of accept → receipt of live events beside a replay, to that without one."""
 

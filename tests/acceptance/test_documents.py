@@ -29,7 +29,7 @@ BLOCK = re.compile(r"^( *)```(sh|python|sql|json|text)\n(.*?)^ *```$", re.DOTALL
 _PAGE_S = 3 * PATIENCE_S
 """A page starts a program for each of its lines."""
 
-RUNS_ON = re.compile(r"\b(waypost serve( --processes \d)?|python receiver\.py)$")
+RUNS_ON = re.compile(r"\b(waypost serve( --processes \d)?|python receivers?\.py)$")
 
 
 def free_port() -> int:
@@ -164,6 +164,14 @@ def test_the_how_to_of_checks_ends_with_an_attempt(terminal: Terminal) -> None:
     assert '"verification_status":{"state":"pending"' in out
 
 
+def test_the_how_to_of_webhooks_ends_with_what_is_refused(terminal: Terminal) -> None:
+    page = "how-to/receive-webhooks.md"
+    for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):
+        terminal.type(block)
+    (told,) = blocks(page, "text")
+    assert told in terminal.run()
+
+
 def test_the_how_to_of_failing_receivers_ends_with_what_was_kept(terminal: Terminal) -> None:
     page = "how-to/when-receivers-fail.md"
     for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):
@@ -186,6 +194,21 @@ def test_the_how_to_of_order_ends_with_a_key_that_is_free(terminal: Terminal) ->
     _, found, after = out.rpartition(f"{blocks(page, 'text')[0]}\n")
     assert found, out
     assert '"card-7"' not in after
+
+
+def test_the_tour_of_an_outage_ends_with_all_that_was_sent(terminal: Terminal) -> None:
+    page = "how-to/a-receiver-goes-down.md"
+    (receiver,) = blocks(page, "python")
+    (terminal.folder / "receivers.py").write_text(terminal.own(receiver))
+    for block in blocks("tutorial/first-event.md", "sh")[1:3] + blocks(page, "sh"):
+        terminal.type(block)
+    out = terminal.run()
+    for name in ("breaker.opened", "subscription.suspended", "delivery.diverted"):
+        assert f"waypost.{name} " in out
+    assert "its failures have suspended the event subscription; unsuspend it" in out
+    assert "\n0\n" in out, "nothing came twice"
+    assert "waypost.subscription.recovered recovered_by=person" in out
+    assert "state=done owed=1" in out
 
 
 def test_the_page_of_failure_handling_shows_what_is_taken() -> None:

@@ -23,6 +23,7 @@ from waypost.engine.reconciler import look
 from waypost.engine.router import Router
 from waypost.engine.sender import Done, Sender
 from waypost.engine.slots import DispatcherConfig
+from waypost.engine.teller import Teller
 from waypost.model.delivery import DeliveryState, Reason, Timings
 from waypost.model.errors import WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Attributes
@@ -38,6 +39,7 @@ from waypost.storage.connection import Connection
 from waypost.storage.sqlite.store import SqliteStore
 
 PATIENCE_S = 20.0
+BACKLOG_US = 900_000_000
 KEY = SigningKey(bytes(16), Signing.HMAC, bytes(range(32)))
 
 
@@ -181,6 +183,10 @@ class Works:
             runner or self.runs,
         )
         self.expander = Expander(store, self.dispatcher.owed, records.ids)
+        self.announcer = self.dispatcher.roster.announcer
+        self.teller = Teller(
+            store, self.announcer, self.dispatcher.owed, self.clock, records.ids, BACKLOG_US
+        )
         self.woken = 0
         self.ingest = Ingest(
             store, self.router, self.dispatcher, self.clock, records.ids, intake, self._wake
@@ -295,6 +301,15 @@ class Works:
                     and dispatcher.in_flight_count == len(self.receivers.open)
                 ):
                     return
+
+    async def tell(self) -> None:
+        """Save how receivers fare, tell of what there is to tell, and let it be delivered."""
+        await self.forward(1)
+        await self.teller.run_once()
+        while await self.expander.run_once():
+            pass
+        # Ids run ahead of a clock that stands, and what they are of is due at their moment.
+        await self.forward(0.1)
 
     # What became of it.
 

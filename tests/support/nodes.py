@@ -7,19 +7,21 @@ from typing import Any
 
 from tests.support import database
 from tests.support.database import Records
-from tests.support.engine import Receivers
+from tests.support.engine import BACKLOG_US, Receivers
 from tests.support.manual import SeededEntropy
 from tests.support.sandbox import Runs, untouched
 from waypost.clock import IdSource, SystemClock, SystemEntropy
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Accepted, Ingest, IngestConfig
+from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import LOOK_S, Sharing
 from waypost.engine.slots import DispatcherConfig
+from waypost.engine.teller import Teller
 from waypost.engine.waker import Topic
 from waypost.model.errors import WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Attributes
@@ -83,11 +85,10 @@ class Node:
         loop = asyncio.get_running_loop()
         self.records = records
         self.store = store
-        self.clock = SystemClock()
-        self.ids = IdSource(self.clock, SystemEntropy())
-        self.sharing = sharing = Sharing(
-            store, Links(url, PostgresOptions()), self.clock, notify=notify
-        )
+        self.clock = clock = SystemClock()
+        self.ids = IdSource(clock, SystemEntropy())
+        links = Links(url, PostgresOptions())
+        self.sharing = sharing = Sharing(store, links, self.clock, notify=notify)
         self.router = Router()
         self.receivers = Receivers()
         self.runs = Runs(untouched)
@@ -101,6 +102,7 @@ class Node:
             self.runs,
             sharing.shards,
         )
+        self.announcer = self.dispatcher.roster.announcer
         self.expander = Expander(store, self.dispatcher.owed, self.ids)
         self.ingest = Ingest(
             store,
@@ -111,12 +113,15 @@ class Node:
             IngestConfig(),
             sharing.listen(Topic.FAN_OUTS, self.expander.job),
         )
+        self.announcer.follow = sharing.listen(Topic.FAN_OUTS, self.expander.job)
         self.ingest.share(sharing.follower.catch_up)
         self.replayer = Replayer(store, self.dispatcher.owed, self.ids, self.router)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=LOOK_S)
         self.wake_replayer = sharing.listen(Topic.REPLAYS, self.replayer.job)
-        sharing.one_does(self.expander.job)
+        owed = self.dispatcher.owed
+        self.teller = Teller(store, self.announcer, owed, clock, self.ids, BACKLOG_US)
+        sharing.one_does(self.expander.job, self.teller.job)
         self.reconciler = sharing.reconciler(self.dispatcher)
         self.ownership = sharing.serve(
             self.router,
@@ -124,9 +129,13 @@ class Node:
             self.ids,
             OwnershipConfig(lease_s=lease_s, role=role, name="test"),
         )
-        self.jobs = [self.expander.job, self.reconciler.job, self.replayer.job]
         self.principal = records.principal()
         self._remember()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What it does by itself."""
+        return [self.expander.job, self.reconciler.job, self.replayer.job, self.teller.job]
 
     def _remember(self) -> None:
         changes, follow = self.sharing.configuration, self.sharing.follower.follow
@@ -140,6 +149,7 @@ class Node:
             self.clock,
             entropy,
             self.ids,
+            self.announcer,
         )
         deleted = self.dispatcher.roster.deleted
         alerts = Alerts(self.router, self.signing_keys, deleted, self.ids)
@@ -153,6 +163,7 @@ class Node:
             RULES,
             deleted,
             self.ids,
+            self.announcer,
         )
         self.projects = Projects(
             changes, self.access, alerts, RULES, self._project_changed, self.clock, self.ids

@@ -8,6 +8,7 @@ from tests.support import database
 from tests.support.database import Records
 from tests.support.sandbox import Runs, untouched
 from waypost.clock import SystemEntropy
+from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.engine.ingest import Ingest, IngestConfig
 from waypost.engine.router import Router
@@ -54,9 +55,12 @@ class Office:
         self.router.load({records.project: 1, records.other: 1}, ())
         self.catalogue = Catalogue()
         ids, clock = records.ids, records.clock
+        announcer = Announcer(ids)
         vault = Vault(SECRET_KEY, SystemEntropy())
         changes = Configuration(store)
-        self.keys = SigningKeys(changes, vault, self.changed, clock, SystemEntropy(), ids)
+        self.keys = SigningKeys(
+            changes, vault, self.changed, clock, SystemEntropy(), ids, announcer
+        )
         self.alerts = Alerts(self.router, self.keys, self.deleted, ids)
         self.runs = Runs(untouched)
         self.programs = Transforms(store, self.runs, ids)
@@ -70,6 +74,7 @@ class Office:
             RULES,
             self.deleted,
             ids,
+            announcer,
         )
         self.event_types = EventTypes(changes, self.catalogue)
         self.replays = Replays(store, self.take, self.wake, ids, self.router)

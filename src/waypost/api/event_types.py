@@ -8,6 +8,7 @@ from waypost.api.operation import Call, Operation
 from waypost.model.event_type import EventType
 from waypost.model.project import Scope
 from waypost.operations.event_types import NO_EXAMPLE, CatalogueIn, EventTypes
+from waypost.policy.system_events import system_types
 
 TAG: Final = "Event types"
 PATH: Final = "/v1/event_types"
@@ -27,6 +28,27 @@ class CatalogueOut(msgspec.Struct, frozen=True):
     event_types: list[EventTypeOut]
 
 
+class SystemTypeOut(msgspec.Struct, frozen=True):
+    """A type of Waypost's own events; `schema` is the JSON Schema of their payloads."""
+
+    name: str
+    description: str
+    example: msgspec.Raw
+    schema: msgspec.Raw
+
+
+class KnownTypesOut(CatalogueOut, frozen=True):
+    """A catalogue on the wire, and the types of system events, which every project has."""
+
+    system_event_types: list[SystemTypeOut]
+
+
+_SYSTEM_TYPES: Final = [
+    SystemTypeOut(one.name, one.description, msgspec.Raw(one.example), msgspec.Raw(one.schema))
+    for one in system_types()
+]
+
+
 class EventTypeRoutes:
     """The handlers of the operations on the catalogue."""
 
@@ -44,8 +66,12 @@ class EventTypeRoutes:
                 summary="Get the catalogue of event types",
                 tag=TAG,
                 scope=Scope.EVENTS_READ,
+                description=(
+                    "With the types of system events, which a subscription is owed where it names"
+                    " them, or a prefix such as waypost.*."
+                ),
                 handler=self._list,
-                result=CatalogueOut,
+                result=KnownTypesOut,
             ),
             Operation(
                 method="PUT",
@@ -64,8 +90,9 @@ class EventTypeRoutes:
             ),
         ]
 
-    async def _list(self, call: Call[None, None]) -> CatalogueOut:
-        return shape(await self._event_types.list_all(call.principal))
+    async def _list(self, call: Call[None, None]) -> KnownTypesOut:
+        known = shape(await self._event_types.list_all(call.principal))
+        return KnownTypesOut(known.event_types, _SYSTEM_TYPES)
 
     async def _replace(self, call: Call[None, CatalogueIn]) -> CatalogueOut:
         return shape(await self._event_types.replace(call.principal, call.body.event_types))

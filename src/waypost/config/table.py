@@ -20,6 +20,9 @@ PREFIX: Final = "WAYPOST_"
 Role = Literal["all", "api", "deliver"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
+Security = Literal["starttls", "tls", "none"]
+SECURITIES: Final[tuple[Security, ...]] = get_args(Security)
+
 Partition = Literal["day", "week"]
 PARTITIONS: Final[tuple[Partition, ...]] = get_args(Partition)
 
@@ -111,6 +114,12 @@ class Config:
         "5d",
         values.span(60, 366 * 86_400),
         "A subscription is disabled after this long of nothing but failures.",
+        unit="seconds",
+    )
+    backlog_high: float = _setting(
+        "15m",
+        values.span(60, 366 * 86_400),
+        "A system event tells of a subscription when what it is owed has waited for longer.",
         unit="seconds",
     )
     max_in_flight: int = _setting(
@@ -248,6 +257,13 @@ class Config:
         "Writes that one key may make, with bursts of twice as many.",
         unit="requests per second",
     )
+    socotra_interval: float = _setting(
+        "1s",
+        values.span(0.001, DAY),
+        "What one unit of the `interval` of a webhook of Socotra's API is worth, which its"
+        " documents do not say.",
+        unit="seconds",
+    )
     http_connections: int = _setting(
         "10000", values.count(1, 100_000), "Connections that callers may have open at once."
     )
@@ -283,6 +299,32 @@ class Config:
         " after the next start.",
         unit="seconds",
     )
+    smtp_host: str | None = _setting(
+        None,
+        values.host,
+        "The SMTP server by which operators are told of subscriptions that fail, are suspended or"
+        " disabled by themselves, or have a high backlog. Without it nothing is told by e-mail. It"
+        " may stand anywhere: what callers may not reach is no matter here.",
+    )
+    smtp_port: int = _setting("587", values.count(1, 65_535), "The SMTP server's port.")
+    smtp_security: Security = _setting(
+        "starttls",
+        values.choice(*SECURITIES),
+        "How the connection to the SMTP server is protected: `starttls`, without which nothing is"
+        " sent; `tls`, from the start; or `none`.",
+    )
+    smtp_user: str | None = _setting(
+        None, values.text, "Who logs in at the SMTP server; nobody does where it is not set."
+    )
+    smtp_password: str | None = _setting(
+        None, values.text, "The password of `smtp_user`.", shown=_masked
+    )
+    smtp_from: str | None = _setting(
+        None, values.address, "The address that e-mails are from, such as `waypost@example.com`."
+    )
+    smtp_to: tuple[str, ...] = _setting(
+        "", values.addresses, "The addresses that e-mails go to: a list, of up to 20."
+    )
     log_format: str = _setting(
         "auto",
         values.choice(*LOG_FORMATS),
@@ -309,6 +351,25 @@ class Config:
             raise ConfigInvalid(
                 f"{asked} needs PostgreSQL: one process alone may have a SQLite file. Set"
                 " WAYPOST_DATABASE_URL=postgresql://…, or leave it out"
+            )
+
+        self._check_mail()
+
+    def _check_mail(self) -> None:
+        if self.smtp_host is None:
+            for name in ("smtp_user", "smtp_password", "smtp_from", "smtp_to"):
+                if getattr(self, name):
+                    raise ConfigInvalid(f"{name} is set, and smtp_host is not: set both, or none")
+            return
+        for name in ("smtp_from", "smtp_to"):
+            if not getattr(self, name):
+                raise ConfigInvalid(f"smtp_host is set, and {name} is not: set both, or none")
+        if (self.smtp_user is None) is not (self.smtp_password is None):
+            raise ConfigInvalid("of smtp_user and smtp_password, both are set or none")
+        if self.smtp_user is not None and self.smtp_security == "none":
+            raise ConfigInvalid(
+                "smtp_security is none: the password would go over the network for all to read."
+                " Set WAYPOST_SMTP_SECURITY=starttls or tls, or leave out smtp_user"
             )
 
     @property

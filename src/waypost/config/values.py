@@ -5,7 +5,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,11 @@ _SIZES: Final = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB}
 _SPANS: Final = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": DAY}
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]*)", re.ASCII)
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.ASCII)
+_TEXT_MAX: Final = 256
+_ADDRESSES_MAX: Final = 20
+_ADDRESS: Final = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", re.ASCII
+)
 _ADMIN_KEY: Final = re.compile(r"[!-~]{16,256}", re.ASCII)
 
 
@@ -95,6 +100,36 @@ def host_name(text: str) -> str:
     if _HOST_NAME.fullmatch(text.lower()) is None:
         raise ValueError("is no host name such as hooks.example.com")
     return text.lower()
+
+
+def host(text: str) -> str:
+    """Read a host: its name, or an address."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return host_name(text)
+
+
+def text(given: str) -> str:
+    """Read a text of visible characters, and spaces between."""
+    if not given.isprintable() or not 0 < len(given) <= _TEXT_MAX:
+        raise ValueError(f"is not 1 to {_TEXT_MAX} visible characters")
+    return given
+
+
+def address(text: str) -> str:
+    """Read an address of e-mail."""
+    if _ADDRESS.fullmatch(text) is None:
+        raise ValueError("is no address such as waypost@example.com")
+    return text
+
+
+def addresses(text: str) -> tuple[str, ...]:
+    """Read a list of addresses of e-mail."""
+    found = tuple(dict.fromkeys(address(one) for one in text.replace(",", " ").split()))
+    if len(found) > _ADDRESSES_MAX:
+        raise ValueError(f"names {len(found)} addresses; it may name {_ADDRESSES_MAX}")
+    return found
 
 
 def admin_key(text: str) -> str:

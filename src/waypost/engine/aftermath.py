@@ -26,7 +26,9 @@ from waypost.model.subscription import DisabledBy
 from waypost.policy import notice
 from waypost.policy.failure import failure_name, message_of, trigger_of
 from waypost.policy.notice import GivenUp
+from waypost.policy.rate import Allowance
 from waypost.policy.settle import GaveUp
+from waypost.policy.throttle import Throttle
 from waypost.policy.work import Work
 from waypost.storage import alerts
 from waypost.storage.changes import Settlement
@@ -34,7 +36,11 @@ from waypost.storage.store import Store
 
 _log = structlog.get_logger(__name__)
 
+_MICROS: Final = 1_000_000
 _RETRY_S: Final = 1.0
+
+NOTICES: Final = Allowance(per_s=1 / 6, burst=20)
+"""Of one subscription so many are written: a receiver that fails makes no flood of its own."""
 
 
 class Hands(msgspec.Struct, frozen=True):
@@ -71,6 +77,7 @@ class Aftermath:
         self._store = store
         self._upkeep = upkeep
         self._ids = source
+        self._throttle = Throttle(NOTICES)
 
     def give_up(
         self,
@@ -119,10 +126,14 @@ class Aftermath:
             else:
                 stopping = self._upkeep.suspend(of, _suspension(receiver, tried))
             self._hands.spawn(self._stop(receiver, stopping))
+        left_out = None
         if transition.alert and not ended:
-            self._hands.spawn(self._alert(receiver, tried, transition, settlement))
-        else:
+            left_out = self._throttle.admit(tried.subscription_id, tried.ended_us / _MICROS)
+        if left_out is None:
             self._store.settle(settlement)
+        else:
+            given_up = _given_up(receiver, tried, transition, left_out)
+            self._hands.spawn(self._alert(receiver, given_up, settlement))
 
     def release(self, receiver: Receiver, tried: Try, settlement: Settlement) -> None:
         """Settle a delivered event that its key was blocked by, and release the key before.
@@ -149,13 +160,11 @@ class Aftermath:
             receiver.take(receiver.subscription, receiver.address)
             self._hands.pump(receiver)
 
-    async def _alert(
-        self, receiver: Receiver, tried: Try, transition: GaveUp, settlement: Settlement
-    ) -> None:
+    async def _alert(self, receiver: Receiver, given_up: GivenUp, settlement: Settlement) -> None:
         """Write notices of a delivery that is given up, and then its settlement."""
         endpoints = receiver.address.terms.failure_handling.alert_endpoints
-        body = notice.render(_given_up(receiver, tried, transition))
-        project_id = ids.alerts_of(tried.project_id)
+        body = notice.render(given_up)
+        project_id = ids.alerts_of(receiver.subscription.project_id)
         event_id = self._ids.next()
         owed = [
             _owed(project_id, event_id, endpoint.id, *self._ids.next_at()) for endpoint in endpoints
@@ -196,7 +205,7 @@ def _suspension(receiver: Receiver, tried: Try) -> Suspension:
     return Suspension(tried.ended_us, tried.work.event_id, trigger, message_of(outcome))
 
 
-def _given_up(receiver: Receiver, tried: Try, transition: GaveUp) -> GivenUp:
+def _given_up(receiver: Receiver, tried: Try, transition: GaveUp, left_out: int) -> GivenUp:
     return GivenUp(
         tried.subscription_id,
         tried.work.event_id,
@@ -206,4 +215,5 @@ def _given_up(receiver: Receiver, tried: Try, transition: GaveUp) -> GivenUp:
         tried.work.attempts + 1,
         diverted=transition.divert,
         suspended=transition.suspend,
+        left_out=left_out,
     )

@@ -114,9 +114,10 @@ class Dispatcher:
         self._alarms = Alarms(loop, clock, self._pump)
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._preparer = Preparer(self._refiller, runner)
-        self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed)
+        ids = IdSource(clock, entropy)
+        self._upkeep = Upkeep(configuration, router, shards, clock, self.subscription_changed, ids)
         hands = Hands(self.owed, self._pump, self._spawn, self._unload, lambda: self.stopping)
-        self._aftermath = Aftermath(hands, store, self._upkeep, IdSource(clock, entropy))
+        self._aftermath = Aftermath(hands, store, self._upkeep, ids)
         self.roster = Roster(self._receivers, self._upkeep, shards, self._pump, self._unload)
         self._expiry = Expiry(loop, store, clock, self._expired, self._put_back)
         self._sweeper: asyncio.TimerHandle | None = None
@@ -232,8 +233,7 @@ class Dispatcher:
                 kind.waiting.add(receiver)
         if not lane.complete and lane.needs_refill():
             self._refiller.refill(receiver)
-        wake_us = lane.wake_at(now_us)
-        if wake_us is not None:
+        if (wake_us := lane.wake_at(now_us)) is not None:
             self._alarms.set(receiver, wake_us)
         if not lane.gate.clear or lane.paused or receiver.waits is not None:
             self._upkeep.lanes.look(receiver, now_us)

@@ -24,6 +24,7 @@ class Roster:
     """For the loop's thread alone.
 
     Attributes:
+        announcer: tells of subscriptions that are stopped, and of what others want to tell.
         left: told of each shard that was given up, once nothing of it is in flight any more.
     """
 
@@ -46,6 +47,7 @@ class Roster:
         """
         self._receivers = receivers
         self._upkeep = upkeep
+        self.announcer = upkeep.announcer
         self._shards = shards
         self._pump = pump
         self._unload = unload

@@ -7,7 +7,8 @@ from typing import Any, Final
 import structlog
 from msgspec.structs import replace
 
-from waypost.clock import Clock
+from waypost.clock import Clock, IdSource
+from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.engine.job import log_failed
 from waypost.engine.lane_keeper import LaneKeeper
@@ -46,6 +47,7 @@ class Upkeep:
 
     Attributes:
         lanes: keeps how their lanes fare.
+        announcer: tells of those that are stopped.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class Upkeep:
         shards: Shards,
         clock: Clock,
         changed: Callable[[Subscription], None],
+        source: IdSource,
     ) -> None:
         """Take what changes go through, and whom to tell of a subscription that was disabled."""
+        self.announcer = Announcer(source)
         self._configuration = configuration
         self._store = configuration.store
         self._router = router
@@ -151,7 +155,7 @@ class Upkeep:
         self, subscription: Subscription, change: Callable[[Connection], Subscription | None]
     ) -> bool:
         place = (subscription.project_id, subscription.id)
-        now_us = self._clock.now_us()
+        now_us, event_id = self._clock.now_us(), self.announcer.new_id()
 
         def write(connection: Connection) -> tuple[int, Subscription] | None:
             present = subscriptions.find(connection, *place)
@@ -162,10 +166,12 @@ class Upkeep:
             version = projects.bump_routing(connection, place[0])
             if found.disabled_by is not present.disabled_by:
                 former_routes.end(connection, present, version, now_us)
+            self.announcer.announce_change(connection, present, found, event_id, now_us)
             return version, found
 
         def after(result: tuple[int, Subscription] | None) -> None:
             if result is not None:
+                self.announcer.follow()
                 self._router.apply(*result)
                 self._changed(result[1])
 

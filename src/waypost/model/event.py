@@ -8,6 +8,8 @@ from waypost.model.ids import Id
 
 EVENT_TYPE: Final = r"^[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*$"
 EVENT_TYPE_MAX: Final = 256
+SYSTEM: Final = "waypost."
+"""With it begin the types of the events that Waypost itself makes, and nobody else may."""
 
 
 class Resource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +29,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     event, as far as they were kept; `source` is what it came in by, where that is more than the
     API. It is delivered from
     `deliver_at_us` on, or `deliver_in_s` seconds after its acceptance, and not any more from
-    `deliver_before_us` on.
+    `deliver_before_us` on. `source` is where it came in, if it was at one.
     """
 
     idempotency_key: str | None = None

@@ -47,13 +47,6 @@ class AccessConfig(msgspec.Struct, frozen=True):
     writes: Allowance = Allowance(per_s=25_000, burst=50_000)
 
 
-def allowing(reads_per_s: int, writes_per_s: int) -> AccessConfig:
-    """Return how often a key may ask, with two seconds' worth of it at once."""
-    return AccessConfig(
-        Allowance(reads_per_s, 2 * reads_per_s), Allowance(writes_per_s, 2 * writes_per_s)
-    )
-
-
 class _Holder:
     """A key in memory, and what is left of its allowances."""
 
@@ -191,6 +184,31 @@ class Access:
         if spent.wait_s:
             raise TooManyRequests(retry_after_s=spent.wait_s)
         return spent.remaining
+
+    def admit(self, project_id: ids.Id, full_at: float) -> float:
+        """Let in a sender that needs no key, and count its request as a write.
+
+        Args:
+            project_id: where to.
+            full_at: what is left of its own allowance, as `waypost.policy.rate` has it.
+
+        Returns:
+            What is left of it from now on.
+
+        Raises:
+            NotFound: there is no such project (any more).
+            Unavailable: it can't be known whether what is in memory still holds.
+            TooManyRequests: nothing was left of the allowance.
+        """
+        now = self._clock.monotonic()
+        if now > self.confirmed_until:
+            raise Unavailable("the database does not answer")
+        if project_id not in self._projects:
+            raise NotFound(ids.KINDS[ids.PROJECT])
+        spent = spend(self._config.writes, full_at, now)
+        if spent.wait_s:
+            raise TooManyRequests(retry_after_s=spent.wait_s)
+        return spent.full_at
 
     def authorize(self, principal: Principal, scope: Scope, project: bytes | None) -> Principal:
         """Make sure that a caller may do what it asks for; return it in the project it names.

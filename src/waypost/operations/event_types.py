@@ -1,16 +1,18 @@
 """Event types: each project's catalogue, and whether events of other types are refused."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from waypost.engine.configuration import Configuration
 from waypost.model.errors import InvalidInput
+from waypost.model.event import SYSTEM
 from waypost.model.event_type import CATALOGUE_MAX, EXAMPLE_MAX, EventType
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.policy import events, rawjson
+from waypost.policy.system_events import is_system
 from waypost.storage import event_types
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
@@ -33,23 +35,32 @@ class Catalogue:
         self._names = dict(names)
 
     def known(self, project_id: Id, name: str) -> bool:
-        """Tell whether a project takes events of this type.
+        """Tell whether a project takes events of this type from producers.
 
-        Types are open, but for a project that is strict and has a catalogue.
+        Types are open, but for those of system events, and for a project that is strict and has a
+        catalogue.
         """
+        if name.startswith(SYSTEM):
+            return False
         if project_id not in self._strict:
             return True
         names = self._names.get(project_id, _NONE)
         return not names or name in names
 
     def require(self, project_id: Id, name: str, path: str) -> None:
-        """Refuse a type that the project does not take.
+        """Refuse a type that the project does not take from producers.
 
         Raises:
             InvalidInput: it does not; `path` is the field to blame.
         """
+        if name.startswith(SYSTEM):
+            raise InvalidInput(details=[(path, f"begins with {SYSTEM}, as Waypost's own types do")])
         if not self.known(project_id, name):
             raise InvalidInput(details=[(path, f"{name} is not in the project's catalogue")])
+
+    def is_strict(self, project_id: Id) -> bool:
+        """Tell whether a project refuses types that are not in its catalogue, if it has one."""
+        return project_id in self._strict
 
     def put(self, project_id: Id, names: Iterable[str]) -> None:
         """Take the names of a project's new catalogue."""
@@ -116,6 +127,48 @@ class EventTypes:
         )
         return catalogue
 
+    async def put(
+        self,
+        principal: Principal,
+        entries: Sequence[EventType],
+        *writes: Callable[[Connection], None],
+    ) -> None:
+        """Enter types, or change them, and write what goes with them; the others stay.
+
+        Raises:
+            InvalidInput: there would be too many entries; nothing is changed.
+        """
+        project_id = principal.project_id
+
+        def write(connection: Connection) -> list[str]:
+            present = {one.name: one for one in event_types.list_all(connection, project_id)}
+            present |= {one.name: one for one in entries}
+            if len(present) > CATALOGUE_MAX:
+                raise InvalidInput(details=[("event_types", f"must be at most {CATALOGUE_MAX}")])
+            event_types.replace(connection, project_id, [present[name] for name in sorted(present)])
+            for one in writes:
+                one(connection)
+            record(connection, Kind.EVENT_TYPES, project_id)
+            return list(present)
+
+        await self._configuration.change(
+            write, lambda names: self._catalogue.put(project_id, names)
+        )
+
+    async def enter(self, principal: Principal, names: Iterable[str]) -> None:
+        """Enter types that somebody asks for, as far as they are new and there is room.
+
+        Not where the project is strict: what it takes is for people to say.
+        """
+        project_id = principal.project_id
+        if self._catalogue.is_strict(project_id):
+            return
+        present = {one.name for one in await self.list_all(principal)}
+        new = [EventType(name) for name in dict.fromkeys(names) if name not in present]
+        room = CATALOGUE_MAX - len(present)
+        if new and room > 0:
+            await self.put(principal, new[:room])
+
 
 def read_catalogue(text: bytes) -> list[EventTypeIn]:
     """Read a catalogue from the text of a JSON file, in the form that the API takes.
@@ -140,6 +193,9 @@ def check(entries: Sequence[EventTypeIn]) -> list[EventType]:
         path = f"event_types[{index}]"
         if not events.is_type(entry.name):
             details.append((f"{path}.name", "is not an event type"))
+        elif is_system(entry.name):
+            reason = f"begins with {SYSTEM}, as Waypost's own types do"
+            details.append((f"{path}.name", reason))
         elif entry.name in seen:
             details.append((f"{path}.name", "is there twice"))
         text = rawjson.original(entry.example)

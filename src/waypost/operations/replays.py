@@ -32,6 +32,7 @@ from waypost.policy import filters
 from waypost.policy.events import Draft, is_type
 from waypost.policy.routing import wants
 from waypost.policy.settings import type_faults
+from waypost.policy.system_events import NAMES, is_system, require_some, system_types
 from waypost.storage import (
     diverted,
     event_types,
@@ -391,12 +392,16 @@ class Examples:
         if event_type is not None:
             if not is_type(event_type):
                 raise InvalidInput(details=[("event_type", "is not an event type")])
-            self._catalogue.require(project_id, event_type, "event_type")
+            if is_system(event_type):
+                require_some(event_type, "event_type")
+            else:
+                self._catalogue.require(project_id, event_type, "event_type")
 
         def read(connection: Connection) -> tuple[str, bytes | None]:
             subscription = require_enabled(connection, project_id, subscription_id)
             name = event_type or _first_type(connection, subscription)
-            entry = event_types.find(connection, project_id, name)
+            known = next((one for one in system_types() if one.name == name), None)
+            entry = known or event_types.find(connection, project_id, name)
             return name, None if entry is None else entry.example
 
         name, example = await self._store.read(read)
@@ -483,8 +488,9 @@ def require_enabled(connection: Connection, project_id: Id, subscription_id: Id)
 
 
 def _first_type(connection: Connection, subscription: Subscription) -> str:
-    """Return a type that a subscription asks for: one it names, else one of the catalogue."""
+    """Return a type that a subscription asks for: one it names, else one that is known."""
     named = (name for name in subscription.event_types or () if is_type(name))
     catalogue = event_types.list_all(connection, subscription.project_id)
-    wanted = (entry.name for entry in catalogue if wants(subscription, entry.name, None))
+    names = [*(entry.name for entry in catalogue), *NAMES]
+    wanted = (name for name in names if wants(subscription, name, None))
     return next(named, None) or next(wanted, None) or EXAMPLE_TYPE

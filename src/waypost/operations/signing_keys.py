@@ -5,16 +5,22 @@ from itertools import chain, islice
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from waypost.clock import Clock, Entropy, IdSource
+from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.model import ids
+from waypost.model.authentication import Authentication
 from waypost.model.errors import LimitReached
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.subscription import Signing, SigningKey, Subscription
-from waypost.policy import signing
-from waypost.storage import audit, signing_keys, subscriptions
+from waypost.policy import settings, signing, timestamp
+from waypost.policy.settings import Settings
+from waypost.policy.system_events import SecretRotated, about
+from waypost.storage import audit, authentications, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 from waypost.storage.vault import Vault
@@ -55,6 +61,7 @@ class SigningKeys:
         clock: Clock,
         entropy: Entropy,
         source: IdSource,
+        announcer: Announcer,
     ) -> None:
         """Take what keys are kept in, and who is told of a subscription's keys on the loop."""
         self._configuration = configuration
@@ -64,6 +71,7 @@ class SigningKeys:
         self._clock = clock
         self._entropy = entropy
         self._ids = source
+        self._announcer = announcer
         self._public: dict[Id, tuple[PublicKey, ...]] = {}
 
     async def load(self) -> dict[Id, Keys]:
@@ -122,16 +130,22 @@ class SigningKeys:
         project_id = principal.project_id
         made = {scheme: self.make(scheme) for scheme in Signing}
         record_id, now_us = self._ids.next_at()
+        event_id = self._announcer.new_id()
 
         def write(connection: Connection) -> tuple[Subscription, Keys]:
             subscription = subscriptions.get(connection, project_id, subscription_id)
-            keys = self.replace(connection, subscription, made[subscription.signing], now_us)
+            key = made[subscription.signing]
+            keys = self.replace(connection, subscription, key, now_us, event_id)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "secret.rotate", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
             return subscription, keys
 
-        await self._configuration.change(write, lambda result: self.tell(*result))
+        def after(result: tuple[Subscription, Keys]) -> None:
+            self.tell(*result)
+            self._announcer.follow()
+
+        await self._configuration.change(write, after)
 
     def published(self, subscription_id: Id | None = None) -> list[dict[str, str]]:
         """Return the public keys that are valid now, of all subscriptions or one; 1,000 at most."""
@@ -176,9 +190,16 @@ class SigningKeys:
         return (key,)
 
     def replace(
-        self, connection: Connection, subscription: Subscription, key: SigningKey, now_us: int
+        self,
+        connection: Connection,
+        subscription: Subscription,
+        key: SigningKey,
+        now_us: int,
+        event_id: Id,
     ) -> Keys:
         """Put a new key in the place of the present one, which then is valid for 24 hours more.
+
+        `event_id` is that of the system event that tells of it.
 
         Raises:
             LimitReached: as many old keys as there may be are still valid.
@@ -190,7 +211,28 @@ class SigningKeys:
             raise LimitReached(f"No more than {OLD_KEYS_MAX} old secrets may be valid at once.")
         signing_keys.expire(connection, *place, now_us + OVERLAP_US)
         signing_keys.insert(connection, self._vault, *place, key)
+        overlap_until = timestamp.spell(now_us + OVERLAP_US)
+        news = SecretRotated(**about(subscription, now_us), overlap_until=overlap_until)
+        self._announcer.announce(connection, place[0], event_id, news, subscription.owner)
         return self.list_all(connection, *place)
+
+    def merged(self, present: Subscription, wanted: Settings) -> Subscription:
+        """Return a subscription with checked settings merged in, those encrypted that are."""
+        merged, given = settings.merge(present, wanted), wanted.authentication
+        if given is UNSET:
+            return merged
+        if given is None:
+            return replace(merged, authentication=None)
+        kept = authentications.seal(self._vault, merged.project_id, merged.id, given)
+        return replace(merged, authentication=kept)
+
+    def authentication(self, subscription: Subscription) -> Authentication | None:
+        """Return how a subscription authenticates, decrypted: for who may set it.
+
+        Raises:
+            ConfigInvalid: it can't be decrypted.
+        """
+        return authentications.opened(self._vault, subscription)
 
     def put(self, connection: Connection, subscription: Subscription, keys: Keys) -> Keys:
         """Keep these keys of a subscription, at once in place of those that it had."""

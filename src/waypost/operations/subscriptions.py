@@ -9,26 +9,29 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from waypost.clock import IdSource
+from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.errors import Conflict, InvalidInput
+from waypost.model.event import SYSTEM
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
-from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
+from waypost.operations.alerts import Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
-from waypost.operations.signing_keys import Keys, SigningKeys
+from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.transforms import Transforms
+from waypost.operations.wishes import Change, Wish
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Brought, Settings, SubscriptionRules
+from waypost.policy.system_events import require_some
 from waypost.storage import (
     audit,
     blocked_keys,
@@ -38,6 +41,7 @@ from waypost.storage import (
     projects,
     signing_keys,
     subscriptions,
+    told,
 )
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection, Write
@@ -54,33 +58,6 @@ _REVISIONS: Final = 10
 """So often a change is made anew that others have overtaken."""
 
 
-class _Change(msgspec.Struct, frozen=True):
-    """What a committed change has made of a subscription."""
-
-    version: int
-    subscription: Subscription
-    keys: Keys
-    alerts: Changed = NOTHING_CHANGED
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """A subscription as another surface wants it.
-
-    Attributes:
-        id: it is made under this id where it is not there yet.
-        wanted: its settings.
-        format_settings: what its format goes by.
-        endpoint_id: the address that it shares with others.
-        keys: its secrets; None leaves those that it has, of which there must be some.
-    """
-
-    id: Id
-    wanted: Settings
-    format_settings: str | None = None
-    endpoint_id: Id | None = None
-    keys: Keys | None = None
-
-
 class Subscriptions:
     """What people ask of event subscriptions."""
 
@@ -95,6 +72,7 @@ class Subscriptions:
         rules: SubscriptionRules,
         deleted: Callable[[Id, Id], None],
         source: IdSource,
+        announcer: Announcer,
     ) -> None:
         """Take what subscriptions are kept in and what follows them.
 
@@ -108,7 +86,9 @@ class Subscriptions:
             rules: what settings are held to.
             deleted: told of the project and the id of a deleted subscription, on the loop.
             source: of ids.
+            announcer: tells of subscriptions that are disabled, or sent to again.
         """
+        self._announcer = announcer
         self._configuration = configuration
         self._store = configuration.store
         self._router = router
@@ -132,19 +112,19 @@ class Subscriptions:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
-        merged = settings.merge(bare, wanted)
+        merged = self._keys.merged(bare, wanted)
         settings.check_together(merged)
         key = self._brought_key(wanted) or self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
 
-        def write(connection: Connection) -> _Change:
+        def write(connection: Connection) -> Change:
             subscription, alerts = self._with_alerts(connection, bare, merged, asked)
             subscriptions.insert(connection, subscription)
             keys = self._keys.insert(connection, subscription, key)
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
             former_routes.begin(connection, subscription.project_id, subscription.id, version)
-            return _Change(version, subscription, keys, alerts)
+            return Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -158,17 +138,17 @@ class Subscriptions:
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
 
-    def check_url(self, url: str) -> None:
-        """Refuse a URL that no subscription may have.
-
-        Raises:
-            InvalidInput: it is one; says why.
-        """
-        settings.check(Settings(url=url), self._rules)
+    def check_settings(self, wanted: Settings) -> None:
+        """Refuse settings that no subscription may have, by raising InvalidInput."""
+        settings.check(wanted, self._rules)
 
     def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:
         """Return the subscriptions that share an address, as they are in memory."""
         return self._router.routes(project_id).at(endpoint_id)
+
+    def known(self, project_id: Id) -> list[Id]:
+        """Return the ids of a project's subscriptions, whichever surface made them."""
+        return [one.id for one in self._router.routes(project_id)]
 
     def defaults(self, project_id: Id) -> Inheritable:
         """Return what a project's subscriptions go by where they set nothing."""
@@ -296,7 +276,7 @@ class Subscriptions:
         asked = [self._alerts.ask(wish.wanted) for wish in wishes]
         times = [ids.moment(self._ids.next()) for _ in wishes]
 
-        def write(connection: Connection) -> list[_Change]:
+        def write(connection: Connection) -> list[Change]:
             for one in writes:
                 one(connection)
             return [
@@ -304,7 +284,7 @@ class Subscriptions:
                 for each in zip(wishes, asked, times, strict=True)
             ]
 
-        def follow(changes: list[_Change]) -> None:
+        def follow(changes: list[Change]) -> None:
             for change in changes:
                 self._follow(change)
 
@@ -353,6 +333,7 @@ class Subscriptions:
         blocked_keys.delete_all(connection, project_id, subscription_id)
         signing_keys.delete_all(connection, project_id, subscription_id)
         lane_states.save(connection, project_id, subscription_id, None)
+        told.forget_all(connection, project_id, subscription_id)
         subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
         audit.record(connection, principal, record_id, "subscription.delete", subject)
         record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
@@ -362,13 +343,13 @@ class Subscriptions:
 
     def _put(
         self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, now_us: int
-    ) -> _Change:
+    ) -> Change:
         """Make or change one."""
         place = (project_id, wish.id)
         present = subscriptions.find(connection, *place)
         before = present or Subscription(*place, "")
         merged = replace(
-            settings.merge(before, wish.wanted),
+            self._keys.merged(before, wish.wanted),
             format_settings=wish.format_settings,
             endpoint_id=wish.endpoint_id,
         )
@@ -389,12 +370,12 @@ class Subscriptions:
             former_routes.begin(connection, *place, version)
         elif former_routes.taken(after) != former_routes.taken(present):
             former_routes.end(connection, present, version, now_us)
-        return _Change(version, after, keys, alerts)
+        return Change(version, after, keys, alerts)
 
     async def _change(
         self, principal: Principal, subscription_id: Id, wanted: Settings
     ) -> Subscription:
-        merged = partial(settings.merge, wanted=wanted)
+        merged = partial(self._keys.merged, wanted=wanted)
         return await self._alter(principal, subscription_id, merged, wanted)
 
     async def _alter(
@@ -408,8 +389,9 @@ class Subscriptions:
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
         brought_key = self._brought_key(wanted)
         now_us = ids.moment(self._ids.next())
+        event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
 
-        def write(connection: Connection) -> _Change:
+        def write(connection: Connection) -> Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
             merged = settings.reordered(present, alter(present))
@@ -423,12 +405,13 @@ class Subscriptions:
             elif new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:
-                keys = self._keys.replace(connection, changed, new_key, now_us)
+                keys = self._keys.replace(connection, changed, new_key, now_us, rotation_id)
             record(connection, Kind.SUBSCRIPTION, *place)
             version = projects.bump_routing(connection, place[0])
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
-            return _Change(version, changed, keys, alerts)
+            self._announcer.announce_change(connection, present, changed, event_id, now_us)
+            return Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -446,7 +429,8 @@ class Subscriptions:
         handling, changed = self._alerts.keep(connection, merged.project_id, before, after, asked)
         return replace(merged, failure_handling=handling), changed
 
-    def _follow(self, change: _Change) -> None:
+    def _follow(self, change: Change) -> None:
+        self._announcer.follow()
         self._alerts.follow(change.alerts)
         self._router.apply(change.version, change.subscription)
         self._keys.tell(change.subscription, change.keys)
@@ -454,8 +438,10 @@ class Subscriptions:
     async def _check(self, principal: Principal, wanted: Settings) -> None:
         settings.check(wanted, self._rules)
         for index, name in enumerate(wanted.event_types or ()):
-            if name != ALL and not name.endswith(PREFIX):
-                path = f"event_types[{index}]"
+            path = f"event_types[{index}]"
+            if name.startswith(SYSTEM):
+                require_some(name, path)
+            elif name != ALL and not name.endswith(PREFIX):
                 self._catalogue.require(principal.project_id, name, path)
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)

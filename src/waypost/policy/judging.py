@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from waypost.model.event import Event
+from waypost.model.event import SYSTEM, Event
 from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy
 from waypost.policy import filters
@@ -86,4 +86,6 @@ def other_type(event_type: str, wanted: tuple[str, ...]) -> Mismatch:
     """Return that a type is none of those that are wanted."""
     found, listed = shown(event_type), shown(wanted)
     reason = f"event_type is {found}, which is none of {listed}"
+    if event_type.startswith(SYSTEM) and ALL in wanted:
+        reason += f"; {ALL} takes no system events"
     return Mismatch("event_type", "$in", listed, found, reason)

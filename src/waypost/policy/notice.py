@@ -20,6 +20,7 @@ class GivenUp(msgspec.Struct, frozen=True):
     Attributes:
         failed_us: when the last try ended, UTC microseconds.
         attempts: how many tries there were.
+        left_out: so many deliveries were given up since the last notice that none tells of.
     """
 
     subscription_id: Id
@@ -30,11 +31,13 @@ class GivenUp(msgspec.Struct, frozen=True):
     attempts: int
     diverted: bool
     suspended: bool
+    left_out: int = 0
 
 
 def render(given_up: GivenUp) -> bytes:
     """Return the notice as JSON."""
     outcome = given_up.outcome
+    left_out = {"left_out": given_up.left_out} if given_up.left_out else {}
     return msgspec.json.encode(
         {
             "type": TYPE,
@@ -46,5 +49,6 @@ def render(given_up: GivenUp) -> bytes:
             "attempts": given_up.attempts,
             "diverted": given_up.diverted,
             "suspended": given_up.suspended,
+            **left_out,
         }
     )

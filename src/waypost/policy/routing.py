@@ -3,6 +3,9 @@
 First by type and owner, then by content: a subscription's filter is looked at where its types take
 the event, and where no value that it demands rules it out at once.
 
+System events, whose types begin with `waypost.`, go to those alone who name them, by type or by a
+prefix such as `waypost.*`: whoever takes everything takes everything that producers send.
+
 Filters are compiled when first an event comes that they may be asked about, or ahead of that a few
 at a time: a start with a hundred thousand of them is not kept waiting.
 """
@@ -13,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from waypost.model.event import NO_ATTRIBUTES, Attributes
+from waypost.model.event import NO_ATTRIBUTES, SYSTEM, Attributes
 from waypost.model.subscription import DisabledBy, Ordering, Subscription
 from waypost.policy import filters
 from waypost.policy.content import Content
@@ -285,6 +288,11 @@ def takes_type(patterns: tuple[str, ...], event_type: str) -> bool:
     return not set(patterns).isdisjoint(_keys_of_type(event_type))
 
 
+def names_system(patterns: tuple[str, ...] | None) -> bool:
+    """Tell whether one of a subscription's types is a system event's, or a prefix of theirs."""
+    return any(pattern.startswith(SYSTEM) for pattern in patterns or ())
+
+
 def _is_owed(subscription: Subscription) -> bool:
     """Tell whether what comes is owed: what comes while it is disabled by itself is diverted."""
     return subscription.disabled_by is not DisabledBy.PERSON
@@ -298,4 +306,6 @@ def _keys_of_type(event_type: str) -> list[str]:
     """Return every pattern that takes a type: `a.b.c`, `a.b.*`, `a.*` and `*`."""
     parts = event_type.split(".")
     prefixes = [".".join(parts[:n]) + PREFIX for n in range(1, len(parts))]
+    if event_type.startswith(SYSTEM):
+        return [event_type, *prefixes]
     return [event_type, *prefixes, ALL]

@@ -7,6 +7,7 @@ from starlette.routing import Route
 from waypost.clock import Clock
 from waypost.dialects.convoy import routes as convoy
 from waypost.dialects.convoy.format import ConvoyFormat
+from waypost.dialects.convoy.proofs import Probe
 from waypost.dialects.socotra import formats as socotra
 from waypost.dialects.socotra.reading import DivertedHandlers, EventHandlers
 from waypost.dialects.socotra.routes import SocotraRoutes
@@ -15,6 +16,7 @@ from waypost.dialects.socotra.webhook_routes import WebhookHandlers
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
+from waypost.operations.event_types import EventTypes
 from waypost.operations.events import Events
 from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
@@ -22,10 +24,13 @@ from waypost.operations.projects import Projects
 from waypost.operations.records import Records
 from waypost.operations.replays import Replays
 from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.sources import Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
 from waypost.policy.format import NATIVE_FORMATS, Format
+from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
+from waypost.web.fast import FastRoutes
 
 FORMATS: Final[dict[str, Format]] = {
     **NATIVE_FORMATS,
@@ -40,10 +45,16 @@ class Operations(Protocol):
 
     access: Access
     surfaces: Surfaces
+    aside: Aside
+    fast: FastRoutes
     clock: Clock
     projects: Projects
     keys: Keys
     records: Records
+    sources: Sources
+    event_types: EventTypes
+    probe: Probe
+    base_url: str
     subscriptions: Subscriptions
     signing_keys: SigningKeys
     transforms: Transforms
@@ -54,17 +65,17 @@ class Operations(Protocol):
     replays: Replays
 
 
-def dialect_routes(shared: Operations) -> list[Route]:
-    """Return the routes of all dialects."""
-    return [*_socotra(shared), *_convoy(shared)]
+def dialect_routes(shared: Operations, socotra_interval_s: float) -> list[Route]:
+    """Return the routes of all dialects; see the setting of that name."""
+    return [*_socotra(shared, socotra_interval_s), *_convoy(shared)]
 
 
-def _socotra(shared: Operations) -> list[Route]:
+def _socotra(shared: Operations, interval_s: float) -> list[Route]:
     access, surfaces = shared.access, shared.surfaces
     operations = [
         *EventHandlers(shared.events).operations(),
         *DivertedHandlers(shared.diverted, shared.subscriptions).operations(),
-        *WebhookHandlers(shared.subscriptions, shared.signing_keys).operations(),
+        *WebhookHandlers(shared.subscriptions, shared.signing_keys, interval_s).operations(),
     ]
     tokens = Tokens(access, shared.keys, surfaces)
     return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]
@@ -74,10 +85,16 @@ def _convoy(shared: Operations) -> list[Route]:
     parts = convoy.Parts(
         access=shared.access,
         surfaces=shared.surfaces,
+        aside=shared.aside,
+        fast=shared.fast,
         clock=shared.clock,
         projects=shared.projects,
         keys=shared.keys,
         records=shared.records,
+        sources=shared.sources,
+        event_types=shared.event_types,
+        probe=shared.probe,
+        base_url=shared.base_url,
         subscriptions=shared.subscriptions,
         signing_keys=shared.signing_keys,
         transforms=shared.transforms,

@@ -26,33 +26,35 @@ from waypost.api.probes import ProbeRoutes
 from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
+from waypost.api.sources import SourceRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
+from waypost.dialects.convoy.proofs import Probe
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
+from waypost.engine.authenticator import Authenticator
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
-from waypost.engine.ingest import Ingest, IngestConfig
+from waypost.engine.ingest import Ingest
 from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
-from waypost.engine.pruner import Pruner, PrunerConfig
+from waypost.engine.pruner import Pruner
 from waypost.engine.reconciler import Reconciler, look
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.engine.sender import Sender
 from waypost.engine.sharing import Links, Sharing
-from waypost.engine.slots import DispatcherConfig
 from waypost.engine.verifier import Verifier
 from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.operations.access import Access, allowing
+from waypost.operations.access import Access
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
 from waypost.operations.blocked_keys import BlockedKeys
@@ -75,17 +77,19 @@ from waypost.operations.records import Records
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.sources import Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
 from waypost.policy.settings import SubscriptionRules
-from waypost.sandbox.pool import Pool, PoolConfig
+from waypost.sandbox.pool import Pool
+from waypost.server import configs
 from waypost.server.dialects import FORMATS, dialect_routes
+from waypost.server.telling import tellers
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
-from waypost.storage.partitions import Width
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
 from waypost.web.aside import Aside
@@ -100,12 +104,13 @@ SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 
 
 class Tools:
-    """What every part may need: time, chance and ids."""
+    """What every part may need: time, chance, ids, and what encrypts."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Take the clock of the database, and the rest from the system."""
+    def __init__(self, clock: Clock, key: bytes) -> None:
+        """Take the clock of the database and the secret key, and the rest from the system."""
         self.clock = clock
         self.entropy = SystemEntropy()
+        self.vault = Vault(key, self.entropy)
         self.ids = IdSource(self.clock, self.entropy)
 
 
@@ -135,29 +140,30 @@ class Engine:
             clock=tools.clock,
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
+        self.proof = Authenticator(loop, self.transport, tools.clock, tools.ids, tools.vault)
         self.sandbox = _sandbox(loop, config)
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, FORMATS, config.origin),
+            Sender(loop, self.transport, FORMATS, config.origin, self.proof.around),
             tools.clock,
             tools.entropy,
-            _dispatching(config),
+            configs.dispatching(config),
             self.sandbox,
             None if sharing is None else sharing.shards,
         )
         self.verifier = _verifier(config, self.configuration, self.router, self.dispatcher, tools)
         self.expander = Expander(store, self.dispatcher.owed, tools.ids)
+        fanned_out = self._woken_by(Topic.FAN_OUTS, self.expander.job)
+        self._tellers = tellers(config, store, self.dispatcher, fanned_out, tools.clock, tools.ids)
         self.ingest = Ingest(
             store,
             self.router,
             self.dispatcher,
             tools.clock,
             tools.ids,
-            IngestConfig(
-                max_waiting=config.intake_pending, idempotency_ttl_s=int(config.idempotency_ttl)
-            ),
-            self._woken_by(Topic.FAN_OUTS, self.expander.job),
+            configs.intake(config),
+            fanned_out,
         )
         self.arrivals = Arrivals(self.ingest, sharing)
         self.pruner = _pruner(config, store, tools, sharing)
@@ -168,9 +174,13 @@ class Engine:
         else:
             self.reconciler = sharing.reconciler(self.dispatcher)
             self._share(sharing, config, tools)
+        self._jobs = self._jobs_of(config.role)
+
+    def _jobs_of(self, role: Role) -> list[Job]:
         jobs = [self.expander.job, self.pruner.job, self.reconciler.job, self.replayer.job]
         # Where nothing is taken in, nothing is routed.
-        self._jobs = jobs if config.role == "deliver" else [*jobs, self.router.job]
+        routing = [] if role == "deliver" else [self.router.job]
+        return [*jobs, *self._tellers, *routing]
 
     def _woken_by(self, topic: Topic, job: Job) -> Callable[[], None]:
         """Return what has a job look for work, in every process."""
@@ -192,7 +202,7 @@ class Engine:
         )
         if isinstance(tools.clock, AlignedClock):
             ownership.aligned = tools.clock.align
-        sharing.one_does(self.expander.job, self.verifier.job)
+        sharing.one_does(self.expander.job, self.verifier.job, *self._tellers)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=sharing.look_s)
         self.ingest.share(sharing.follower.catch_up)
@@ -257,34 +267,32 @@ class Engine:
 class Surface:
     """The HTTP API: what people and programs ask for."""
 
-    def __init__(
-        self, config: Config, store: Store, engine: Engine, tools: Tools, key: bytes
-    ) -> None:
-        """Make the operations and their routes; `key` is the secret key."""
-        self._config = config
-        self._tools = tools
+    def __init__(self, config: Config, store: Store, engine: Engine, tools: Tools) -> None:
+        """Make the operations and their routes."""
+        self._config, self._tools = config, tools
+        self.base_url = f"http://{config.listen}"
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
-        self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
+        self.access = Access(tools.clock, configs.access(config))
         self.aside = Aside()
         self.catalogue = Catalogue()
-        ids, clock, entropy = tools.ids, tools.clock, tools.entropy
+        ids, clock = tools.ids, tools.clock
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
-        vault, changes = Vault(key, entropy), engine.configuration
+        vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
-        self.signing_keys = SigningKeys(
-            changes, vault, engine.subscription_changed, clock, entropy, ids
-        )
+        self.signing_keys = _signing_keys(engine, vault, tools)
         self._roster = dispatcher.roster
         alerts = Alerts(router, self.signing_keys, dispatcher.roster.deleted, ids)
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
+        self.events = Events(store, engine.ingest, router, self.catalogue, limits)
+        self.sources = Sources(changes, vault, self.events, self.access, clock, tools.entropy, ids)
+        self.probe: Probe = engine.proof.probe
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
-        self.events = Events(store, engine.ingest, router, self.catalogue, limits)
         self.deliveries = Deliveries(store, dispatcher.sending, FORMATS)
         self.replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         self.transactions = self._transactions(store, engine, tools)
@@ -294,11 +302,11 @@ class Surface:
         self.diverted = Diverted(store, dispatcher, ids)
         self.records = Records(changes, vault, ids)
         self.clock = clock
-        self.keys = Keys(changes, self.access, clock, entropy, ids)
+        self.keys = Keys(changes, self.access, clock, tools.entropy, ids)
         self.table = self._native(store, engine)
         self.fast = FastRoutes()
         self._register()
-        self.others = dialect_routes(self)
+        self.others = dialect_routes(self, config.socotra_interval)
 
     def _native(self, store: Store, engine: Engine) -> list[Operation]:
         """Return the native API's table."""
@@ -320,8 +328,9 @@ class Surface:
             *JwksRoutes(keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *KeyRoutes(self.keys, f"http://{self._config.listen}").operations(),
+            *KeyRoutes(self.keys, self.base_url).operations(),
             *TransactionRoutes(self.transactions).operations(),
+            *SourceRoutes(self.sources, self._limits, self.base_url).operations(),
         ]
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
@@ -331,7 +340,7 @@ class Surface:
             Audience(tools.clock),
             tools.clock,
             tools.ids,
-            _micros(self._config.retention),
+            configs.micros(self._config.retention),
         )
 
     def _register(self) -> None:
@@ -354,6 +363,7 @@ class Surface:
             rules,
             engine.dispatcher.roster.deleted,
             self._tools.ids,
+            engine.dispatcher.roster.announcer,
         )
 
     def _project_changed(self, project: Project) -> None:
@@ -367,6 +377,7 @@ class Surface:
         follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
+        follow(Kind.SOURCE, self.sources.known)
         follow(
             Kind.SUBSCRIPTION,
             SubscriptionMemory(engine.router, self.signing_keys, engine.dispatcher.roster.deleted),
@@ -381,6 +392,7 @@ class Surface:
         """Bring what is in memory to what the database holds; return all signing keys."""
         await self.projects.load()
         await self.event_types.load()
+        await self.sources.load()
         return await self.signing_keys.load()
 
     def fast_for(self, role: Role) -> FastRoutes:
@@ -440,13 +452,15 @@ def _verifier(
     )
 
 
-def _dispatching(config: Config) -> DispatcherConfig:
-    return DispatcherConfig(
-        max_in_flight=config.max_in_flight,
-        max_slow=2 * config.max_in_flight,
-        window=config.lane_window,
-        payload_bytes=config.payload_memory,
-        disable_after_us=int(config.disable_after * _MICROS),
+def _signing_keys(engine: Engine, vault: Vault, tools: Tools) -> SigningKeys:
+    return SigningKeys(
+        engine.configuration,
+        vault,
+        engine.subscription_changed,
+        tools.clock,
+        tools.entropy,
+        tools.ids,
+        engine.dispatcher.roster.announcer,
     )
 
 
@@ -455,27 +469,10 @@ def _process_name() -> str:
 
 
 def _sandbox(loop: asyncio.AbstractEventLoop, config: Config) -> Pool:
-    return Pool(
-        loop,
-        PoolConfig(
-            config.transform_workers,
-            config.transform_timeout,
-            config.transform_memory,
-            config.max_event_bytes,
-        ),
-    )
+    return Pool(loop, configs.transforming(config))
 
 
 def _pruner(config: Config, store: Store, tools: Tools, sharing: Sharing | None) -> Pruner:
     """Make what forgets: of the processes that share a database, the leading one does it."""
-    how = PrunerConfig(
-        retention_us=_micros(config.retention),
-        diverted_retention_us=_micros(config.diverted_retention),
-        prune_owed=config.prune_owed,
-        width=Width(config.partition),
-    )
-    return Pruner(store, tools.clock, how, None if sharing is None else sharing.shards.leads)
-
-
-def _micros(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds * _MICROS)
+    leads = None if sharing is None else sharing.shards.leads
+    return Pruner(store, tools.clock, configs.pruning(config), leads)

@@ -1,4 +1,4 @@
-"""Indexes of tables with much traffic, as each database is to have them."""
+"""Indexes, as each database is to have them."""
 
 from sqlalchemy import Index, text
 
@@ -18,3 +18,8 @@ def indexes(
         Index(name, *sqlite, sqlite_where=only).ddl_if(dialect="sqlite"),
         Index(name, *postgresql, postgresql_where=only).ddl_if(dialect="postgresql"),
     ]
+
+
+def partial(name: str, *columns: str, only: str) -> Index:
+    """Return an index of those rows alone that meet a condition."""
+    return Index(name, *columns, sqlite_where=text(only), postgresql_where=text(only))

@@ -25,12 +25,13 @@ from sqlalchemy import (
     text,
 )
 
-from waypost.storage import cluster
+from waypost.storage import surfaces
 from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
-from waypost.storage.indexing import indexes
+from waypost.storage.indexing import indexes, partial
 from waypost.storage.request_index import request_indexes
 
-metadata = cluster.metadata
+metadata = surfaces.metadata
+
 
 projects = Table(
     "projects",
@@ -117,6 +118,12 @@ subscriptions = Table(
     # What its format goes by, in the format's own words.
     Column("format_settings", Text),
     Column("endpoint_id", IdType),
+    # 1 where its event types name system events.
+    Column("takes_system", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_subscriptions_system", "project_id", "id", only="takes_system = 1"),
+    partial("ix_subscriptions_failing", "failing_since_us", only="failing_since_us IS NOT NULL"),
+    # JSON; the secrets in it are encrypted.
+    Column("authentication", Text),
     sqlite_with_rowid=False,
 )
 
@@ -348,6 +355,9 @@ diverted_events = Table(
     Column("reason", Text, nullable=False),
     Column("diverted_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # 1 where a system event has told of it.
+    Column("told", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_diverted_untold", "project_id", "subscription_id", "id", only="told = 0"),
     Index("ix_diverted_subscription", "project_id", "subscription_id", "id"),
     Index("ix_diverted_event", "project_id", "event_id", "id"),
     Index("ix_diverted_time", "project_id", "subscription_id", "diverted_us", "id"),
@@ -378,6 +388,9 @@ replays = Table(
     Column("stepped_us", BigInteger, nullable=False, server_default="0"),
     Column("idempotency_key", Name),
     Column("fingerprint", LargeBinary),
+    # 1 where a system event has told that it is finished.
+    Column("told", SmallInteger, nullable=False, server_default="0"),
+    partial("ix_replays_untold", "project_id", "id", only="told = 0"),
     Index("ix_replays_state", "state", "project_id", "id"),
     Index("uq_replays_key", "project_id", "idempotency_key", unique=True),
     sqlite_with_rowid=False,
@@ -396,21 +409,6 @@ fan_outs = Table(
 )
 """Events whose deliveries are too many for the commit that accepted them."""
 
-records = Table(
-    "records",
-    metadata,
-    Column("project_id", IdType, primary_key=True),
-    Column("kind", Name, primary_key=True),
-    Column("id", IdType, primary_key=True),
-    Column("parent", IdType),
-    Column("ciphertext", LargeBinary, nullable=False),
-    Column("changed_us", BigInteger, nullable=False),
-    Column("deleted_us", BigInteger),
-    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
-    sqlite_with_rowid=False,
-)
-"""What other surfaces keep beside ours, encrypted."""
-
 lane_state = Table(
     "lane_state",
     metadata,
@@ -424,10 +422,34 @@ lane_state = Table(
     Column("waits_for", Text),
     Column("waits_until_us", BigInteger),
     Column("at_us", BigInteger, nullable=False),
+    partial("ix_lane_state_breaker", "project_id", "subscription_id", only="breaker <> 0"),
     sqlite_with_rowid=False,
     postgresql_with=BUSY_OPTIONS,
 )
 """How lanes fare, and what they wait for, where there is something to tell; about a second old."""
+
+told = Table(
+    "told",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("subscription_id", IdType, primary_key=True),
+    Column("what", Name, primary_key=True),
+    # Up to when it was told, UTC microseconds.
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What system events have told of subscriptions that still is so: that they fail, say."""
+
+mails = Table(
+    "mails",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("event_id", IdType, primary_key=True),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""System events that are still to be told by e-mail; few, and empty nearly always."""
 
 audit = Table(
     "audit",

@@ -14,8 +14,8 @@ from waypost.model import ids
 from waypost.model.delivery import DeliveryState
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
 from waypost.model.ids import Id
-from waypost.model.replay import Order, PastState, Replay
-from waypost.policy.routing import takes_type
+from waypost.model.replay import Order, PastState, Replay, Route
+from waypost.policy.routing import ALL, takes_type
 from waypost.storage import pages
 from waypost.storage.matching import INDEXED_BY
 from waypost.storage.schema import deliveries, diverted_events, events, fan_outs
@@ -126,7 +126,10 @@ def _bounds(replay: Replay, *, up: bool) -> tuple[ColumnElement[bool], ColumnEle
 
 def _is_meant(replay: Replay, event: Event) -> bool:
     plan = replay.plan
-    if plan.event_types and not takes_type(plan.event_types, event.type):
+    # Who is sent what it need not have asked for is sent no system events, unless they are named.
+    every = () if plan.route is not Route.TO else (ALL,)
+    wanted = plan.event_types or every
+    if wanted and not takes_type(wanted, event.type):
         return False
     return plan.owner is None or event.attributes.owner == plan.owner
 

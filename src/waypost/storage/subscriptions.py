@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.api import Api
+from waypost.model.authentication import Sealed
 from waypost.model.errors import NotFound
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
@@ -35,6 +36,7 @@ from waypost.model.subscription import (
 )
 from waypost.model.transform import Transform
 from waypost.model.verification import Verification, VerificationState
+from waypost.policy.routing import names_system
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
 
@@ -46,6 +48,7 @@ _read_handling = msgspec.json.Decoder(FailureHandling).decode
 _read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
 _read_verification = msgspec.json.Decoder(Verification).decode
+_read_sealed = msgspec.json.Decoder(Sealed).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -323,6 +326,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "verification": _json(subscription.verification),
         "format_settings": subscription.format_settings,
         "endpoint_id": subscription.endpoint_id,
+        "takes_system": int(names_system(subscription.event_types)),
+        "authentication": _json(subscription.authentication),
         "verification_state": subscription.verification and subscription.verification.state.value,
         "ordering": subscription.ordering.value,
         "on_order_failure": subscription.on_order_failure.value,
@@ -366,6 +371,7 @@ def of_row(row: Row[Any]) -> Subscription:
         insecure_tls=bool(row.insecure_tls),
         api=Api(row.api),
         particulars={} if row.particulars is None else msgspec.json.decode(row.particulars),
+        authentication=None if row.authentication is None else _read_sealed(row.authentication),
     )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
-from waypost.model.event import Event
+from waypost.model.event import SYSTEM, Event
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.transaction import Change, Standing, Transaction, TransactionState
@@ -197,7 +197,10 @@ def _events(project_id: Id, wanted: Wanted) -> Select[Any]:
     if wanted.admits is not None:
         columns = [c for c in events.c if c is not events.c.payload]
     query = select(*columns).where(events.c.project_id == project_id).order_by(events.c.id)
-    return query.where(events.c.type.in_(wanted.types)) if wanted.types else query
+    if wanted.types:
+        return query.where(events.c.type.in_(wanted.types))
+    # As with subscriptions: whoever wants all wants what producers send.
+    return query.where(~events.c.type.startswith(SYSTEM, autoescape=True))
 
 
 def _take(connection: Connection, query: Select[Any], wanted: Wanted, most: int) -> list[Id]:

@@ -18,6 +18,7 @@ from waypost.model.page import PageRequest
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.model.transaction import CLAIMABLE, Standing, Transaction, TransactionState
+from waypost.policy.system_events import SubscriptionRecovered, about, event_of
 from waypost.storage import (
     alerts,
     attempts,
@@ -26,6 +27,7 @@ from waypost.storage import (
     event_types,
     events,
     keys,
+    mails,
     missed,
     queue,
     receipts,
@@ -34,12 +36,15 @@ from waypost.storage import (
     selecting,
     signing_keys,
     subscriptions,
+    system_events,
+    told,
     transactions,
 )
 from waypost.storage.deliveries import DeliveryFilter
 from waypost.storage.diverted import DivertedFilter
 from waypost.storage.queue import LaneWanted
 from waypost.storage.retention import KINDS, Cuts
+from waypost.storage.told import What
 from waypost.storage.transactions import Wanted
 
 PAGE = PageRequest(size=5)
@@ -98,7 +103,23 @@ def of_requests(records: Records, subscription: Subscription, event_id: Id) -> N
     event_types.list_all(connection, project_id)
     keys.count_active(connection, project_id, 0)
     subscriptions.list_page(connection, project_id, PAGE)
+    _of_system_events(records, subscription)
     signing_keys.delete_all(connection, project_id, subscription.id)
+
+
+def _of_system_events(records: Records, subscription: Subscription) -> None:
+    connection, place = records.connection, (records.project, subscription.id)
+    news = SubscriptionRecovered(**about(subscription, 1), recovered_by="person")
+    event = event_of(records.project, records.ids.next(), news)
+    system_events.keep(connection, event, mailed=True)
+    mails.put_off(connection, records.project, event.id, 1)
+    mails.done(connection, records.project, event.id)
+    told.mark(connection, *place, What.FAILING, 1)
+    told.forget(connection, *place, What.FAILING, 1)
+    told.forget_all(connection, *place)
+    told.empty_box(connection, *place)
+    told.mark_finished(connection, *place)
+    told.read_backlog(connection, *place, 1)
 
 
 def _of_transactions(records: Records, event_id: Id) -> None:

@@ -55,3 +55,25 @@ def test_every_setting_is_read_by_something() -> None:
 def test_the_reference_page_is_in_step() -> None:
     page = tree.ROOT / "docs" / "reference" / "settings.md"
     assert page.read_text("utf-8") == reference_page(), "waypost config --reference > it"
+
+
+MAIL = {"smtp_host": "mail.example", "smtp_from": "w@a.example", "smtp_to": "o@b.example"}
+
+
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        ({"smtp_host": None}, "smtp_from is set, and smtp_host is not"),
+        ({"smtp_from": None}, "smtp_host is set, and smtp_from is not"),
+        ({"smtp_to": None}, "smtp_host is set, and smtp_to is not"),
+        ({"smtp_user": "w"}, "of smtp_user and smtp_password, both are set or none"),
+        (
+            {"smtp_user": "w", "smtp_password": "p", "smtp_security": "none"},
+            "the password would go over the network for all to read",
+        ),
+    ],
+)
+def test_half_of_the_settings_of_mail_is_refused(changed: dict[str, str | None], said: str) -> None:
+    load(dict(MAIL))
+    with pytest.raises(ConfigInvalid, match=said):
+        load({**MAIL, **changed})

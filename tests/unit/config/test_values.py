@@ -83,3 +83,38 @@ def test_a_wrong_value_is_refused_with_its_place_and_reason(
     assert refused.value.message.startswith(f"{variable} ")
     assert reason in refused.value.message
     assert "hidden" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "name, text, read",
+    [
+        ("smtp_host", "mail.example", "mail.example"),
+        ("smtp_host", "10.0.0.1", "10.0.0.1"),
+        ("smtp_host", "::1", "::1"),
+        ("smtp_user", "a b", "a b"),
+        ("smtp_from", "a+b@c.example", "a+b@c.example"),
+        ("smtp_to", "a@b, c@d.example a@b", ("a@b", "c@d.example")),
+    ],
+)
+def test_what_mail_takes(name: str, text: str, read: object) -> None:
+    assert row(name).read(text) == read
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("smtp_host", "mail.example:25"),
+        ("smtp_user", ""),
+        ("smtp_user", "a\nb"),
+        ("smtp_password", "x" * 257),
+        ("smtp_from", "a@b\r\nBcc: c@d"),
+        ("smtp_from", "Waypost <a@b>"),
+        ("smtp_to", "a@b; c@d"),
+        ("smtp_to", " ".join(f"a{n}@b" for n in range(21))),
+        ("smtp_security", "ssl"),
+        ("smtp_port", "0"),
+    ],
+)
+def test_what_mail_does_not_take(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        row(name).read(text)

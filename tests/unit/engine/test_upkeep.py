@@ -49,7 +49,12 @@ class Desk:
         self.router.load(store.committer.versions, present)
         self.told: list[Subscription] = []
         self.upkeep = Upkeep(
-            Configuration(store), self.router, all_shards(), records.clock, self.told.append
+            Configuration(store),
+            self.router,
+            all_shards(),
+            records.clock,
+            self.told.append,
+            records.ids,
         )
 
     async def finish(self) -> None:

@@ -10,6 +10,7 @@ from tests.support import database
 from tests.support.database import Records
 from tests.support.subscribing import RULES
 from waypost.clock import SystemEntropy
+from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
@@ -75,7 +76,7 @@ def memory(records: Records) -> Memory:
 def projects(records: Records, store: Store, memory: Memory) -> Projects:
     changes, router, ids = Configuration(store), Router(), records.ids
     vault, clock = Vault(bytes(range(32)), SystemEntropy()), records.clock
-    signing = SigningKeys(changes, vault, memory.told, clock, SystemEntropy(), ids)
+    signing = SigningKeys(changes, vault, memory.told, clock, SystemEntropy(), ids, Announcer(ids))
     alerts = Alerts(router, signing, memory.deleted, ids)
     return Projects(changes, memory.access, alerts, RULES, memory.changed, clock, ids)
 

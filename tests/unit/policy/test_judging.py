@@ -1,5 +1,6 @@
 """A subscription is judged as the router would match it, and told why not."""
 
+import msgspec
 import pytest
 
 from waypost.model import ids
@@ -21,10 +22,12 @@ def event(**attributes: object) -> Event:
     )
 
 
+SYSTEM = msgspec.structs.replace(event(), type="waypost.breaker.opened")
 CASES = [
     (Taken(), event(), None, ""),
     (Taken(("card.*",), "o", '{"body":{"n":5}}'), event(owner="o"), None, ""),
     (Taken(("book.*",)), event(), Condition.EVENT_TYPES, "none of"),
+    (Taken(), SYSTEM, Condition.EVENT_TYPES, "* takes no system events"),
     (Taken(owner="o"), event(), Condition.OWNER, 'owner is absent, and must be "o"'),
     (Taken(owner="o"), event(owner="p"), Condition.OWNER, 'owner is "p", and must be "o"'),
     (Taken(filter='{"body":{"n":{"$gt":5}}}'), event(), Condition.FILTER, "body.n is 5"),

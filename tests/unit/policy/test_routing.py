@@ -329,3 +329,27 @@ def test_a_look_up_says_what_the_plain_rule_says(
             matched = found.match(event_type, owner, body)
             assert len(matched) == len({one.id for one in matched})
             assert {one.id for one in matched} == expected
+
+
+@pytest.mark.parametrize(
+    "types, taken",
+    [
+        (None, False),
+        (("*",), False),
+        (("*", "card.*"), False),
+        (("waypost.*",), True),
+        (("waypost.breaker.*",), True),
+        (("waypost.breaker.opened",), True),
+        (("waypost.delivery.*", "*"), False),
+    ],
+)
+def test_system_events_go_to_those_who_name_them(
+    types: tuple[str, ...] | None, taken: bool
+) -> None:
+    name = "waypost.breaker.opened"
+    one = Subscription(b"p" * 16, b"s" * 16, "https://a.example/", event_types=types)
+    routes = Routes(1)
+    routes.put(one)
+    assert bool(routes.match(name, None)) is taken
+    assert routing.takes_type(types or ("*",), name) is taken
+    assert routing.names_system(types) is any("waypost" in one for one in types or ())

@@ -1,12 +1,13 @@
 """What a selection reads goes by keys, and tells the last state of each pair."""
 
+import pytest
 from sqlalchemy import insert
 
 from tests.support.database import Records
 from tests.support.plans import plans_of, walks
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState
-from waypost.model.replay import Order, PastState, Plan, Replay, ReplayKind
+from waypost.model.replay import Order, PastState, Plan, Replay, ReplayKind, Route
 from waypost.storage import diverted, replays, selecting
 from waypost.storage.schema import fan_outs
 from waypost.storage.selecting import Past
@@ -52,6 +53,29 @@ def test_what_is_owed_or_about_to_be_is_pending(records: Records) -> None:
     assert selecting.read_pending(*place, [first, second]) == {(first, one.id), *spreading}
     assert selecting.read_spreading(*place, [first, second]) == spreading
     assert selecting.read_pending(*place, []) == set()
+
+
+@pytest.mark.parametrize(
+    "route, types, taken",
+    [
+        (Route.TO, (), ["card.created"]),
+        (Route.TO, ("*",), ["card.created"]),
+        (Route.TO, ("waypost.*",), ["waypost.breaker.opened"]),
+        (Route.AS_BEFORE, (), ["card.created", "waypost.breaker.opened"]),
+        (Route.AFRESH, (), ["card.created", "waypost.breaker.opened"]),
+    ],
+)
+def test_who_need_not_have_asked_is_sent_no_system_events(
+    records: Records, route: Route, types: tuple[str, ...], taken: list[str]
+) -> None:
+    for kind in ("card.created", "waypost.breaker.opened"):
+        records.event(kind)
+    plan = Plan(route=route, event_types=types)
+    place = (records.project, records.ids.next(), ReplayKind.SELECTED, None, 1, 2**57)
+    found = selecting.read_slice(
+        records.connection, Replay(*place, plan=plan), with_payload=False
+    ).found
+    assert [event.type for event in found] == taken
 
 
 def test_each_look_goes_by_keys(records: Records) -> None:

@@ -21,6 +21,7 @@ from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
 from waypost.model.record import Record
 from waypost.operations.deliveries import Deliveries, Tally
+from waypost.policy.settings import Settings
 
 PATH: Final = f"{PROJECT_PATH}/endpoints"
 ONE_PATH: Final = f"{PATH}/{{endpoint_id}}"
@@ -34,6 +35,7 @@ RATE_WINDOW_US: Final = 3_600 * 1_000_000
 _HOUR_US: Final = 3_600 * 1_000_000
 _NO_TALLY: Final = Tally()
 _NOT_SUPPORTED: Final = "mutual TLS is not supported yet"
+_NO_NOTICES: Final = "is not supported yet: nobody is told there of failures"
 
 Text = Annotated[str, Meta(max_length=1_024)]
 Short = Annotated[str, Meta(max_length=256)]
@@ -197,7 +199,8 @@ class EndpointRoutes:
             raise Conflict(
                 "current endpoint status - inactive, does not support pausing or unpausing"
             )
-        return await self._enter(call, record, "active" if status == "paused" else "paused")
+        entered: Literal["active", "paused"] = "active" if present.status == "paused" else "paused"
+        return await self._enter(call, record, entered)
 
     async def activate(self, call: Call) -> Answer:
         """Have an endpoint that is paused or inactive sent to again."""
@@ -226,16 +229,20 @@ class EndpointRoutes:
     def _merged(self, bare: Endpoint, body: EndpointIn, home: Home) -> Endpoint:
         if body.mtls_client_cert:
             raise InvalidInput(details=[("mtls_client_cert", _NOT_SUPPORTED)])
-        self._shelf.subscriptions.check_url(body.url)
+        self._shelf.subscriptions.check_settings(Settings(url=body.url))
         for name in ("slack_webhook_url", "teams_webhook_url"):
             if getattr(body, name):
-                self._check_notice(name, getattr(body, name))
+                raise InvalidInput(details=[(name, _NO_NOTICES)])
         if home.config.ssl.enforce_secure_endpoints and not body.url.startswith("https://"):
             raise InvalidInput("only https endpoints allowed")
         limit, duration = body.rate_limit or 0, body.rate_limit_duration or 0
         if bool(limit) is not bool(duration):
             reason = "must be given with rate_limit_duration, or neither"
             raise InvalidInput(details=[("rate_limit", reason)])
+        proof = authentication.read(body.authentication)
+        if proof is not None:
+            wanted = Settings(authentication=authentication.native(proof))
+            self._shelf.subscriptions.check_settings(wanted)
         disabled = {None: bare.status, True: "inactive", False: bare.status}[body.is_disabled]
         return msgspec.structs.replace(
             bare,
@@ -250,15 +257,9 @@ class EndpointRoutes:
             rate_limit=limit,
             rate_limit_duration=duration,
             content_type=FORM if body.content_type == FORM else JSON,
-            authentication=authentication.read(body.authentication),
+            authentication=proof,
             status=disabled,
         )
-
-    def _check_notice(self, name: str, url: str) -> None:
-        try:
-            self._shelf.subscriptions.check_url(url)
-        except InvalidInput as error:
-            raise InvalidInput(details=[(name, reason) for _, reason in error.details]) from error
 
     def _secret(self, given: str | None) -> tuple[Id, str]:
         made = self._shelf.make_key()
@@ -267,16 +268,18 @@ class EndpointRoutes:
     async def _find(self, call: Call) -> Record:
         return await self._shelf.endpoint(call.principal, call.id("endpoint_id", KIND))
 
-    async def _keep(self, call: Call, record: Record, endpoint: Endpoint) -> Record:
+    async def _keep(
+        self, call: Call, record: Record, endpoint: Endpoint, *, revive: bool = False
+    ) -> Record:
         changed = self._shelf.records.changed(record, msgspec.json.encode(endpoint))
-        await self._shelf.keep_endpoint(call.principal, changed)
+        await self._shelf.keep_endpoint(call.principal, changed, revive=revive)
         return changed
 
     async def _enter(
         self, call: Call, record: Record, status: Literal["active", "paused"]
     ) -> Answer:
         kept = msgspec.structs.replace(endpoint_of(record), status=status)
-        changed = await self._keep(call, record, kept)
+        changed = await self._keep(call, record, kept, revive=status == "active")
         data = await self.shown(call.principal, changed)
         return Answer("endpoint status updated successfully", data, 202)
 
@@ -298,7 +301,9 @@ class EndpointRoutes:
 
     def _status(self, caller: Principal, record: Record, endpoint: Endpoint) -> str:
         parts = self._shelf.subscriptions.at(caller.project_id, record.id)
-        return "inactive" if any(one.disabled_by for one in parts) else endpoint.status
+        if any(one.disabled_by for one in parts):
+            return "inactive"
+        return endpoint.status if all(one.is_verified for one in parts) else "pending"
 
     def _shape(
         self, caller: Principal, record: Record, tally: Tally = _NO_TALLY, *, secrets: bool = True
@@ -349,7 +354,9 @@ def endpoint_out(
         "status": status,
         "http_timeout": endpoint.http_timeout,
         "events": 0,
-        "authentication": _masked(endpoint.authentication) if masked else endpoint.authentication,
+        "authentication": authentication.masked(endpoint.authentication)
+        if masked
+        else endpoint.authentication,
         "rate_limit": endpoint.rate_limit,
         "rate_limit_duration": endpoint.rate_limit_duration,
         "content_type": endpoint.content_type,
@@ -363,14 +370,4 @@ def endpoint_out(
         "created_at": born(record.id),
         "updated_at": spelled(record.changed_us),
         "deleted_at": spelled(record.deleted_us),
-    }
-
-
-def _masked(kept: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return an authentication without what it holds of secrets."""
-    if kept is None:
-        return None
-    return {
-        name: dict.fromkeys(value, MASKED) if isinstance(value, dict) else value
-        for name, value in kept.items()
     }

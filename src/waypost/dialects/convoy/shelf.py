@@ -18,7 +18,8 @@ from waypost.model.record import Record
 from waypost.model.subscription import Signing, SigningKey
 from waypost.operations.records import Records, Write
 from waypost.operations.signing_keys import SigningKeys
-from waypost.operations.subscriptions import Subscriptions, Wish
+from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.wishes import Wish
 
 
 class Shelf:
@@ -53,10 +54,15 @@ class Shelf:
                 found[record.parent].append(record)
         return found
 
-    async def keep_endpoint(self, caller: Principal, record: Record) -> None:
-        """Keep an endpoint, new or changed, and have its subscriptions follow."""
+    async def keep_endpoint(
+        self, caller: Principal, record: Record, *, revive: bool = False
+    ) -> None:
+        """Keep an endpoint, new or changed, and have its subscriptions follow.
+
+        `revive`: they are sent to again where failures had them disabled.
+        """
         home = await self.homes.of(caller)
-        wishes = await self._wishes(caller, home.config, [record])
+        wishes = await self._wishes(caller, home.config, [record], revive=revive)
         await self.subscriptions.put_all(caller, wishes, self.records.saving(record))
 
     async def keep_subscription(
@@ -124,7 +130,12 @@ class Shelf:
         return self.records.new(caller, things.SUBSCRIPTION, body, endpoint.id)
 
     async def _wishes(
-        self, caller: Principal, config: ProjectConfig, endpoints: Sequence[Record]
+        self,
+        caller: Principal,
+        config: ProjectConfig,
+        endpoints: Sequence[Record],
+        *,
+        revive: bool = False,
     ) -> list[Wish]:
         by_id = {one.id: one for one in endpoints}
         parts = await self.at(caller, *by_id)
@@ -135,6 +146,7 @@ class Shelf:
                 by_id[one.parent],
                 one,
                 [things.filter_of(record) for record in filters[one.id]],
+                revive=revive,
             )
             for one in parts
             if one.parent is not None

@@ -23,6 +23,8 @@ KNOWN: Final = (
     "0012_order",
     "0013_dialects",
     "0014_records",
+    "0015_system_events",
+    "0016_sources",
 )
 """Every revision, oldest first."""
 

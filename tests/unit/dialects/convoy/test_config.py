@@ -21,7 +21,7 @@ def test_it_is_kept_as_it_was_given() -> None:
 
 
 def test_it_is_shown_by_the_vendors_names_without_the_secret() -> None:
-    given = {"meta_event": {"is_enabled": True, "url": "http://x", "secret": "s"}}
+    given = {"meta_event": {"url": "http://x", "secret": "s"}}
     shown = config.shown(config.merged(config.DEFAULT, given))
     assert shown["ssl"] == {"enforce_secure_endpoints": False}
     assert "SSL" not in shown
@@ -33,6 +33,7 @@ def test_it_is_shown_by_the_vendors_names_without_the_secret() -> None:
     [
         ({"x": 1}, "config"),
         ({"sync_dynamic_event_ack": True}, "config"),
+        ({"meta_event": {"is_enabled": True}}, "config.meta_event.is_enabled"),
         ({"strategy": {"type": "default"}}, "config"),
         ({"strategy": {"retry_count": 0}}, "config"),
         ({"signature": {"versions": []}}, "config"),

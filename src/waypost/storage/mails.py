@@ -1,0 +1,54 @@
+"""Mails: system events that are still to be told by e-mail."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, select, update
+
+from waypost.model.ids import Id
+from waypost.storage.schema import events, mails
+
+
+class Mail(msgspec.Struct, frozen=True):
+    """A system event to be told; `attempts` counts the tries that have failed."""
+
+    project_id: Id
+    event_id: Id
+    type: str
+    payload: bytes
+    attempts: int
+
+
+def find_due(connection: Connection, now_us: int, limit: int) -> list[Mail]:
+    """Return mails that are due, of any project, those first that have waited longest."""
+    rows = connection.execute(
+        select(
+            mails.c.project_id, mails.c.event_id, mails.c.attempts, events.c.type, events.c.payload
+        )
+        .join(
+            events,
+            (events.c.project_id == mails.c.project_id) & (events.c.id == mails.c.event_id),
+        )
+        .where(mails.c.due_us <= now_us)
+        .order_by(mails.c.due_us, mails.c.event_id)
+        .limit(limit)
+    )
+    return [Mail(row.project_id, row.event_id, row.type, row.payload, row.attempts) for row in rows]
+
+
+def done(connection: Connection, project_id: Id, event_id: Id) -> None:
+    """Forget a mail: it was sent, or is given up."""
+    connection.execute(delete(mails).where(*_is(project_id, event_id)))
+
+
+def put_off(connection: Connection, project_id: Id, event_id: Id, due_us: int) -> None:
+    """Try a mail again at a moment, UTC microseconds: it could not be sent."""
+    connection.execute(
+        update(mails)
+        .where(*_is(project_id, event_id))
+        .values(due_us=due_us, attempts=mails.c.attempts + 1)
+    )
+
+
+def _is(project_id: Id, event_id: Id) -> tuple[Any, Any]:
+    return mails.c.project_id == project_id, mails.c.event_id == event_id
