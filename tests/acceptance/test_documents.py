@@ -183,6 +183,19 @@ def test_the_how_to_of_failing_receivers_ends_with_what_was_kept(terminal: Termi
     assert '"suspended":false' in after
 
 
+def test_the_how_to_of_order_ends_with_a_key_that_is_free(terminal: Terminal) -> None:
+    page = "how-to/keep-order.md"
+    for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):
+        terminal.type(block)
+    out = terminal.run(
+        f'curl --silent "http://127.0.0.1:{terminal.own("8080")}/v1/event_subscriptions/'
+        '$SUBSCRIPTION/blocked_keys" -H "Authorization: $KEY"\n'
+    )
+    _, found, after = out.rpartition(f"{blocks(page, 'text')[0]}\n")
+    assert found, out
+    assert '"card-7"' not in after
+
+
 def test_the_tour_of_an_outage_ends_with_all_that_was_sent(terminal: Terminal) -> None:
     page = "how-to/a-receiver-goes-down.md"
     (receiver,) = blocks(page, "python")

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from waypost.clock import Clock
 from waypost.model import ids
 from waypost.model.ids import Id
-from waypost.storage import answers, idempotency, partitions, retention
+from waypost.storage import answers, counters, idempotency, partitions, retention
 from waypost.storage.connection import Connection
 from waypost.storage.partitions import BEHIND_US, Busy, Kept, Partition
 from waypost.storage.retention import Cuts, Key
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 OWED: Final = "queue"
 PARTITIONS: Final = "partitions"
+COUNTERS: Final = "ordering_counters"
 _EXPIRING: Final = {
     "idempotency_keys": (idempotency.count_expired, idempotency.prune),
     "answers": (answers.count_expired, answers.prune),
@@ -42,7 +43,7 @@ _EXPIRING: Final = {
 
 _KINDS: Final = {kind.name: kind for kind in retention.KINDS}
 _DIVERTED, *_OTHERS = _KINDS
-PARTS: Final = (OWED, _DIVERTED, PARTITIONS, *_OTHERS, *_EXPIRING)
+PARTS: Final = (OWED, _DIVERTED, PARTITIONS, *_OTHERS, COUNTERS, *_EXPIRING)
 """Tables, but for one, in the order in which they are worked on."""
 
 BUSY: Final = "busy"
@@ -143,6 +144,8 @@ class Sweep:
             return await self._drop_one(order, position)
         if position.part in _EXPIRING:
             return await self._expire(order, position)
+        if position.part == COUNTERS:
+            return await self._counters(order, position)
         if position.part == OWED and not order.give_up:
             return Step({}, position.next_part())
         limit = _COUNTED if order.dry else self._limit
@@ -178,6 +181,25 @@ class Sweep:
         count, took_s = await self._write(lambda c: prune(c, order.now_us, limit))
         rows = {part: count} if count else {}
         return Step(rows, position if count == limit else position.next_part(), took_s=took_s)
+
+    async def _counters(self, order: Order, position: Position) -> Step:
+        """Look at some counters, and forget those that nobody has used for long."""
+        last = position.key[0].decode() if position.key else ""
+        after, before_us = (position.project_id, last), order.now_us - counters.IDLE_US
+        limit = _COUNTED if order.dry else self._limit
+        idle, looked = await self._store.read(
+            lambda c: counters.find_idle(c, after, before_us, limit)
+        )
+        if looked is None:
+            return Step({}, position.next_part())
+        project_id, name = looked
+        count, took_s = len(idle), 0.0
+        if idle and not order.dry:
+            count, took_s = await self._write(
+                lambda c: counters.forget(c, project_id, idle, before_us)
+            )
+        here = replace(position, project_id=project_id, key=(name.encode(),))
+        return Step({COUNTERS: count}, here, took_s=took_s)
 
     async def _drop_one(self, order: Order, position: Position) -> Step:
         """Drop the next partition that has had its time altogether."""

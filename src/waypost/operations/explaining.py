@@ -217,6 +217,7 @@ class Explaining:
                     here=here,
                     lane=lane,
                     held=known.held.get(of.id) if lane is None else lane.held,
+                    chained=known.chained.get(delivery.id),
                 )
             )
         mine = [x for x in known.attempts if x.delivery_id == delivery.id]

@@ -46,6 +46,22 @@ class LaneStanding(msgspec.Struct, frozen=True):
     suspect: bool = False
 
 
+class Chained(msgspec.Struct, frozen=True):
+    """The place of a delivery among those that are sent one after the other.
+
+    Attributes:
+        key: their ordering key; None: they are all that a strict subscription is owed.
+        ahead: how many go before it.
+        exact: else there are more.
+        blocked: one before it was given up, and they wait until the key is released.
+    """
+
+    key: str | None
+    ahead: int = 0
+    exact: bool = True
+    blocked: bool = False
+
+
 class Standing(msgspec.Struct, frozen=True):
     """All that decides what a delivery waits for.
 
@@ -61,6 +77,7 @@ class Standing(msgspec.Struct, frozen=True):
         here: that process is this one.
         lane: where it is this one, and has looked at the lane.
         held: what holds up all of the lane, by `lane`, or as its owner wrote it down last.
+        chained: its place in an order; None where it has none.
     """
 
     now_us: int
@@ -74,6 +91,7 @@ class Standing(msgspec.Struct, frozen=True):
     here: bool = True
     lane: LaneStanding | None = None
     held: flow.Waits | None = None
+    chained: Chained | None = None
 
 
 _HELD: Final = {
@@ -83,6 +101,9 @@ _HELD: Final = {
     flow.Wait.RATE_LIMIT: "the rate limit is used up until",
 }
 """What may hold up a lane, up to the moment that is told; the rest has rules of its own."""
+
+_KEY_MAX: Final = 100
+"""Of a longer ordering key the beginning is told."""
 
 Rule = Callable[[Standing], Wait | None]
 
@@ -118,6 +139,34 @@ def _unowned(standing: Standing) -> Wait | None:
     if standing.owner is not None:
         return None
     return Wait("owner", "no process sends for this event subscription now")
+
+
+def _blocked(standing: Standing) -> Wait | None:
+    chained = standing.chained
+    if chained is None or not chained.blocked:
+        return None
+    what = f"the ordering key {_quoted(chained.key)}"
+    if chained.key is None:
+        what = "the order of the event subscription"
+    reason = f"{what} is blocked by one that was given up, until somebody releases it"
+    return Wait("blocked_key", reason)
+
+
+def _in_order(standing: Standing) -> Wait | None:
+    chained = standing.chained
+    if chained is None or not chained.ahead:
+        return None
+    what = f"ordering key {_quoted(chained.key)}"
+    if chained.key is None:
+        what = "the event subscription's order"
+    if not chained.exact:
+        return Wait("order", f"it is behind more than {chained.ahead} of {what}")
+    return Wait("order", f"it is behind {chained.ahead} of {what}, at position {chained.ahead + 1}")
+
+
+def _quoted(key: str | None) -> str:
+    text = key or ""
+    return f'"{text if len(text) <= _KEY_MAX else text[:_KEY_MAX] + "…"}"'
 
 
 def _next_attempt(standing: Standing) -> Wait | None:
@@ -167,6 +216,8 @@ RULES: Final[tuple[Rule, ...]] = (
     _suspended,
     _unverified,
     _unowned,
+    _blocked,
+    _in_order,
     _next_attempt,
     _held,
     _concurrency,

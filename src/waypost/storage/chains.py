@@ -14,6 +14,7 @@ from waypost.model.delivery import PARKED
 from waypost.model.ids import Id
 from waypost.model.subscription import Ordering
 from waypost.policy.chains import WHOLE, Asked
+from waypost.policy.waits import Chained
 from waypost.storage.schema import blocked_keys, subscriptions
 
 DEEP: Final = 16
@@ -21,6 +22,9 @@ DEEP: Final = 16
 
 DEEP_STRICT: Final = 64
 """so many of a strict subscription, which has one chain."""
+
+COUNTED: Final = 10_000
+"""Up to so many deliveries are counted that go before one."""
 
 _COLUMNS: Final = (
     "q.id, q.event_id, q.class, q.due_us, q.attempts, q.replay_id, q.ordering_key, q.sequence,"
@@ -276,6 +280,48 @@ def unpark_first(
             "ordering_key": ordering_key,
         },
     )
+
+
+def find_place(
+    connection: Connection, project_id: Id, subscription_id: Id, mode: Ordering, delivery_id: Id
+) -> Chained | None:
+    """Return the place of a delivery in the order of its subscription; None where it has none.
+
+    Those before it are counted up to `COUNTED`.
+    """
+    lane = {"project_id": project_id, "subscription_id": subscription_id}
+    found = {"project_id": project_id, "id": delivery_id}
+    row = connection.execute(_PLACE_OF, found).one_or_none()
+    is_strict = mode is Ordering.STRICT
+    if mode is Ordering.NONE or row is None or (row.ordering_key is None and not is_strict):
+        return None
+    key = WHOLE if is_strict else row.ordering_key
+    place = {"sequence": row.sequence, "id": delivery_id, "key": key, "most": COUNTED + 1}
+    count = connection.execute(_AHEAD[is_strict][connection.dialect.name], {**lane, **place})
+    ahead = count.scalar_one()
+    block = find_block(connection, project_id, subscription_id, key)
+    blocked = block is not None and row.sequence > block.sequence
+    return Chained(key or None, min(ahead, COUNTED), ahead <= COUNTED, blocked)
+
+
+_PLACE_OF: Final = text(
+    "SELECT queue.ordering_key, queue.sequence FROM queue WHERE queue.project_id = :project_id"
+    " AND queue.id = :id AND queue.sequence IS NOT NULL"
+)
+_AHEAD: Final = {
+    is_strict: {
+        dialect: text(
+            f"SELECT count(*) FROM (SELECT 1 FROM queue {by} WHERE {_OF_LANE} {of_key}"
+            " AND queue.sequence <= :sequence AND (queue.sequence < :sequence OR queue.id < :id)"
+            " LIMIT :most) AS before"
+        )
+        for dialect, by in (("sqlite", f"INDEXED BY {index}"), ("postgresql", ""))
+    }
+    for is_strict, index, of_key in (
+        (False, "ix_queue_key", "AND queue.ordering_key = :key"),
+        (True, "ix_queue_sequence", "AND :key = ''"),
+    )
+}
 
 
 def places(connection: Connection, project_id: Id, event_ids: Sequence[Id]) -> dict[Id, Any]:

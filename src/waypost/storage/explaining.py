@@ -7,16 +7,19 @@ import msgspec
 from sqlalchemy import Connection, or_, select
 
 from waypost.model import ids
-from waypost.model.delivery import Delivery
+from waypost.model.delivery import Delivery, DeliveryState
 from waypost.model.event import Event
 from waypost.model.flow import Waits
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.shards import Shard, shard_of
 from waypost.model.shown import ShownAttempt
+from waypost.model.subscription import Ordering
 from waypost.policy.judging import Taken
+from waypost.policy.waits import Chained
 from waypost.storage import (
     attempts,
+    chains,
     deliveries,
     former_routes,
     lane_states,
@@ -40,6 +43,7 @@ class Listed(msgspec.Struct, frozen=True):
     Attributes:
         url: where it points now, or pointed last.
         now: what it takes now, or took last.
+        ordering: in which order its events are sent.
         then: what it took when the event was routed; None where that is not known.
         deleted_at_us: when it was deleted, UTC microseconds; None where it is not.
     """
@@ -53,6 +57,7 @@ class Listed(msgspec.Struct, frozen=True):
     now: Taken
     then: Taken | None
     deleted_at_us: int | None
+    ordering: Ordering = Ordering.NONE
     endpoint_id: Id | None = None
 
 
@@ -65,6 +70,7 @@ class Known(msgspec.Struct, frozen=True):
         spreading: subscriptions to which the event is about to be owed.
         owners: the process that sends for each shard, by its name.
         held: what holds up the lanes of those that are owed it, as their owners wrote it down.
+        chained: the places of those that are owed in an order, by delivery.
     """
 
     page: Page[Listed]
@@ -73,6 +79,7 @@ class Known(msgspec.Struct, frozen=True):
     spreading: set[Id]
     owners: Mapping[Shard, str]
     held: Mapping[Id, Waits]
+    chained: Mapping[Id, Chained]
 
 
 def read(connection: Connection, event: Event, request: PageRequest, only: Id | None) -> Known:
@@ -95,7 +102,22 @@ def read(connection: Connection, event: Event, request: PageRequest, only: Id | 
         {to for _, to in selecting.read_spreading(connection, project_id, [event.id])},
         read_owners(connection, of),
         lane_states.list_waits(connection, project_id, {one.subscription_id for one in found}),
+        _read_places(connection, found, {one.id: one.ordering for one in page.items}),
     )
+
+
+def _read_places(
+    connection: Connection, found: Collection[Delivery], modes: Mapping[Id, Ordering]
+) -> dict[Id, Chained]:
+    places: dict[Id, Chained] = {}
+    for one in found:
+        mode = modes[one.subscription_id]
+        if mode is not Ordering.NONE and one.state is DeliveryState.PENDING:
+            lane = (one.project_id, one.subscription_id)
+            place = chains.find_place(connection, *lane, mode, one.id)
+            if place is not None:
+                places[one.id] = place
+    return places
 
 
 def read_owners(connection: Connection, subscription_ids: Collection[Id]) -> dict[Shard, str]:
@@ -141,6 +163,7 @@ def _listed(row: Any, former: Mapping[Id, Taken], event: Event) -> Listed:
         now,
         now if holds else former.get(row.id),
         row.deleted_at_us,
+        subscription.ordering,
         row.endpoint_id,
     )
 

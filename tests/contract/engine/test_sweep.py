@@ -14,12 +14,12 @@ from structlog.testing import capture_logs
 
 from tests.support.database import MICROS, Records
 from tests.support.direct import DirectStore
-from waypost.engine.sweep import PARTS, Order, Position, Step, Sweep
+from waypost.engine.sweep import COUNTERS, PARTS, Order, Position, Step, Sweep
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState
 from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
-from waypost.storage import schema
+from waypost.storage import counters, schema
 from waypost.storage.retention import Cuts
 from waypost.storage.schema import (
     attempts,
@@ -28,6 +28,7 @@ from waypost.storage.schema import (
     events,
     fan_outs,
     idempotency_keys,
+    ordering_counters,
     queue,
     receipts,
 )
@@ -315,3 +316,16 @@ async def test_a_delivered_event_of_a_deleted_project_goes_too(records: Records)
     records.clock.forward(1)
     step = await step_of(records, "events", Cuts(events_us=records.clock.now_us()))
     assert step.rows == {"events": 1}
+
+
+async def test_counters_go_when_nobody_has_used_them_for_a_day(records: Records) -> None:
+    now_us = records.clock.now_us()
+    for name, last in (("old", now_us - counters.IDLE_US - 1), ("fresh", now_us - 1)):
+        row = {"project_id": records.project, "name": name, "last": last}
+        records.connection.execute(insert(ordering_counters).values(**row))
+    dry = await step_of(records, COUNTERS, Cuts(ahead=True))
+    assert dry.rows == {COUNTERS: 1}
+    assert sorted(rows_of(records, ordering_counters.c.name)) == [("fresh",), ("old",)]
+    step = await step_of(records, COUNTERS, Cuts())
+    assert (step.rows, step.position and step.position.part) == ({COUNTERS: 1}, COUNTERS)
+    assert rows_of(records, ordering_counters.c.name) == [("fresh",)]

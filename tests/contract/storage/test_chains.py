@@ -4,11 +4,13 @@ import pytest
 from sqlalchemy import delete, select, text, update
 
 from tests.support.database import Records
+from tests.support.plans import plans_of, walks
 from waypost.model.delivery import PARKED, BlockedKey, DeliveryClass
 from waypost.model.event import Attributes
 from waypost.model.ids import Id
 from waypost.model.subscription import Ordering, Subscription
 from waypost.policy.chains import FIRST, Asked
+from waypost.policy.waits import Chained
 from waypost.storage import blocked_keys, chains, queue, schema
 from waypost.storage.queue import LaneHead, LaneWanted
 
@@ -236,3 +238,28 @@ def test_a_delivery_that_is_made_later_takes_the_place_of_its_event(records: Rec
     later = owe(records, one, "a", 2)
     replayed = owe(records, one, "a", 1)
     assert shape(head(records, one, ask())) == {"a": [replayed, later]}
+
+
+def test_the_place_in_a_chain_is_told(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, whole = records.subscription(ordering=Ordering.KEY), records.subscription()
+    second, first = owe(records, one, "a", 2), owe(records, one, "a", 1)
+    twin = owe(records, one, "a", 2)
+    owe(records, one, "b", 1)
+    keyless = owe(records, one, None, 4)
+
+    def place(delivery_id: Id, mode: Ordering = Ordering.KEY, of: Subscription = one) -> object:
+        return chains.find_place(records.connection, records.project, of.id, mode, delivery_id)
+
+    assert [place(each) for each in (first, second, twin)] == [Chained("a", n) for n in range(3)]
+    # Of one number, the older delivery goes first.
+    assert place(twin, Ordering.STRICT) == Chained(None, 3)
+    assert place(keyless, Ordering.STRICT) == Chained(None, 4)
+    assert [place(keyless), place(b"x" * 16), place(first, Ordering.NONE)] == [None] * 3
+    assert place(owe(records, whole, "a", 1), of=whole) == Chained("a")
+    blocked_keys.block(records.connection, block(one, "a", 1, first), attempts=0)
+    assert place(first) == Chained("a")
+    assert place(second) == Chained("a", 1, blocked=True)
+    monkeypatch.setattr(chains, "COUNTED", 1)
+    assert place(twin) == Chained("a", 1, exact=False, blocked=True)
+    plans = plans_of(records.connection, lambda: [place(twin), place(twin, Ordering.STRICT)])
+    assert walks(plans) == []

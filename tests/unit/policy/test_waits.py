@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from waypost.model.flow import Wait, Waits
-from waypost.policy.waits import LaneStanding, Standing, waits
+from waypost.policy.waits import Chained, LaneStanding, Standing, waits
 
 NOW_US = 1_800_000_000_000_000
 SOON = "2027-01-15T08:00:05"
@@ -46,6 +46,9 @@ def test_a_retry_waits_until_it_is_due() -> None:
         (replace(DUE, held=Waits(Wait.RATE_LIMIT)), "rate_limit"),
         (replace(DUE, lane=LaneStanding(64, 64, 64)), "concurrency"),
         (replace(DUE, lane=LaneStanding(0, 1, 64, suspect=True)), "slow_slot"),
+        (replace(DUE, chained=Chained("a", 1)), "order"),
+        (replace(DUE, chained=Chained("a", blocked=True)), "blocked_key"),
+        (replace(DUE, chained=Chained("a")), "turn"),
     ],
 )
 def test_each_wait_has_its_word(standing: Standing, kind: str) -> None:
@@ -83,3 +86,28 @@ def test_several_are_told_together() -> None:
 def test_another_process_is_named() -> None:
     [wait] = waits(replace(DUE, here=False, lane=None))
     assert "a:1" in wait.reason
+
+
+@pytest.mark.parametrize(
+    "chained, reason",
+    [
+        (Chained("card-7", 4), 'it is behind 4 of ordering key "card-7", at position 5'),
+        (Chained(None, 1), "it is behind 1 of the event subscription's order, at position 2"),
+        (
+            Chained("k", 9, exact=False),
+            'it is behind more than 9 of ordering key "k"',
+        ),
+    ],
+)
+def test_the_place_in_an_order_is_told(chained: Chained, reason: str) -> None:
+    [wait] = waits(replace(DUE, chained=chained))
+    assert wait.reason == reason
+
+
+def test_a_blocked_key_is_named_and_a_long_one_cut() -> None:
+    [wait, behind] = waits(replace(DUE, chained=Chained("k" * 500, 2, blocked=True)))
+    assert wait.kind == "blocked_key"
+    assert len(wait.reason) < 250
+    assert behind.kind == "order"
+    [wait] = waits(replace(DUE, chained=Chained(None, blocked=True)))
+    assert wait.reason.startswith("the order of the event subscription is blocked")
