@@ -75,6 +75,21 @@ def test_as_buildable_the_snippet_takes_a_message(tmp_path: Path) -> None:
         assert done.stdout.count('"state":"finished"') == 1
 
 
+def test_as_socotra_the_snippet_finds_what_a_webhook_has_missed(tmp_path: Path) -> None:
+    with dev(tmp_path, "--as", "socotra", "--listen", "127.0.0.1:0") as program:
+        program.wait_for(delivered)
+        told = "\n".join(program.lines)
+        assert re.search(r"API key\s+wp_socotra_test_\S+", told)
+        snippet = told[told.index("  ask()") : told.index("Events, live")]
+        done = subprocess.run(
+            ["bash", "-euc", snippet], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert '"type":"policy.quote.create"' in done.stdout
+        assert '"failureTrigger":"timeout"' in done.stdout
+        assert '"suspend":true' in done.stdout
+        assert done.stdout.endswith("{}\n")
+
+
 def test_a_port_that_is_taken_is_replaced_by_a_free_one(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -52,6 +52,7 @@ BOUND = {
     "FanOut",
     "Principal",
     "Project",
+    "Record",
     "Replay",
     "Sequence[LaneWanted]",
     "Sequence[Owed]",

@@ -10,10 +10,48 @@ CONTRACT = tree.ROOT / "tests" / "contract"
 # Packages beside the product: where their folder stands.
 BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 
+_CONVOY = "tests/acceptance/clients/test_convoy.py"
+
 # module -> the test that covers it instead, and why it has none of its own.
 COVERED_BY: dict[str, tuple[str, str]] = {
     "__main__.py": ("tests/acceptance/test_wheel.py", "one call, tried as it is installed"),
+    "dialects/socotra/reading.py": (
+        "tests/acceptance/clients/test_socotra.py",
+        "asks and answers, over HTTP alone",
+    ),
+    "dialects/socotra/routes.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "lets in and refuses, over HTTP alone",
+    ),
+    "dialects/socotra/shapes.py": (
+        "tests/unit/dialects/socotra/test_webhooks.py",
+        "fields alone, which are translated",
+    ),
+    "dialects/socotra/tokens.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "one route, over HTTP alone",
+    ),
+    "dialects/socotra/webhook_routes.py": (
+        "tests/acceptance/clients/test_socotra_requests.py",
+        "asks and answers, over HTTP alone",
+    ),
+    "model/api.py": ("tests/unit/policy/test_credentials.py", "names alone"),
+    "server/dialects.py": ("tests/acceptance/clients/test_socotra.py", "wires, nothing else"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
+    "dialects/convoy/deliveries.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/dynamic.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/endpoints.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/events.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/filters.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),
+    "dialects/convoy/routes.py": (_CONVOY, "puts the others together"),
+    "dialects/convoy/shelf.py": (_CONVOY, "what the handlers share"),
+    "dialects/convoy/subscriptions.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/views.py": (_CONVOY, "shapes, seen over HTTP"),
+    "dialects/convoy/things.py": ("tests/unit/dialects/convoy/test_wishes.py", "fields alone"),
+    "model/record.py": ("tests/contract/storage/test_records.py", "fields alone"),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),
@@ -28,9 +66,13 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "server/configs.py": ("tests/unit/server/test_wiring.py", "settings that reach their parts"),
-    "storage/columns.py": (
+    "storage/cluster.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",
+    ),
+    "storage/request_index.py": (
+        "tests/unit/storage/test_streams.py",
+        "an index, by which events are found",
     ),
     "storage/indexing.py": (
         "tests/unit/storage/migrations/test_upgrade.py",

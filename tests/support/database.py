@@ -16,7 +16,7 @@ from waypost.model.ids import Id
 from waypost.model.project import PROJECT_SCOPES, Environment, Principal, Project, Scope
 from waypost.model.shards import SHARDS
 from waypost.model.subscription import Subscription
-from waypost.storage import projects, queue, schema, subscriptions
+from waypost.storage import cluster, projects, queue, schema, subscriptions
 from waypost.storage.postgres import connection as postgres_connection
 from waypost.storage.postgres.connection import PostgresOptions
 from waypost.storage.postgres.store import PostgresStore
@@ -180,8 +180,8 @@ def fill(url: str) -> None:
             f"CREATE TABLE {table.name}_always PARTITION OF {table.name}"
             " FOR VALUES FROM (MINVALUE) TO (MAXVALUE)"
         )
-    connection.execute(insert(schema.shards), [{"shard": n, "epoch": 0} for n in range(SHARDS)])
-    connection.execute(insert(schema.config_version).values(id=1, version=0))
+    connection.execute(insert(cluster.shards), [{"shard": n, "epoch": 0} for n in range(SHARDS)])
+    connection.execute(insert(cluster.config_version).values(id=1, version=0))
     connection.close()
     connection.engine.dispose()
 

@@ -160,13 +160,14 @@ def send_to(
     body: bytes = b"{}",
     timeout_s: float = WAIT_S,
     project: bytes = PROJECT,
+    insecure_tls: bool = False,
 ) -> Call:
     head = b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\n\r\n" % (
         to.target,
         to.authority,
         len(body),
     )
-    return transport.to(project, to)(head, body, timeout_s, done)
+    return transport.to(project, to, insecure_tls=insecure_tls)(head, body, timeout_s, done)
 
 
 def at(receiver: Receiver, host: str = "127.0.0.1", scheme: str = "http") -> Destination:

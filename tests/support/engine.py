@@ -32,8 +32,9 @@ from waypost.model.ids import Id
 from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscription
 from waypost.policy.events import Draft
 from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
+from waypost.policy.settings import reordered
 from waypost.policy.urls import Destination
-from waypost.storage import chains, projects, schema, subscriptions
+from waypost.storage import projects, schema, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.sqlite.store import SqliteStore
 
@@ -94,6 +95,7 @@ class Receivers:
         self.posts: list[Post] = []
         self.script: Callable[[Post], None] | None = None
         self.calls_out = 0
+        self.insecure: set[str] = set()
         self._changed = asyncio.Event()
 
     @property
@@ -101,8 +103,12 @@ class Receivers:
         """The requests that have no answer yet."""
         return [post for post in self.posts if post.open]
 
-    def to(self, project_id: Id, destination: Destination) -> Callable[..., Post]:
+    def to(
+        self, project_id: Id, destination: Destination, *, insecure_tls: bool = False
+    ) -> Callable[..., Post]:
         """Return what sends requests to a destination."""
+        if insecure_tls:
+            self.insecure.add(destination.host)
         return partial(self._post, project_id, destination)
 
     def _post(
@@ -140,6 +146,7 @@ class Broken:
     """A format with a defect."""
 
     name = "broken"
+    signature_header = "webhook-signature"
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Fail."""
@@ -228,10 +235,8 @@ class Works:
 
         def write(connection: Connection) -> tuple[int, Subscription]:
             present = subscriptions.get(connection, subscription.project_id, subscription.id)
-            changed = replace(present, **settings)
+            changed = reordered(present, replace(present, **settings))
             subscriptions.update(connection, changed)
-            if changed.ordering is not present.ordering:
-                chains.unpark_all(connection, subscription.project_id, subscription.id)
             return projects.bump_routing(connection, changed.project_id), changed
 
         def follow(result: tuple[int, Subscription]) -> None:

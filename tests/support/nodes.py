@@ -130,10 +130,7 @@ class Node:
             self.ids,
             OwnershipConfig(lease_s=lease_s, role=role, name="test"),
         )
-        self.jobs = [
-            *(self.expander.job, self.reconciler.job, self.replayer.job),
-            self.teller.job,
-        ]
+        self.jobs = [one.job for one in (self.expander, self.reconciler, self.replayer, self.teller)]
         self.principal = records.principal()
         self._remember()
 

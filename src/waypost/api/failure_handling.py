@@ -31,6 +31,7 @@ class AlertEndpointOut(msgspec.Struct, frozen=True):
     url: str
     headers: dict[str, str]
     format: str
+    insecure_tls: bool
     secret: str = MASKED
 
 
@@ -51,6 +52,7 @@ class FailureHandlingOut(msgspec.Struct, frozen=True):
     on_giving_up: tuple[str, ...]
     suspended: WhileSuspendedOut
     alert_endpoints: tuple[AlertEndpointOut, ...]
+    never_disable: bool
 
 
 class SuspensionOut(msgspec.Struct, frozen=True):
@@ -79,9 +81,11 @@ def handling_out(handling: FailureHandling, *, masked: bool) -> FailureHandlingO
                 one.url,
                 dict.fromkeys(one.headers, MASKED) if masked else one.headers,
                 one.format,
+                one.insecure_tls,
             )
             for one in handling.alert_endpoints
         ),
+        never_disable=handling.never_disable,
     )
 
 

@@ -85,6 +85,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     event_types: tuple[str, ...] | None
     owner: str | None
     headers: dict[str, str]
+    insecure_tls: bool
     format: str
     signing: str
     timeout_s: float
@@ -358,6 +359,7 @@ def shape(
         event_types=subscription.event_types,
         owner=subscription.owner,
         headers=headers,
+        insecure_tls=subscription.insecure_tls,
         format=subscription.format,
         signing=subscription.signing.value,
         timeout_s=terms.timeout_s,

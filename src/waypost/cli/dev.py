@@ -5,6 +5,7 @@ import http.client
 import os
 import socket
 import statistics
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -92,9 +93,9 @@ async def _run(config: Config, sample: Sample) -> None:
     await receiver.start()
     async with serving(config, _bind(config, screen)) as server:
         project = Client.local(server.local_path)
-        key = await asyncio.to_thread(_set_up, project, receiver, sample.api)
-        screen.introduce(server, receiver, key, config, sample)
-        client = _client(server.url, key)
+        made = await asyncio.to_thread(_set_up, project, receiver, sample.api)
+        screen.introduce(server, receiver, made, config, sample)
+        client = _client(server.url, made["key"])
         for event in sample.events:
             await asyncio.to_thread(partial(client.send, "POST", "/v1/events", event))
         watching = asyncio.create_task(_watch(project, screen))
@@ -113,10 +114,10 @@ def _bind(config: Config, screen: "Screen") -> socket.socket:
         return bind(listen.host, 0)
 
 
-def _set_up(client: Client, receiver: SampleReceiver, api: Api) -> str:
-    """Make a key and a subscription for the receiver; return the key."""
+def _set_up(client: Client, receiver: SampleReceiver, api: Api) -> dict[str, Any]:
+    """Make a key and a subscription for the receiver; return what the key was answered with."""
     body = {"name": "dev", "environment": "test", "api": api}
-    made = client.send("POST", "/v1/api_keys", body)
+    made: dict[str, Any] = client.send("POST", "/v1/api_keys", body)
     subscription = client.send(
         "POST",
         "/v1/event_subscriptions",
@@ -124,7 +125,7 @@ def _set_up(client: Client, receiver: SampleReceiver, api: Api) -> str:
     )
     path = f"/v1/event_subscriptions/{subscription['token']}/secret"
     receiver.secret = client.send("GET", path)["secret"]
-    return str(made["key"])
+    return made
 
 
 def _client(url: str, key: str) -> Client:
@@ -161,19 +162,24 @@ class Screen:
         self._console.print(Text(text, style="yellow"))
 
     def introduce(
-        self, server: Server, receiver: SampleReceiver, key: str, config: Config, sample: Sample
+        self,
+        server: Server,
+        receiver: SampleReceiver,
+        made: Mapping[str, Any],
+        config: Config,
+        sample: Sample,
     ) -> None:
         """Show where everything is, and what to try."""
         self._console.print(Text(f"Waypost {__version__}", style="bold"))
         for name, value in (
             ("API docs", f"{server.url}/docs"),
-            ("API key", key),
+            ("API key", made["key"]),
             ("Receiver", f"{receiver.url} verifies each signature"),
             ("Database", f"{config.database}, fresh; the next run throws it away"),
         ):
             self._console.print(Text.assemble((f"  {name:10}", "dim"), value))
         self._console.print(f"\n{sample.heading}\n", style="bold")
-        self._console.print(Text(sample.snippet(server.url, key), style="cyan"))
+        self._console.print(Text(sample.snippet(server.url, made), style="cyan"))
         self._console.print("Events, live (Ctrl-C stops):\n", style="bold")
 
     def accepted(self, event: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ class Played(StrEnum):
 
     NATIVE = "native"
     BUILDABLE = "buildable"
+    SOCOTRA = "socotra"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Sample:
         api: the form of its key.
         events: what is there already, as it is posted natively.
         heading: what is said before the snippet.
-        lines: the snippet, with `@URL` and `@KEY` for the server and the key.
+        lines: the snippet, with `@URL`, `@KEY` and `@TENANT` for the server, the key and where
+            it is good.
     """
 
     api: Api
@@ -31,9 +33,10 @@ class Sample:
     heading: str
     lines: str
 
-    def snippet(self, url: str, key: str) -> str:
-        """Return what to type; it runs as it is."""
-        return self.lines.replace("@URL", url).replace("@KEY", key)
+    def snippet(self, url: str, made: Mapping[str, Any]) -> str:
+        """Return what to type; it runs as it is. `made` is what the new key was answered with."""
+        text = self.lines.replace("@URL", url).replace("@KEY", made["key"])
+        return text.replace("@TENANT", made["tenant_locator"])
 
 
 _NATIVE: Final = """\
@@ -52,6 +55,21 @@ _BUILDABLE: Final = """\
     | grep -o '"key":"[0-9a-f]*"' | head -1 | cut -d '"' -f 4)
   ask init '{"txKey": "billing", "key": "'$MESSAGE'"}'
   ask transact '{"txKey": "billing", "state": "finished", "key": "'$MESSAGE'"}'
+"""
+
+_SOCOTRA: Final = """\
+  ask() { curl -s -X $1 @URL/event/@TENANT/$2 -H 'Authorization: Bearer @KEY' \\
+    -H 'Content-Type: application/json' ${3:+-d "$3"}; echo; }
+  ask GET events/list
+  HOOK=$(ask POST webhooks '{"name": "broken", "enabled": true,
+    "eventTypes": ["policy.quote.issue"], "endpoint": {"url": "http://127.0.0.1:9/"},
+    "failureHandling": {"divert": true}}' | grep -o '"locator":"[0-9A-Z]*"' | cut -d '"' -f 4)
+  curl -s @URL/v1/events -H 'Authorization: @KEY' -H 'Content-Type: application/json' \\
+    -d '{"event_type": "policy.quote.issue", "payload": {"quote": "q_3"}}'; echo
+  until ask GET webhooks/$HOOK/diverted | grep failureTrigger; do sleep 0.1; done
+  EVENT=$(ask GET webhooks/$HOOK/diverted | grep -o '"eventLocator":"[0-9A-Z]*"' | cut -d '"' -f 4)
+  ask PATCH webhooks/$HOOK '{"enabled": true, "failureHandling": {"suspend": true}}'
+  ask DELETE webhooks/$HOOK/diverted/$EVENT
 """
 
 SAMPLES: Final[Mapping[Played, Sample]] = {
@@ -74,5 +92,18 @@ SAMPLES: Final[Mapping[Played, Sample]] = {
         ],
         "Emit a message, find it, take it and finish it:",
         _BUILDABLE,
+    ),
+    Played.SOCOTRA: Sample(
+        Api.SOCOTRA,
+        [
+            {
+                "event_type": kind,
+                "payload": {"policyLocator": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "quote": quote},
+                "request_id": "01ARZ3NDEKTSV4RRFFQ69G5FAW",
+            }
+            for kind, quote in (("policy.quote.create", "q_1"), ("policy.quote.price", "q_1"))
+        ],
+        "Read the events, break a webhook, and find what it has missed:",
+        _SOCOTRA,
     ),
 }

@@ -44,9 +44,13 @@ class Pool:
     Attributes:
         destination: where they lead; its path is only one of those that are used.
         idle: those that wait for their next request, the one that was used last at the end.
+        insecure_tls: any certificate will do.
     """
 
-    __slots__ = ("__weakref__", "_abort", "_all_idle", "_dial", "_now", "destination", "idle")
+    __slots__ = (
+        *("__weakref__", "_abort", "_all_idle", "_dial", "_now"),
+        *("destination", "idle", "insecure_tls"),
+    )
 
     def __init__(
         self,
@@ -56,9 +60,11 @@ class Pool:
         all_idle: Idle,
         dial: Callable[["Pool", Call], None],
         abort: Callable[[Call], None],
+        insecure_tls: bool = False,
     ) -> None:
         """Take the clock, what is shared with other pools, and what makes and breaks off."""
         self.destination = destination
+        self.insecure_tls = insecure_tls
         self.idle: list[Connection] = []
         self._now = now
         self._all_idle = all_idle

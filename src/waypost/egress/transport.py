@@ -28,8 +28,11 @@ __all__ = ["Call", "Done", "Post", "Transport"]
 Post = Callable[[bytes, bytes, float, Done], Call]
 """Sends one request (head, body, seconds until it must be answered, who hears of its end)."""
 
-Key = tuple[Id, str, str, int]
-"""Project, scheme, host, port: connections are never shared between projects."""
+Key = tuple[Id, str, str, int, bool]
+"""Project, scheme, host, port, whether any certificate will do.
+
+Connections are never shared between projects, nor between who trusts and who looks.
+"""
 
 TICK_S: Final = 0.1
 TLS_S: Final = 5.0
@@ -81,6 +84,7 @@ class Transport:
         self._now = clock.monotonic
         self._guard = Guard(loop, rules, resolver or Resolver(loop, clock))
         self._tls = _tls_context(ca_file)
+        self._insecure_tls = _insecure_context()
         self._max_response_bytes = max_response_bytes
         self._known = KnownAnswers()
         self._dials: dict[asyncio.Task[None], Call] = {}
@@ -101,14 +105,15 @@ class Transport:
         """How many requests are on their way."""
         return len(self._calls())
 
-    def to(self, project_id: Id, destination: Destination) -> Post:
+    def to(self, project_id: Id, destination: Destination, *, insecure_tls: bool = False) -> Post:
         """Return what sends requests to a destination; see `Pool.post`.
 
         Args:
             project_id: whose requests they are; connections are kept apart by it.
             destination: where to.
+            insecure_tls: any certificate will do, whoever made it for whichever name and time.
         """
-        key = (project_id, destination.scheme, destination.host, destination.port)
+        key = (project_id, destination.scheme, destination.host, destination.port, insecure_tls)
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = Pool(
@@ -117,6 +122,7 @@ class Transport:
                 all_idle=self._idle,
                 dial=self._start_dial,
                 abort=self._break_off,
+                insecure_tls=insecure_tls,
             )
         return pool.post
 
@@ -180,7 +186,7 @@ class Transport:
             on_broken=self._broken,
             on_lost=partial(self._lost, pool),
         )
-        await self._establish(connection, connected, destination)
+        await self._establish(connection, connected, pool)
         if destination.scheme == "https":
             call.tls_us = micros(self._now() - reached)
         self._connections.add(connection)
@@ -189,14 +195,16 @@ class Transport:
         return connection
 
     async def _establish(
-        self, connection: Connection, connected: socket.socket, destination: Destination
+        self, connection: Connection, connected: socket.socket, pool: Pool
     ) -> None:
+        destination = pool.destination
         tls = destination.scheme == "https"
+        context = self._insecure_tls if pool.insecure_tls else self._tls
         try:
             async with asyncio.timeout(TLS_S):
                 await self._loop.create_connection(lambda: connection, sock=connected)
                 if tls and not connection.transport.is_closing():
-                    await connection.secure(self._tls, destination.host)
+                    await connection.secure(context, destination.host)
         except TimeoutError:
             raise Refused(FailureKind.TIMEOUT, "the TLS handshake took too long") from None
         except OSError as error:
@@ -291,6 +299,15 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
         context.load_verify_locations(ca_file)
+    return context
+
+
+def _insecure_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

@@ -135,6 +135,19 @@ class Aftermath:
             given_up = _given_up(receiver, tried, transition, left_out)
             self._hands.spawn(self._alert(receiver, given_up, settlement))
 
+    def release(self, receiver: Receiver, tried: Try, settlement: Settlement) -> None:
+        """Settle a delivered event that its key was blocked by, and release the key before.
+
+        So a crash between the two repeats the delivery, which those behind it still wait for.
+        """
+
+        async def settle() -> None:
+            await self._upkeep.release(tried)
+            self._store.settle(settlement)
+
+        _log.info("key_released", subscription=receiver.subscription.id.hex())
+        self._hands.spawn(settle())
+
     def spent(self, receiver: Receiver) -> None:
         """Disable a subscription whose breaker has opened too often in a row."""
         if receiver.stop():

@@ -123,9 +123,7 @@ class Dispatcher:
         self._sweeper: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
-        self.delivered = 0
-        self.retried = 0
-        self.given_up = 0
+        self.delivered = self.retried = self.given_up = 0
         self.held_bytes = 0
 
     @property
@@ -366,10 +364,12 @@ class Dispatcher:
         settlement = recorder.settlement(tried, transition, ending, self._settled)
         settlement.context = (receiver, tried.work)
         settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
-        if type(transition) is not GaveUp:
-            self._store.settle(settlement)
-        else:
+        if type(transition) is GaveUp:
             self._aftermath.give_up(receiver, tried, transition, settlement, ended=bool(ending))
+        elif receiver.lane.order is not None and receiver.releases(tried.work, transition):
+            self._aftermath.release(receiver, tried, settlement)
+        else:
+            self._store.settle(settlement)
         if receiver.lane.has_ready(tried.ended_us):
             self._pump(receiver)
 
@@ -386,8 +386,7 @@ class Dispatcher:
             self._count(receiver, settlement)
         else:
             self.retried += 1
-            now_us = self._clock.now_us()
-            due_us = settlement.retry_at_us
+            now_us, due_us = self._clock.now_us(), settlement.retry_at_us
             for dropped in lane.retry(work, due_us, now_us):
                 self._unload(dropped)
             if due_us > now_us + _KEEP_EVENT_US:

@@ -252,7 +252,7 @@ class Ingest:
             blob = _encode(attributes)
             key = attributes.idempotency_key
             place = attributes.ordering_key
-            matches = _match(routes, draft)
+            matches = routes.takers(draft.type, draft.payload, attributes)
             if timing.is_put_off(attributes):
                 late_us = timing.due_at(attributes, now_us)
         id_at = self._ids.at
@@ -277,7 +277,8 @@ class Ingest:
         )
         if later:
             entry.fan_out = _fan_out(project_id, event_id, later)
-        if place is not None or routes.strict:
+        # What is put off has no place by its acceptance: it takes one when it is due.
+        if place is not None or (routes.strict and late_us <= now_us):
             entry.ordering_key = place
             entry.counter = "" if routes.strict else place
         return entry
@@ -386,10 +387,3 @@ def _nobody(_: list[Accepted] | WaypostError) -> None:
 def _fan_out(project_id: Id, event_id: Id, matches: tuple[Subscription, ...]) -> tuple[object, ...]:
     """Return the durable marker of deliveries that are too many for one commit."""
     return project_id, event_id, b"".join([s.id for s in matches]), 0
-
-
-def _match(routes: Routes, draft: Draft) -> tuple[Subscription, ...]:
-    attributes = draft.attributes
-    if attributes.targets:
-        return routes.aimed(attributes.targets)
-    return routes.match(draft.type, attributes.owner, draft.payload, attributes)

@@ -61,6 +61,14 @@ class Step(msgspec.Struct, frozen=True):
     box: Sequence[InBox] = ()
 
 
+class Selected(msgspec.Struct, frozen=True):
+    """The events of a slice that a job is about; the next slice begins behind `position`."""
+
+    events: list[Id]
+    position: Id
+    ended: bool
+
+
 class _Found(msgspec.Struct, frozen=True):
     """What was read for a step of a selection."""
 
@@ -95,6 +103,18 @@ class Planner:
             subscription=None if to is None else self._enabled(replay.project_id, to),
         )
 
+    async def select(self, replay: Replay) -> Selected:
+        """Return which events of the next slice a job of a selection is about."""
+        found = await self._store.read(partial(_read, replay=replay))
+        before = _before(replay, found)
+        chosen = [
+            event.id
+            for event in found.slice.found
+            if self._is_about(replay, event, before.get(event.id, ()))
+        ]
+        part = found.slice
+        return Selected(chosen, part.position or replay.position, part.ended)
+
     async def _select(self, replay: Replay, found: _Found, most: int) -> Step:
         """Choose the pairs of a slice, up to so many."""
         part = found.slice
@@ -117,10 +137,7 @@ class Planner:
     def _takers(self, replay: Replay, event: Event, before: Iterable[Id]) -> list[Id]:
         """Return who is owed an event again, in the order of their ids."""
         plan = replay.plan
-        content = Content(event.payload, event.attributes)
-        if (plan.of or plan.state) and not before:
-            return []
-        if plan.content is not None and not self._compiled(plan.content).matches(content):
+        if not self._is_about(replay, event, before):
             return []
         if plan.route is Route.TO:
             return [] if replay.subscription_id is None else [replay.subscription_id]
@@ -128,12 +145,16 @@ class Planner:
             known = (self._enabled(replay.project_id, one) for one in before)
             return sorted(one.id for one in known if one is not None)
         routes = self._router.routes(replay.project_id)
-        attributes = event.attributes
-        if attributes.targets:
-            taken = routes.aimed(attributes.targets)
-        else:
-            taken = routes.match(event.type, attributes.owner, event.payload, attributes)
+        taken = routes.takers(event.type, event.payload, event.attributes)
         return sorted(one.id for one in taken if one.disabled_by is None)
+
+    def _is_about(self, replay: Replay, event: Event, before: Iterable[Id]) -> bool:
+        """Tell whether an event of a slice is one that a job is asked for."""
+        plan = replay.plan
+        if (plan.of or plan.among or plan.state) and not before:
+            return False
+        content = Content(event.payload, event.attributes, event.type)
+        return plan.content is None or self._compiled(plan.content).matches(content)
 
     def _enabled(self, project_id: Id, subscription_id: Id) -> Subscription | None:
         found = self._router.find(project_id, subscription_id)
@@ -151,7 +172,7 @@ def _read(connection: Connection, replay: Replay) -> _Found:
     part = selecting.read_slice(connection, replay, with_payload=with_payload)
     event_ids = [event.id for event in part.found]
     past: list[Past] = []
-    if plan.route is Route.AS_BEFORE or plan.of or plan.state:
+    if plan.route is Route.AS_BEFORE or plan.of or plan.among or plan.state:
         past = selecting.read_past(connection, replay.project_id, event_ids, plan.of)
     return _Found(part, past, selecting.read_pending(connection, replay.project_id, event_ids))
 
@@ -162,6 +183,8 @@ def _before(replay: Replay, found: _Found) -> dict[Id, list[Id]]:
     before: dict[Id, list[Id]] = {}
     for one in found.past:
         pair = (one.event_id, one.subscription_id)
+        if plan.among and one.subscription_id not in plan.among:
+            continue
         if plan.state is None or (plan.state is one.state and pair not in found.pending):
             before.setdefault(one.event_id, []).append(one.subscription_id)
     return before
@@ -224,11 +247,11 @@ def _choose(
     if subscription.filter is None:
         return [one.event_id for one in taken]
     compiled = filters.restored(subscription.filter)
-    asked = [one.event_id for one in taken if not one.targets]
+    asked = {one.event_id: one.type for one in taken if not one.targets}
     matched = {
         one.event_id
-        for one in missed.read_holdings(connection, replay, asked)
-        if compiled.matches(Content(one.payload, one.attributes))
+        for one in missed.read_holdings(connection, replay, list(asked))
+        if compiled.matches(Content(one.payload, one.attributes, asked[one.event_id]))
     }
     # What an event is aimed at is owed it whatever it holds.
     return [one.event_id for one in taken if one.targets or one.event_id in matched]
@@ -238,4 +261,6 @@ def _takes(subscription: Subscription, event: Candidate) -> bool:
     """Tell whether a subscription takes an event, what it holds aside."""
     if event.targets:
         return subscription.id in event.targets
+    if event.endpoints and subscription.endpoint_id not in event.endpoints:
+        return False
     return wants(subscription, event.type, event.owner)

@@ -13,7 +13,7 @@ from waypost.policy.ending import DELETED, Ending, Endings, endings_of
 from waypost.policy.failure import policy_of
 from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import GaveUp
+from waypost.policy.settle import DELIVERED, GaveUp, Transition
 from waypost.policy.verification import allowed
 from waypost.policy.waits import LaneStanding
 from waypost.policy.work import Work
@@ -208,6 +208,11 @@ class Receiver:
             held=lane.gate.waits(now_us),
             suspect=self.suspect,
         )
+
+    def releases(self, work: Work, transition: Transition) -> bool:
+        """Tell whether a key is blocked by an event that has been delivered now."""
+        order = self.lane.order
+        return order is not None and transition is DELIVERED and order.releases(work)
 
     @property
     def ends_for_good(self) -> bool:

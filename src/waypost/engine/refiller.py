@@ -166,11 +166,14 @@ class Refiller:
             chains=[[_placed(row, key) for row in rows] for key, rows in head.chains.items()],
             behind=head.behind,
         )
+        if head.blocks and receiver.lane.order is not None:
+            receiver.lane.order.know_blocks(head.blocks)
         self._refilled(receiver, entered)
 
     async def _read(
         self, receivers: Sequence[Receiver], limits: Sequence[int]
     ) -> tuple[list[LaneHead], int]:
+        asked_us = self._clock.now_us()
         lanes = [
             LaneWanted(
                 receiver.subscription.project_id,
@@ -178,6 +181,7 @@ class Refiller:
                 limit,
                 tuple(receiver.lane.known),
                 receiver.lane.ask(),
+                asked_us,
             )
             for receiver, limit in zip(receivers, limits, strict=True)
         ]

@@ -6,6 +6,7 @@ to another process, to which all of it stays owed.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
@@ -79,6 +80,8 @@ class Roster:
                 self._shards.wake(project_id, subscription_id)
                 return None
             receiver = self._receivers.find(project_id, subscription_id, empty=empty)
+            if receiver is not None and receiver.subscription.unparking:
+                self._unpark(receiver.subscription)
             if receiver is not None and receiver.endings is not None:
                 # Suspended, and maybe not all was ended before a crash, or by the former owner.
                 self._upkeep.clear(project_id, subscription_id, receiver.lane.known)
@@ -131,6 +134,7 @@ class Roster:
             and (
                 subscription.disabled_by is not None
                 or subscription.suspension is not None
+                or subscription.unparking
                 or self._upkeep.is_clearing(subscription.id)
             )
         ):
@@ -141,11 +145,17 @@ class Roster:
         receiver.take(subscription, self._receivers.address(subscription))
         for work in receiver.lane.keep_order(subscription.ordering):
             self._unload(work)
+        if subscription.unparking:
+            self._unpark(subscription)
         if receiver.failing_since_us != subscription.failing_since_us:
             self._upkeep.unsaved(receiver)
         if receiver.endings is not None:
             self.wind_up(receiver)
         self._pump(receiver)
+
+    def _unpark(self, subscription: Subscription) -> None:
+        lane = (subscription.project_id, subscription.id)
+        self._upkeep.unpark(*lane, partial(self.look, (lane,)))
 
     def defaults_changed(self, project_id: Id, defaults: Inheritable) -> None:
         """Take a project's defaults, for all of its receivers that there are."""

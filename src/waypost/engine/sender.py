@@ -20,7 +20,7 @@ from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, Inheritable, SigningKey, Subscription
 from waypost.model.verification import VerificationMode
 from waypost.policy import urls
-from waypost.policy.format import Format, Outgoing
+from waypost.policy.format import Format, Outgoing, format_of
 from waypost.policy.terms import terms_of
 from waypost.policy.urls import Destination
 from waypost.policy.verification import ORIGIN
@@ -51,7 +51,7 @@ class Post(Protocol):
 class Poster(Protocol):
     """What the sender needs of the transport."""
 
-    def to(self, project_id: Id, destination: Destination) -> Post:
+    def to(self, project_id: Id, destination: Destination, *, insecure_tls: bool = False) -> Post:
         """Return what sends a project's requests to a destination."""
         ...
 
@@ -150,9 +150,14 @@ class Sender:
         if asked is not None and asked.mode is VerificationMode.CLOUDEVENTS and self._origin:
             named = {**subscription.headers, ORIGIN: self._origin}
             subscription = replace(subscription, headers=named)
-        address = Address(subscription, keys, self._formats.get(subscription.format), defaults)
+        form = format_of(self._formats, subscription.format, subscription.format_settings)
+        address = Address(subscription, keys, form, defaults)
         if address.destination is not None:
-            address.post = self._transport.to(subscription.project_id, address.destination)
+            address.post = self._transport.to(
+                subscription.project_id,
+                address.destination,
+                insecure_tls=subscription.insecure_tls,
+            )
         return address
 
     def send(

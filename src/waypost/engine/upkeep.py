@@ -19,12 +19,13 @@ from waypost.engine.shards import Shards
 from waypost.model.delivery import BlockedKey
 from waypost.model.failure import Suspension
 from waypost.model.ids import Id
-from waypost.model.subscription import NOTHING_SET, DisabledBy, Subscription
+from waypost.model.subscription import NOTHING_SET, DisabledBy, Ordering, Subscription
 from waypost.policy.chains import WHOLE
 from waypost.policy.ending import Endings, endings_of
 from waypost.policy.terms import terms_of
 from waypost.storage import (
     blocked_keys,
+    chains,
     configuration,
     former_routes,
     projects,
@@ -38,6 +39,7 @@ _log = structlog.get_logger(__name__)
 
 _SAVE_EVERY_US: Final = 1_000_000
 _RETRY_S: Final = 1.0
+_CHUNK: Final = 500
 
 
 class Upkeep:
@@ -71,6 +73,7 @@ class Upkeep:
         self._saved_us = 0
         self._clearing: dict[Id, Collection[Id]] = {}
         self._once_more: set[Id] = set()
+        self._unparking: set[Id] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def unsaved(self, receiver: Receiver) -> None:
@@ -194,6 +197,55 @@ class Upkeep:
             return False
         return True
 
+    async def release(self, tried: Try) -> None:
+        """Release the key that is blocked by the event of a delivery which succeeds now."""
+        place = (tried.project_id, tried.subscription_id, tried.work.key or WHOLE)
+        try:
+            await self._store.write(
+                lambda c: blocked_keys.release(c, *place, by=tried.work.event_id)
+            )
+        except Exception as error:  # noqa: BLE001 - a person may release it
+            log_failed("upkeep_release_failed", error)
+
+    def unpark(self, project_id: Id, subscription_id: Id, found: Callable[[], None]) -> None:
+        """Have what was parked by an order that was changed be found again, in chunks.
+
+        `found` is told of each chunk.
+        """
+        if subscription_id not in self._unparking:
+            self._unparking.add(subscription_id)
+            self._spawn(self._unpark(project_id, subscription_id, found))
+
+    async def _unpark(self, project_id: Id, subscription_id: Id, found: Callable[[], None]) -> None:
+        place = (project_id, subscription_id)
+
+        def write(connection: Connection) -> Subscription | None:
+            present = subscriptions.find(connection, *place)
+            if present is None or not present.unparking:
+                return None
+            keyless = present.ordering is Ordering.KEY
+            if chains.unpark(connection, *place, keyless=keyless, most=_CHUNK) == _CHUNK:
+                return present
+            return subscriptions.end_unparking(connection, *place)
+
+        try:
+            # The shard's next owner goes on by itself with what is left.
+            while self._shards.owns(subscription_id):
+                try:
+                    present = await self._store.write(write)
+                except Exception as error:  # noqa: BLE001 - nothing may stay owed for ever
+                    log_failed("upkeep_unpark_failed", error)
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                found()
+                if present is None or not present.unparking:
+                    known = self._router.find(*place)
+                    if known is not None:
+                        self._router.refresh(replace(known, unparking=False))
+                    break
+        finally:
+            self._unparking.discard(subscription_id)
+
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
         """End what a disabled, deleted or suspended subscription is owed, in chunks.
 
@@ -245,6 +297,8 @@ class Upkeep:
                     now_us=now_us,
                     sparing=sparing,
                     span=span,
+                    # What somebody asks for while it is suspended goes out when it is not any more.
+                    but_replays=span is not None and span[0] == endings.since_us,
                 )
                 if ended:
                     return ended

@@ -124,7 +124,10 @@ class AttemptState(IntEnum):
 
 
 class DivertedEvent(msgspec.Struct, frozen=True):
-    """A failed delivery kept in the dead-letter box, under the delivery's id."""
+    """A failed delivery kept in the dead-letter box, under the delivery's id.
+
+    `request_id` is what the event names as the request that has brought it.
+    """
 
     project_id: Id
     id: Id
@@ -136,6 +139,7 @@ class DivertedEvent(msgspec.Struct, frozen=True):
     attempts: int
     status_code: int
     response: bytes
+    request_id: str | None = None
 
 
 class BlockedKey(msgspec.Struct, frozen=True):

@@ -23,8 +23,11 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an event may carry beside type and payload; all optional, none invented.
 
     Stored as MessagePack; `cloudevent` holds the context attributes of a CloudEvent as they came.
-    `headers` (names in lower case), `query` (a list where a name stood there more than once) and
-    `path` are of the request that brought the event, as far as they were kept. It is delivered from
+    `targets` are subscriptions that alone are owed it, whatever they ask for; of those that share
+    an address, only the ones at `endpoints` are asked. `headers` (names in lower case), `query` (a
+    list where a name stood there more than once) and `path` are of the request that brought the
+    event, as far as they were kept; `source` is what it came in by, where that is more than the
+    API. It is delivered from
     `deliver_at_us` on, or `deliver_in_s` seconds after its acceptance, and not any more from
     `deliver_before_us` on.
     """
@@ -41,6 +44,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     related_resources: tuple[Resource, ...] = ()
     metadata: dict[str, str] = {}
     targets: tuple[Id, ...] = ()
+    endpoints: tuple[Id, ...] = ()
     cloudevent: dict[str, str | int | bool] | None = None
     content_type: str | None = None
     example: bool = False
@@ -50,6 +54,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     deliver_at_us: int | None = None
     deliver_in_s: float | None = None
     deliver_before_us: int | None = None
+    source: Id | None = None
 
 
 NO_ATTRIBUTES: Final = Attributes()

@@ -1,7 +1,7 @@
 """Failure handling: what a subscription wants done about deliveries that fail."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -80,12 +80,16 @@ class AlertEndpoint(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         id: of the hidden subscription whose deliveries the notices are.
+        insecure_tls: any certificate will do.
+        particulars: what the API that has set it keeps with it; nothing else reads it.
     """
 
     id: Id
     url: str
     headers: dict[str, str] = {}
     format: str = "payload"
+    insecure_tls: bool = False
+    particulars: dict[str, Any] = {}
 
 
 class FailureHandling(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,6 +101,8 @@ class FailureHandling(msgspec.Struct, frozen=True, omit_defaults=True):
         otherwise: what the others mean.
         retry: None for the subscription's schedule.
         retry_window_s: no retry is due later than this after the delivery was made.
+        never_disable: neither a 410 nor days of failures disable the subscription: they are
+            failures like all others.
     """
 
     triggers: tuple[str, ...] | None = None
@@ -106,6 +112,7 @@ class FailureHandling(msgspec.Struct, frozen=True, omit_defaults=True):
     on_giving_up: tuple[OnGivingUp, ...] = (OnGivingUp.DIVERT,)
     suspended: WhileSuspended = WhileSuspended()
     alert_endpoints: tuple[AlertEndpoint, ...] = ()
+    never_disable: bool = False
 
 
 BUILT_IN: Final = FailureHandling()

@@ -37,6 +37,7 @@ KINDS: Final = {
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID = re.compile(rf"[0-7][{_CROCKFORD}]{{25}}", re.ASCII | re.IGNORECASE)
 _ULID_DIGITS: Final = 26
 _VERSION_7: Final = 0x7000
 _VERSION_OF_ALERTS: Final = 8
@@ -134,6 +135,33 @@ def spell_ulid(identifier: Id) -> str:
     number = int.from_bytes(identifier, "big")
     shifts = range(5 * (_ULID_DIGITS - 1), -1, -5)
     return "".join(_CROCKFORD[number >> shift & 31] for shift in shifts)
+
+
+def find_ulid(text: str) -> Id | None:
+    """Read a ULID, its letters in either case; None where it is something else."""
+    if _ULID.fullmatch(text) is None:
+        return None
+    number = 0
+    for digit in text.upper():
+        number = number << 5 | _CROCKFORD.index(digit)
+    return number.to_bytes(ID_BYTES, "big")
+
+
+def find_uuid(text: str) -> Id | None:
+    """Read a plain UUID, its letters in either case; None where it is something else."""
+    text = text.lower()
+    return bytes.fromhex(text.replace("-", "")) if _UUID.fullmatch(text) else None
+
+
+def find_spelled(text: str) -> Id | None:
+    """Read a ULID, a plain UUID or 32 hexadecimal digits; None where it is something else."""
+    return find_ulid(text) or find_uuid(text) or find_hex(text.lower())
+
+
+def spellings(identifier: Id) -> tuple[str, ...]:
+    """Return all the ways to spell an id that `find_spelled` reads, each in either case."""
+    plain = (spell_ulid(identifier), spell_uuid(identifier), spell_hex(identifier))
+    return (*(text.lower() for text in plain), *(text.upper() for text in plain))
 
 
 def spell_hex(identifier: Id) -> str:

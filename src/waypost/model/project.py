@@ -5,8 +5,19 @@ from typing import Final
 
 import msgspec
 
+from waypost.model.api import Api
 from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, Inheritable
+
+__all__ = [
+    "PROJECT_SCOPES",
+    "Api",
+    "ApiKey",
+    "Environment",
+    "Principal",
+    "Project",
+    "Scope",
+]
 
 
 class Environment(StrEnum):
@@ -55,18 +66,14 @@ PROJECT_SCOPES: Final = frozenset(
 """What a key may do where its creation names no scopes: all but administration."""
 
 
-class Api(StrEnum):
-    """Whose clients a key was made for: it is spelled as theirs expect it."""
-
-    NATIVE = "native"
-    SOCOTRA = "socotra"
-    BUILDABLE = "buildable"
-    CONVOY = "convoy"
-    STEDI = "stedi"
-
-
 class ApiKey(msgspec.Struct, frozen=True):
-    """A caller's secret, without the secret. Whatever its `api`, it is good on every surface."""
+    """A caller's secret, without the secret. Whatever its `api`, it is good on every surface.
+
+    Attributes:
+        permissions: what it may do on the surface of its `api`, in that one's words; None where the
+            scopes alone tell.
+        tenants: the other projects that it is good for.
+    """
 
     id: Id
     project_id: Id
@@ -75,12 +82,19 @@ class ApiKey(msgspec.Struct, frozen=True):
     expires_at_us: int | None = None
     revoked_at_us: int | None = None
     api: Api = Api.NATIVE
+    permissions: frozenset[str] | None = None
+    tenants: tuple[Id, ...] = ()
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who is calling: a good key, and the project that the call is about."""
+    """Who is calling: a good key, and the project that the call is about.
+
+    `permissions` and `tenants` are those of the key.
+    """
 
     key_id: Id
     key_name: str
     project_id: Id
     scopes: frozenset[Scope]
+    permissions: frozenset[str] | None = None
+    tenants: tuple[Id, ...] = ()

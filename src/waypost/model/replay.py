@@ -81,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         event_types: exact names, prefixes as `card.*`, or `*`.
         owner: of the events.
         of: only what was owed to this subscription before.
+        among: only what was owed to one of these before (SELECTED alone).
         state: only where the last delivery ended so: to `of`, or to any subscription.
         content: a filter of the events' content, in JSON.
         reason: why it was diverted (DIVERTED alone).
@@ -92,6 +93,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     event_types: tuple[str, ...] = ()
     owner: str | None = None
     of: Id | None = None
+    among: tuple[Id, ...] = ()
     state: PastState | None = None
     content: str | None = None
     reason: Reason | None = None

@@ -1,10 +1,11 @@
 """Subscriptions: who wants to hear of which events, where, and how."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from waypost.model.api import Api
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
@@ -88,7 +89,13 @@ class Subscription(Inheritable, frozen=True):
         verification: of its URL; None where it needs none.
         ordering: in which order its events are sent.
         on_order_failure: what becomes of those behind one that was given up.
+        unparking: its order was changed, and some of what it is owed may be parked by the old one.
+        format_settings: what its format goes by, in the format's own words; None: by nothing.
+        endpoint_id: the address that it shares with other subscriptions, where a surface has such.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
+        insecure_tls: any certificate of the receiver will do.
+        api: in which API it was made: a dialect lists its own only.
+        particulars: what that API keeps with it; nothing else reads it.
     """
 
     project_id: Id
@@ -107,15 +114,20 @@ class Subscription(Inheritable, frozen=True):
     filter: str | None = None
     suspension: Suspension | None = None
     verification: Verification | None = None
+    format_settings: str | None = None
+    endpoint_id: Id | None = None
+    insecure_tls: bool = False
+    api: Api = Api.NATIVE
+    particulars: dict[str, Any] = {}
+    ordering: Ordering = Ordering.NONE
+    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
+    unparking: bool = False
 
     @property
     def is_verified(self) -> bool:
         """Whether anything may be sent to its URL."""
         known = self.verification
         return known is None or known.state is VerificationState.VERIFIED
-
-    ordering: Ordering = Ordering.NONE
-    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
 
 
 class SigningKey(msgspec.Struct, frozen=True):

@@ -47,6 +47,13 @@ class AccessConfig(msgspec.Struct, frozen=True):
     writes: Allowance = Allowance(per_s=25_000, burst=50_000)
 
 
+def allowing(reads_per_s: int, writes_per_s: int) -> AccessConfig:
+    """Return how often a key may ask, with two seconds' worth of it at once."""
+    return AccessConfig(
+        Allowance(reads_per_s, 2 * reads_per_s), Allowance(writes_per_s, 2 * writes_per_s)
+    )
+
+
 class _Holder:
     """A key in memory, and what is left of its allowances."""
 
@@ -54,7 +61,12 @@ class _Holder:
 
     def __init__(self, key: ApiKey) -> None:
         self.principal = Principal(
-            key.id, key.name, key.project_id, _ALL if Scope.ADMIN in key.scopes else key.scopes
+            key.id,
+            key.name,
+            key.project_id,
+            _ALL if Scope.ADMIN in key.scopes else key.scopes,
+            key.permissions,
+            key.tenants,
         )
         self.expires_at_us = key.expires_at_us
         self.revoked = key.revoked_at_us is not None
@@ -197,9 +209,21 @@ class Access:
             raise NotPermitted(f"The API key lacks the scope {scope.value}.")
         if project is None:
             return principal
-        named = ids.read(ids.PROJECT, project.decode("latin-1"))
-        if named == principal.project_id:
+        return self.enter(principal, ids.read(ids.PROJECT, project.decode("latin-1")))
+
+    def knows(self, project_id: ids.Id) -> bool:
+        """Tell whether there is such a project."""
+        return project_id in self._projects
+
+    def enter(self, principal: Principal, project_id: ids.Id) -> Principal:
+        """Return a caller in the project that it names.
+
+        Raises:
+            NotFound: the project is not there, or not the key's.
+        """
+        if project_id == principal.project_id:
             return principal
-        if Scope.ADMIN not in principal.scopes or named not in self._projects:
+        holds = Scope.ADMIN in principal.scopes or project_id in principal.tenants
+        if not holds or project_id not in self._projects:
             raise NotFound(ids.KINDS[ids.PROJECT])
-        return Principal(principal.key_id, principal.key_name, named, principal.scopes)
+        return msgspec.structs.replace(principal, project_id=project_id)

@@ -19,7 +19,7 @@ from waypost.model.ids import Id
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.policy import signing
-from waypost.policy.failure_settings import AlertEndpointIn
+from waypost.policy.failure_settings import AlertEndpointIn, BroughtAlertEndpoint, kept_endpoint
 from waypost.policy.settings import DefaultSettings
 from waypost.storage import alerts, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
@@ -36,11 +36,11 @@ class Asked(msgspec.Struct, frozen=True):
 
     Attributes:
         wanted: None where nothing is asked of them.
-        fresh: for each of them a subscription's and a key's id, in case that it is new.
+        fresh: for each of them a subscription's id and a key, in case that it is new.
     """
 
     wanted: tuple[AlertEndpointIn, ...] | None
-    fresh: tuple[tuple[Id, Id], ...]
+    fresh: tuple[tuple[Id, SigningKey], ...]
     now_us: int
 
 
@@ -77,7 +77,7 @@ class Alerts:
         if handling is UNSET:
             return Asked(None, (), now_us)
         wanted = () if handling is None else handling.alert_endpoints
-        fresh = tuple((self._ids.next(), self._ids.next()) for _ in wanted)
+        fresh = tuple((self._ids.next(), self._keys.make_text()) for _ in wanted)
         return Asked(wanted, fresh, now_us)
 
     def keep(
@@ -114,13 +114,15 @@ class Alerts:
         made: list[AlertEndpoint] = []
         present: list[tuple[Subscription, Keys]] = []
         for index, (wanted, fresh) in enumerate(zip(asked.wanted, asked.fresh, strict=True)):
-            known = old.pop(wanted.url, None)
-            if known is None and wanted.secret is UNSET:
+            brought = wanted if isinstance(wanted, BroughtAlertEndpoint) else None
+            former = None if brought is None else brought.follows
+            known = old.pop(former or wanted.url, None)
+            if known is None and wanted.secret is UNSET and brought is None:
                 details = [(f"{path}.alert_endpoints[{index}].secret", "is required")]
                 raise InvalidSetting(details=details)
             hidden = _hidden(hidden_id, fresh[0] if known is None else known.id, wanted)
             present.append((hidden, self._write(connection, hidden, wanted, fresh[1], known)))
-            made.append(AlertEndpoint(hidden.id, wanted.url, wanted.headers, wanted.format))
+            made.append(kept_endpoint(hidden.id, wanted))
         gone = tuple((hidden_id, one.id) for one in old.values())
         for place in gone:
             subscriptions.delete(connection, *place, asked.now_us)
@@ -136,16 +138,15 @@ class Alerts:
         connection: Connection,
         hidden: Subscription,
         wanted: AlertEndpointIn,
-        key_id: Id,
+        fresh: SigningKey,
         known: AlertEndpoint | None,
     ) -> Keys:
         place = (hidden.project_id, hidden.id)
         write = subscriptions.insert if known is None else subscriptions.update
         write(connection, hidden)
-        if wanted.secret is not UNSET:
-            signing_keys.delete_all(connection, *place)
-            scheme, material = signing.read_secret(wanted.secret)
-            self._keys.insert(connection, hidden, SigningKey(key_id, scheme, material))
+        key = _key(wanted, fresh, is_new=known is None)
+        if key is not None:
+            self._keys.put(connection, hidden, (key,))
         record(connection, Kind.SUBSCRIPTION, *place)
         return self._keys.list_all(connection, *place)
 
@@ -161,6 +162,15 @@ class Alerts:
             self._deleted(project_id, subscription_id)
 
 
+def _key(wanted: AlertEndpointIn, fresh: SigningKey, *, is_new: bool) -> SigningKey | None:
+    """Return the key that an alert endpoint is to have; None where it stays what it is."""
+    if wanted.secret is not UNSET:
+        return SigningKey(fresh.id, *signing.read_secret(wanted.secret))
+    if isinstance(wanted, BroughtAlertEndpoint) and wanted.key is not None:
+        return SigningKey(fresh.id, fresh.scheme, wanted.key)
+    return fresh if is_new else None
+
+
 def _hidden(project_id: Id, subscription_id: Id, wanted: AlertEndpointIn) -> Subscription:
     return Subscription(
         project_id,
@@ -170,4 +180,5 @@ def _hidden(project_id: Id, subscription_id: Id, wanted: AlertEndpointIn) -> Sub
         format=wanted.format,
         retry_schedule_s=SCHEDULE_S,
         failure_handling=_SILENT,
+        insecure_tls=wanted.insecure_tls,
     )

@@ -1,6 +1,6 @@
 """Deliveries and attempts: what is owed, what became of it, and each try."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -8,13 +8,14 @@ import msgspec
 from waypost.engine.sender import Address
 from waypost.model import ids
 from waypost.model.delivery import Delivery
+from waypost.model.errors import NotFound
 from waypost.model.event import Event
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.shown import AttemptStatus, ShownAttempt
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.policy.format import Format, Outgoing
-from waypost.storage import attempts, deliveries, events, subscriptions
+from waypost.policy.format import Format, Outgoing, format_of
+from waypost.storage import attempts, deliveries, events, health, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.deliveries import DeliveryFilter
 from waypost.storage.store import Store
@@ -24,9 +25,36 @@ __all__ = ["Deliveries", "DeliveryFilter", "position"]
 position = deliveries.position
 
 MASKED: Final = "***"
-_SECRET: Final = frozenset({"webhook-signature"})
 _NO_KEY: Final = bytes(32)
 """Signs what is not sent: the signature is masked, so any key will do."""
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How many deliveries there are, and what became of the latest attempts.
+
+    Attributes:
+        deliveries: owed and ended; a large number may be larger.
+        succeeded: attempts since some moment, of the latest 1,000.
+        failed: the same.
+    """
+
+    deliveries: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Return both together."""
+        return Tally(
+            self.deliveries + other.deliveries,
+            self.succeeded + other.succeeded,
+            self.failed + other.failed,
+        )
+
+    @property
+    def failure_rate(self) -> float:
+        """Which share of the attempts has failed, in percent; 0 where there were none."""
+        attempts = self.succeeded + self.failed
+        return 100 * self.failed / attempts if attempts else 0.0
 
 
 class Deliveries:
@@ -67,6 +95,55 @@ class Deliveries:
             return deliveries.list_page(connection, project_id, request, which)
 
         return await self._store.read(read)
+
+    async def find(
+        self, principal: Principal, delivery_id: ids.Id, subscription_ids: Sequence[ids.Id]
+    ) -> Delivery:
+        """Return a delivery to one of some subscriptions, or one that is still owed to anybody.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = await self._store.read(
+            lambda c: deliveries.find(c, principal.project_id, delivery_id, subscription_ids)
+        )
+        if found is None:
+            raise NotFound(ids.KINDS[ids.DELIVERY])
+        return found
+
+    async def attempts_of(
+        self, principal: Principal, of: Sequence[Delivery], most: int
+    ) -> list[ShownAttempt]:
+        """Return the latest attempts of some deliveries of one event that ended, newest first."""
+        if not of:
+            return []
+        return await self._store.read(
+            lambda c: attempts.list_of_deliveries(c, principal.project_id, of[0].event_id, of, most)
+        )
+
+    def is_sending(self, delivery_id: ids.Id) -> bool:
+        """Tell whether a delivery is in flight here now."""
+        return delivery_id in self._sending()
+
+    async def tallies(
+        self, principal: Principal, subscription_ids: Sequence[ids.Id], since_us: int
+    ) -> dict[ids.Id, Tally]:
+        """Return how each of some subscriptions fares; attempts count since a moment.
+
+        `since_us` is in UTC microseconds.
+        """
+        project_id = principal.project_id
+
+        def read(connection: Connection) -> dict[ids.Id, Tally]:
+            found = {}
+            for one in subscription_ids:
+                latest, _ = health.read_latest(connection, project_id, one, since_us)
+                succeeded = sum(attempt.succeeded for attempt in latest)
+                count = health.count_deliveries(connection, project_id, one)
+                found[one] = Tally(count, succeeded, len(latest) - succeeded)
+            return found
+
+        return await self._store.read(read) if subscription_ids else {}
 
     async def attempts_of_event(
         self,
@@ -143,7 +220,8 @@ class Deliveries:
     def _headers(
         self, attempt: ShownAttempt, event: Event, subscription: Subscription
     ) -> dict[str, str]:
-        form = self._formats[subscription.format]
+        form = format_of(self._formats, subscription.format, subscription.format_settings)
+        assert form is not None  # noqa: S101 - no other is set
         masked = msgspec.structs.replace(
             subscription, headers=dict.fromkeys(subscription.headers, MASKED)
         )
@@ -162,4 +240,4 @@ class Deliveries:
         headers = dict(line.split(": ", 1) for line in lines.decode("latin-1").splitlines() if line)
         if subscription.transform is None:
             headers["content-length"] = str(len(rendered.body))
-        return headers | dict.fromkeys(_SECRET & headers.keys(), MASKED)
+        return {**headers, form.signature_header: MASKED}

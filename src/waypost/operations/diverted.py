@@ -20,6 +20,7 @@ from waypost.storage.store import Store
 __all__ = ["Diverted", "DivertedFilter"]
 
 DELETED: Final = "diverted_event.delete"
+RESENT: Final = "diverted_event.resend"
 DELETED_MANY: Final = "diverted_events.delete"
 
 _DELETE_PARTS: Final = 10
@@ -66,6 +67,82 @@ class Diverted:
             NotFound: the project has none with this id (any more).
         """
         return await self._store.read(lambda c: diverted.get(c, principal.project_id, diverted_id))
+
+    async def list_slice(
+        self, principal: Principal, subscription_id: ids.Id, skip: int, size: int
+    ) -> list[DivertedEvent]:
+        """Return some of what was diverted of a subscription, one for each event, by when it was.
+
+        Raises:
+            NotFound: the project has no such subscription.
+        """
+
+        def read(connection: Connection) -> list[DivertedEvent]:
+            subscriptions.get(connection, principal.project_id, subscription_id)
+            place = (principal.project_id, subscription_id)
+            return diverted.list_slice(connection, *place, skip, size)
+
+        return await self._store.read(read)
+
+    async def get_latest(
+        self, principal: Principal, subscription_id: ids.Id, event_id: ids.Id
+    ) -> DivertedEvent:
+        """Return what was diverted last of an event and a subscription.
+
+        Raises:
+            NotFound: nothing of them is in the box (any more).
+        """
+        place = (principal.project_id, subscription_id, event_id)
+        return await self._store.read(lambda c: diverted.get_latest(c, *place))
+
+    async def resend_latest(
+        self, principal: Principal, subscription_id: ids.Id, event_id: ids.Id
+    ) -> None:
+        """Owe an event to a subscription again, from which it was diverted; who did is kept.
+
+        All that was diverted of the two leaves the box.
+
+        Raises:
+            NotFound: nothing of them is in the box (any more).
+            Conflict: the subscription is disabled.
+        """
+        place = (principal.project_id, subscription_id)
+        delivery_id, now_us = self._ids.next_at()
+        record_id = self._ids.next()
+
+        def owe(connection: Connection) -> Owed:
+            found = diverted.get_latest(connection, *place, event_id)
+            _require_enabled(connection, *place)
+            kind = DeliveryClass.REPLAY
+            owed = Owed(place[0], delivery_id, event_id, subscription_id, kind, now_us)
+            queue.insert(connection, [owed])
+            diverted.take_back(connection, place[0], [(event_id, subscription_id)])
+            token = ids.spell(ids.DELIVERY, found.id)
+            audit.record(connection, principal, record_id, RESENT, token)
+            return owed
+
+        await self._store.write(owe, lambda owed: self._lanes.owed([owed]))
+
+    async def delete_latest(
+        self, principal: Principal, subscription_id: ids.Id, event_id: ids.Id
+    ) -> None:
+        """Take all that was diverted of an event and a subscription out of the box for good.
+
+        Who did is kept.
+
+        Raises:
+            NotFound: nothing of them is in the box (any more).
+        """
+        place = (principal.project_id, subscription_id)
+        record_id = self._ids.next()
+
+        def delete(connection: Connection) -> None:
+            found = diverted.get_latest(connection, *place, event_id)
+            diverted.take_back(connection, place[0], [(event_id, subscription_id)])
+            token = ids.spell(ids.DELIVERY, found.id)
+            audit.record(connection, principal, record_id, DELETED, token)
+
+        await self._store.write(delete)
 
     async def resend(self, principal: Principal, diverted_id: ids.Id) -> ids.Id:
         """Owe a diverted event again, as a new delivery, and take it out of the box.

@@ -229,7 +229,7 @@ class Explaining:
 def _judge(event: Event, one: Listed, *, owed: bool) -> Failed | None:
     """Return why a subscription was not owed an event, by the settings of that time if they are."""
     if one.then is not None:
-        return judge(one.id, one.then, event)
+        return judge(one.id, one.then, event, one.endpoint_id)
     if one.id > event.id and not owed:
         return Failed(Condition.CREATED_LATER, "it was made after the event was accepted")
-    return judge(one.id, one.now, event)
+    return judge(one.id, one.now, event, one.endpoint_id)

@@ -66,7 +66,7 @@ class Filters:
                 return other_type(sample.type, event_types)
         if compiled is None:
             return None
-        return compiled.explain(Content(sample.payload, sample.attributes))
+        return compiled.explain(Content(sample.payload, sample.attributes, sample.type or ""))
 
     async def _kept(self, principal: Principal, event_id: Id) -> Sample:
         found = await self._store.read(lambda c: events.get(c, principal.project_id, event_id))

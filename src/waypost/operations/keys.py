@@ -38,6 +38,9 @@ class NewKey(msgspec.Struct, frozen=True):
         scopes: what it may do; None for everything in its project.
         expires_at_us: from when on it is good for nothing, UTC microseconds.
         api: whose clients it is for.
+        permissions: what it may do on the surface of that API, in its words; None for what the
+            scopes allow.
+        tenants: the projects that it is good for beside the first.
     """
 
     name: str
@@ -46,6 +49,8 @@ class NewKey(msgspec.Struct, frozen=True):
     scopes: frozenset[Scope] | None = None
     expires_at_us: int | None = None
     api: Api = Api.NATIVE
+    permissions: frozenset[str] | None = None
+    tenants: tuple[ids.Id, ...] = ()
 
 
 class MadeKey(msgspec.Struct, frozen=True):
@@ -95,7 +100,18 @@ class Keys:
             if keys.count_active(connection, project.id, now_us) >= MAX_ACTIVE:
                 raise LimitReached(f"A project may have at most {MAX_ACTIVE} active API keys.")
             scopes = PROJECT_SCOPES if new.scopes is None else new.scopes
-            key = ApiKey(key_id, project.id, new.name, scopes, new.expires_at_us, api=new.api)
+            for tenant_id in new.tenants:
+                projects.get(connection, tenant_id)
+            key = ApiKey(
+                key_id,
+                project.id,
+                new.name,
+                scopes,
+                new.expires_at_us,
+                api=new.api,
+                permissions=new.permissions,
+                tenants=new.tenants,
+            )
             text = credentials.spell(project.environment, secret, new.api)
             keys.insert(connection, key, credentials.digest(text.encode()))
             _audit(connection, principal, record_id, "api_key.create", key_id)

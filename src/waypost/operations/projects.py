@@ -96,6 +96,10 @@ class Projects:
         """
         return await self._store.read(lambda c: projects.get(c, project_id))
 
+    async def has_events(self, project_id: ids.Id) -> bool:
+        """Tell whether a project has any events."""
+        return await self._store.read(lambda c: projects.has_events(c, project_id))
+
     async def list_page(self, request: PageRequest) -> Page[Project]:
         """Return one page of all projects."""
         return await self._store.read(lambda c: projects.list_page(c, request))

@@ -21,7 +21,7 @@ from waypost.model.errors import (
     InvalidSetting,
     WaypostError,
 )
-from waypost.model.event import Attributes
+from waypost.model.event import Attributes, Event
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
@@ -37,6 +37,7 @@ from waypost.storage import (
     diverted,
     event_types,
     events,
+    idempotency,
     queue,
     replays,
     subscriptions,
@@ -51,6 +52,8 @@ EXAMPLE_TYPE: Final = "example"
 
 SAMPLES: Final = 10
 """So many deliveries a dry run names."""
+
+_COUNT_STEPS: Final = 1_000
 
 _DRY_STEPS: Final = 20
 """So many steps a dry run looks ahead."""
@@ -118,9 +121,41 @@ class Replays:
         """Take what jobs are kept in, who sends what is owed anew, and who does the jobs."""
         self._store = store
         self._planner = Planner(store, router)
+        self._router = router
         self._owed = owed
         self._wake = wake
         self._ids = source
+
+    async def owe(
+        self, principal: Principal, event_id: Id, subscription_ids: Sequence[Id]
+    ) -> list[Owed]:
+        """Owe an event once more, now, to those of some subscriptions that are not disabled.
+
+        Raises:
+            NotFound: the project has no such event (any more).
+        """
+        project_id = principal.project_id
+        stamps = [(to, *self._ids.next_at()) for to in subscription_ids]
+
+        def write(connection: Connection) -> list[Owed]:
+            events.demand(connection, project_id, event_id)
+            owed = []
+            for to, delivery_id, now_us in stamps:
+                subscription = subscriptions.find(connection, project_id, to)
+                if subscription is not None and subscription.disabled_by is None:
+                    kind = DeliveryClass.REPLAY
+                    owed.append(Owed(project_id, delivery_id, event_id, to, kind, now_us))
+            queue.insert(connection, owed)
+            pairs = [(event_id, one.subscription_id) for one in owed]
+            diverted.take_back(connection, project_id, pairs)
+            return owed
+
+        return await self._store.write(write, self._owed)
+
+    def afresh(self, event: Event) -> list[Id]:
+        """Return who would be owed an event if it came now."""
+        routes = self._router.routes(event.project_id)
+        return [one.id for one in routes.takers(event.type, event.payload, event.attributes)]
 
     async def resend(self, principal: Principal, event_id: Id, subscription_id: Id) -> None:
         """Owe an event to a subscription once more, now, whatever its filter says.
@@ -236,6 +271,36 @@ class Replays:
             dict(Counter(to for _, to in pairs)),
             [Sample(event_id, types.get(event_id, ""), to) for event_id, to in named],
         )
+
+    async def count(self, principal: Principal, wanted: Wanted, *, key: str | None = None) -> int:
+        """Count the events that a job of a selection would look at to owe them to somebody.
+
+        It stops after `_COUNT_STEPS` slices: a larger number is not exact.
+
+        Args:
+            principal: who asks.
+            wanted: the job.
+            key: only the event that holds this idempotency key.
+
+        Raises:
+            InvalidInput: what is wanted contradicts itself; says where.
+            InvalidSetting: the filter of the content can't be obeyed.
+        """
+        _check(wanted)
+        replay = self._job(principal, wanted)
+        first = None
+        if key is not None:
+            first = await self._store.read(lambda c: idempotency.find(c, principal.project_id, key))
+            if first is None:
+                return 0
+        total = 0
+        for _ in range(_COUNT_STEPS):
+            part = await self._planner.select(replay)
+            total += sum(first in {None, event_id} for event_id in part.events)
+            if part.ended:
+                break
+            replay = msgspec.structs.replace(replay, position=part.position)
+        return total
 
     async def pause(self, principal: Principal, replay_id: Id) -> Replay:
         """Let a job make no more steps until it is resumed; what it has owed stays owed.

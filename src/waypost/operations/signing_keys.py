@@ -1,6 +1,6 @@
 """Signing keys: made, shown to who may change the subscription, rotated, published."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
@@ -99,6 +99,23 @@ class SigningKeys:
             return signing.spell_public_key(key)
         return signing.spell_secret(key)
 
+    async def present(
+        self, principal: Principal, subscription_ids: Collection[Id]
+    ) -> dict[Id, SigningKey]:
+        """Return the present key of each of these subscriptions, and alert endpoints, that exist.
+
+        They are to be shown to those only who may change the subscription.
+        """
+        project_id = principal.project_id
+
+        def read(connection: Connection) -> dict[Id, SigningKey]:
+            found: dict[Id, SigningKey] = {}
+            for one in (project_id, ids.alerts_of(project_id)):
+                found |= signing_keys.list_present(connection, self._vault, one, subscription_ids)
+            return found
+
+        return await self._store.read(read)
+
     async def rotate(self, principal: Principal, subscription_id: Id) -> None:
         """Replace the present secret; it goes on signing for 24 hours beside the new one.
 
@@ -145,6 +162,11 @@ class SigningKeys:
         material = self._entropy.bits(_KEY_BITS).to_bytes(_KEY_BITS // 8, "big")
         return SigningKey(self._ids.next(), scheme, material)
 
+    def make_text(self) -> SigningKey:
+        """Return a new key for HMAC that is text, for receivers that take it as it is spelled."""
+        made = self.make(Signing.HMAC)
+        return msgspec.structs.replace(made, material=made.material.hex().encode())
+
     def load_all(self, connection: Connection) -> dict[Id, Keys]:
         """Return the keys of every subscription, by the subscription's id.
 
@@ -189,6 +211,14 @@ class SigningKeys:
         news = SecretRotated(**about(subscription, now_us), overlap_until=overlap_until)
         self._announcer.announce(connection, place[0], event_id, news, subscription.owner)
         return self.list_all(connection, *place)
+
+    def put(self, connection: Connection, subscription: Subscription, keys: Keys) -> Keys:
+        """Keep these keys of a subscription, at once in place of those that it had."""
+        place = (subscription.project_id, subscription.id)
+        signing_keys.delete_all(connection, *place)
+        for key in keys:
+            signing_keys.insert(connection, self._vault, *place, key)
+        return keys
 
     def tell(self, subscription: Subscription, keys: Keys) -> None:
         """Let what is in memory follow a commit that changed a subscription or its keys."""

@@ -5,7 +5,7 @@ memory follows right after its commit: every event that is accepted, and every a
 from then on goes by the new settings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -23,20 +23,20 @@ from waypost.model.event import SYSTEM
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import Inheritable, Subscription
+from waypost.model.subscription import Inheritable, SigningKey, Subscription
 from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import Keys, SigningKeys
 from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
-from waypost.policy.settings import Settings, SubscriptionRules
+from waypost.policy.settings import Brought, Settings, SubscriptionRules
 from waypost.policy.system_events import require_some
 from waypost.storage import (
     audit,
     blocked_keys,
-    chains,
     former_routes,
+    health,
     lane_states,
     projects,
     signing_keys,
@@ -44,12 +44,18 @@ from waypost.storage import (
     told,
 )
 from waypost.storage.configuration import Kind, record
-from waypost.storage.connection import Connection
+from waypost.storage.connection import Connection, Write
+from waypost.storage.health import Tally
+from waypost.storage.subscriptions import SubscriptionFilter
+
+__all__ = ["SubscriptionFilter", "Subscriptions", "Tally"]
 
 _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
 _UNCHANGED: Final = Settings()
 _NO_ALERTS: Final = Settings(failure_handling=None)
+_REVISIONS: Final = 10
+"""So often a change is made anew that others have overtaken."""
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -59,6 +65,24 @@ class _Change(msgspec.Struct, frozen=True):
     subscription: Subscription
     keys: Keys
     alerts: Changed = NOTHING_CHANGED
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """A subscription as another surface wants it.
+
+    Attributes:
+        id: it is made under this id where it is not there yet.
+        wanted: its settings.
+        format_settings: what its format goes by.
+        endpoint_id: the address that it shares with others.
+        keys: its secrets; None leaves those that it has, of which there must be some.
+    """
+
+    id: Id
+    wanted: Settings
+    format_settings: str | None = None
+    endpoint_id: Id | None = None
+    keys: Keys | None = None
 
 
 class Subscriptions:
@@ -117,7 +141,7 @@ class Subscriptions:
         bare = Subscription(principal.project_id, self._ids.next(), "")
         merged = settings.merge(bare, wanted)
         settings.check_together(merged)
-        key = self._keys.make(merged.signing)
+        key = self._brought_key(wanted) or self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
 
         def write(connection: Connection) -> _Change:
@@ -140,6 +164,18 @@ class Subscriptions:
         return await self._store.read(
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
+
+    def check_url(self, url: str) -> None:
+        """Refuse a URL that no subscription may have.
+
+        Raises:
+            InvalidInput: it is one; says why.
+        """
+        settings.check(Settings(url=url), self._rules)
+
+    def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:
+        """Return the subscriptions that share an address, as they are in memory."""
+        return self._router.routes(project_id).at(endpoint_id)
 
     def defaults(self, project_id: Id) -> Inheritable:
         """Return what a project's subscriptions go by where they set nothing."""
@@ -164,6 +200,52 @@ class Subscriptions:
         """
         await self._check(principal, wanted)
         return await self._change(principal, subscription_id, wanted)
+
+    async def revise(
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        revise: Callable[[Subscription], Settings],
+    ) -> Subscription:
+        """Merge settings into a subscription that depend on what it is now.
+
+        Args:
+            principal: who asks.
+            subscription_id: of which.
+            revise: tells what is to be set; asked again where it has changed meanwhile.
+
+        Raises:
+            Conflict: it changes all the time.
+            WaypostError: as `update` does.
+        """
+        for _ in range(_REVISIONS):
+            present = await self.get(principal, subscription_id)
+            wanted = revise(present)
+            await self._check(principal, wanted)
+            merged = partial(_merged_if, same_as=present, wanted=wanted)
+            try:
+                return await self._alter(principal, subscription_id, merged, wanted)
+            except _Overtaken:
+                continue
+        raise Conflict("The event subscription is being changed by others.")
+
+    async def list_slice(
+        self, principal: Principal, which: SubscriptionFilter, skip: int, size: int
+    ) -> tuple[list[Subscription], bool]:
+        """Return some of the project's subscriptions, oldest first, and whether there are more."""
+        return await self._store.read(
+            lambda c: subscriptions.list_slice(c, principal.project_id, which, skip, size)
+        )
+
+    async def tallies(
+        self, principal: Principal, subscription_ids: Sequence[Id]
+    ) -> dict[Id, Tally]:
+        """Return how each of these subscriptions of the project has fared."""
+        return await self._store.read(
+            lambda c: {
+                one: health.read_tally(c, principal.project_id, one) for one in subscription_ids
+            }
+        )
 
     async def pause(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Stop sending to a subscription; what it is owed is kept.
@@ -204,33 +286,119 @@ class Subscriptions:
         Raises:
             NotFound: the project has none with this id.
         """
+        await self.delete_all(principal, (subscription_id,))
+
+    async def put_all(
+        self, principal: Principal, wishes: Sequence[Wish], *writes: Write
+    ) -> list[Subscription]:
+        """Make or change subscriptions, and write what goes with them: all of it, or nothing.
+
+        Raises:
+            InvalidInput: a setting is not allowed.
+            InvalidSetting: settings contradict each other.
+            Unavailable: a transform can't be compiled now.
+        """
+        for wish in wishes:
+            await self._check(principal, wish.wanted)
+        asked = [self._alerts.ask(wish.wanted) for wish in wishes]
+        made = [self._announcer.new_id() for _ in wishes]
+
+        def write(connection: Connection) -> list[_Change]:
+            for one in writes:
+                one(connection)
+            return [
+                self._put(connection, principal.project_id, *each)
+                for each in zip(wishes, asked, made, strict=True)
+            ]
+
+        def follow(changes: list[_Change]) -> None:
+            for change in changes:
+                self._follow(change)
+
+        changes = await self._configuration.change(write, follow)
+        return [change.subscription for change in changes]
+
+    async def delete_all(
+        self, principal: Principal, subscription_ids: Sequence[Id], *writes: Write
+    ) -> None:
+        """Delete subscriptions, and write what goes with that: all of it, or nothing.
+
+        Raises:
+            NotFound: the project does not have one of them.
+        """
         project_id = principal.project_id
-        record_id, now_us = self._ids.next_at()
-
         asked = self._alerts.ask(_NO_ALERTS)
+        stamps = [(one, *self._ids.next_at()) for one in subscription_ids]
 
-        def write(connection: Connection) -> tuple[int, Changed]:
-            present = subscriptions.get(connection, project_id, subscription_id)
-            _, gone = self._with_alerts(connection, present, present, asked)
-            subscriptions.delete(connection, project_id, subscription_id, now_us)
-            blocked_keys.delete_all(connection, project_id, subscription_id)
-            signing_keys.delete_all(connection, project_id, subscription_id)
-            lane_states.save(connection, project_id, subscription_id, None)
-            told.forget_all(connection, project_id, subscription_id)
-            subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
-            audit.record(connection, principal, record_id, "subscription.delete", subject)
-            record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
-            version = projects.bump_routing(connection, project_id)
-            former_routes.end(connection, present, version, now_us)
-            return version, gone
+        def write(connection: Connection) -> list[tuple[Id, int, Changed]]:
+            for one in writes:
+                one(connection)
+            return [(at[0], *self._remove(connection, principal, asked, at)) for at in stamps]
 
-        def after(result: tuple[int, Changed]) -> None:
-            self._router.remove(result[0], project_id, subscription_id)
-            self._alerts.follow(result[1])
-            self._keys.publish(subscription_id, ())
-            self._deleted(project_id, subscription_id)
+        def after(gone: list[tuple[Id, int, Changed]]) -> None:
+            for subscription_id, version, changed in gone:
+                self._router.remove(version, project_id, subscription_id)
+                self._alerts.follow(changed)
+                self._keys.publish(subscription_id, ())
+                self._deleted(project_id, subscription_id)
 
         await self._configuration.change(write, after)
+
+    def _remove(
+        self,
+        connection: Connection,
+        principal: Principal,
+        asked: Asked,
+        at: tuple[Id, Id, int],
+    ) -> tuple[int, Changed]:
+        """Delete one; `at` is its id, that of the audit's record, and the present."""
+        subscription_id, record_id, now_us = at
+        project_id = principal.project_id
+        present = subscriptions.get(connection, project_id, subscription_id)
+        _, gone = self._with_alerts(connection, present, present, asked)
+        subscriptions.delete(connection, project_id, subscription_id, now_us)
+        blocked_keys.delete_all(connection, project_id, subscription_id)
+        signing_keys.delete_all(connection, project_id, subscription_id)
+        lane_states.save(connection, project_id, subscription_id, None)
+        told.forget_all(connection, project_id, subscription_id)
+        subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
+        audit.record(connection, principal, record_id, "subscription.delete", subject)
+        record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
+        version = projects.bump_routing(connection, project_id)
+        former_routes.end(connection, present, version, now_us)
+        return version, gone
+
+    def _put(
+        self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, event_id: Id
+    ) -> _Change:
+        """Make or change one; `event_id` is of the event that may tell of it, made now."""
+        place, now_us = (project_id, wish.id), ids.moment(event_id)
+        present = subscriptions.find(connection, *place)
+        before = present or Subscription(*place, "")
+        merged = replace(
+            settings.merge(before, wish.wanted),
+            format_settings=wish.format_settings,
+            endpoint_id=wish.endpoint_id,
+        )
+        settings.check_together(merged)
+        after, alerts = self._with_alerts(connection, before, merged, asked)
+        if present is None:
+            subscriptions.insert(connection, after)
+        else:
+            subscriptions.update(connection, after)
+        keys = wish.keys
+        if keys is None:
+            keys = self._keys.list_all(connection, *place)
+        else:
+            self._keys.put(connection, after, keys)
+        record(connection, Kind.SUBSCRIPTION, *place)
+        version = projects.bump_routing(connection, project_id)
+        self._announcer.announce_change(connection, present or after, after, event_id, now_us)
+        if present is None:
+            former_routes.begin(connection, *place, version)
+        elif former_routes.taken(after) != former_routes.taken(present):
+            former_routes.end(connection, present, version, now_us)
+        return _Change(version, after, keys, alerts)
 
     async def _change(
         self, principal: Principal, subscription_id: Id, wanted: Settings
@@ -247,20 +415,22 @@ class Subscriptions:
     ) -> Subscription:
         asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
-        now_us = ids.moment(self._ids.next())
+        brought_key = self._brought_key(wanted)
         event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
+        now_us = ids.moment(event_id)
 
         def write(connection: Connection) -> _Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
-            changed, alerts = self._with_alerts(connection, present, alter(present), asked)
+            merged = settings.reordered(present, alter(present))
+            changed, alerts = self._with_alerts(connection, present, merged, asked)
             settings.check_together(changed)
             subscriptions.update(connection, changed)
             if changed.ordering is not present.ordering:
-                # What had to wait is found, and put in its place, by the new order.
-                chains.unpark_all(connection, *place)
                 blocked_keys.delete_all(connection, *place)
-            if new_key is None or changed.signing is present.signing:
+            if brought_key is not None:
+                keys = self._keys.put(connection, changed, (brought_key,))
+            elif new_key is None or changed.signing is present.signing:
                 keys = self._keys.list_all(connection, *place)
             else:
                 keys = self._keys.replace(connection, changed, new_key, now_us, rotation_id)
@@ -272,6 +442,13 @@ class Subscriptions:
             return _Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
+
+    def _brought_key(self, wanted: Settings) -> SigningKey | None:
+        """Return the key that comes with settings of another API; None where none does."""
+        if not isinstance(wanted, Brought) or wanted.secret is UNSET:
+            return None
+        key = self._keys.make_text()
+        return key if wanted.secret is None else replace(key, material=wanted.secret)
 
     def _with_alerts(
         self, connection: Connection, present: Subscription, merged: Subscription, asked: Asked
@@ -297,6 +474,16 @@ class Subscriptions:
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)
             await self._programs.require(principal.project_id, program)
+
+
+class _Overtaken(Exception):
+    """What was to be changed has been changed by somebody else."""
+
+
+def _merged_if(present: Subscription, *, same_as: Subscription, wanted: Settings) -> Subscription:
+    if present != same_as:
+        raise _Overtaken
+    return settings.merge(present, wanted)
 
 
 def _unsuspended(present: Subscription) -> Subscription:

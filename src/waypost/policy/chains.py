@@ -10,7 +10,7 @@ keys only stands in the way of others; it is parked, by whoever reads.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -59,7 +59,16 @@ class Chains:
         mode: by key, or strict.
     """
 
-    __slots__ = ("_behind", "_held", "_lines", "_looked_us", "_strays", "_wanted", "mode")
+    __slots__ = (
+        "_behind",
+        "_blocks",
+        "_held",
+        "_lines",
+        "_looked_us",
+        "_strays",
+        "_wanted",
+        "mode",
+    )
 
     def __init__(
         self, mode: Ordering, strays: Iterable[bytes] = (), *, empty: bool = False
@@ -76,6 +85,7 @@ class Chains:
         self._lines: dict[str, deque[Work]] = {}
         self._wanted: dict[str, None] = {}
         self._held: dict[str, None] = {}
+        self._blocks: dict[str, bytes] = {}
         self._behind: str | None = None if empty else FIRST
         self._looked_us = 0
 
@@ -124,6 +134,14 @@ class Chains:
         assert head.key is not None  # noqa: S101 - it has a place
         self._lines[head.key] = deque(followers)
 
+    def know_blocks(self, blocks: Mapping[str, bytes]) -> None:
+        """Learn by which events keys are blocked whose chains were read up to there."""
+        self._blocks.update((key, event) for key, event in blocks.items() if key in self._lines)
+
+    def releases(self, work: Work) -> bool:
+        """Tell whether a key is blocked by an event that is delivered by this after all."""
+        return work.key is not None and self._blocks.get(work.key) == work.event_id
+
     def leave(self, work: Work) -> Work | None:
         """A delivery has ended.
 
@@ -137,6 +155,7 @@ class Chains:
         if line:
             return line.popleft()
         del self._lines[work.key]
+        self._blocks.pop(work.key, None)
         self.want(work.key)
         return None
 
@@ -161,5 +180,6 @@ class Chains:
         for work in waiting:
             if work.key is not None:
                 self._lines.pop(work.key, None)
+                self._blocks.pop(work.key, None)
         self.restart()
         return followers

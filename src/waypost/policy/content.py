@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waypost.model import ids
 from waypost.model.event import Attributes
 from waypost.policy.media import is_json
 
@@ -41,12 +42,25 @@ class Content:
         query: by name; a list where the name stood there more than once.
         path: ABSENT where the event did not come over HTTP.
         metadata: what the producer noted.
+        event_type: its type.
+        source: the id of what it came in by, as a UUID; ABSENT where it came by the API alone.
     """
 
-    __slots__ = ("_body", "_payload", "_unspent", "headers", "metadata", "path", "query")
+    __slots__ = (
+        "_body",
+        "_payload",
+        "_unspent",
+        "event_type",
+        "headers",
+        "metadata",
+        "path",
+        "query",
+        "source",
+    )
 
-    def __init__(self, payload: bytes, attributes: Attributes) -> None:
+    def __init__(self, payload: bytes, attributes: Attributes, event_type: str = "") -> None:
         """Take an event's parts."""
+        self.event_type = event_type
         self._payload = payload if is_json(attributes.content_type) else None
         self._body: Any = _UNREAD
         self._unspent = EFFORT
@@ -54,6 +68,8 @@ class Content:
         self.query: dict[str, str | list[str]] = attributes.query
         self.path: Any = ABSENT if attributes.path is None else attributes.path
         self.metadata: dict[str, str] = attributes.metadata
+        source = attributes.source
+        self.source: Any = ABSENT if source is None else ids.spell_uuid(source)
 
     @property
     def body(self) -> Any:

@@ -149,7 +149,7 @@ def parse_event(body: bytes, limits: EventLimits, idempotency_key: str | None = 
     require_body_size(body, limits)
     fields = rawjson.decode(_EVENT, body)
     if idempotency_key is not None:
-        _require_key(idempotency_key, "Idempotency-Key")
+        require_key(idempotency_key, "Idempotency-Key")
         if fields.idempotency_key not in {None, idempotency_key}:
             raise _invalid("idempotency_key", "differs from the header Idempotency-Key")
     return _draft(fields, limits, idempotency_key, "")
@@ -217,7 +217,7 @@ def _draft(fields: EventIn, limits: EventLimits, key: str | None, at: str) -> Dr
 
 def _attributes(fields: EventIn, key: str | None, at: str) -> Attributes:
     if fields.idempotency_key is not None:
-        _require_key(fields.idempotency_key, f"{at}idempotency_key")
+        require_key(fields.idempotency_key, f"{at}idempotency_key")
     resource, due = fields.resource, fields.deliver_at
     if due is not None and fields.ordering_key is not None:
         raise _invalid(f"{at}deliver_at", "must not be given with an ordering_key")
@@ -310,7 +310,12 @@ def require_batch_size(body: bytes, limits: EventLimits) -> None:
         raise PayloadTooLarge(f"body: must be at most {limits.max_batch_bytes} bytes")
 
 
-def _require_key(text: str, path: str) -> None:
+def require_key(text: str, path: str) -> None:
+    """Refuse what can be no idempotency key.
+
+    Raises:
+        InvalidInput: it is; `path` is the field to blame.
+    """
     if _IDEMPOTENCY_KEY.fullmatch(text) is None:
         raise _invalid(path, f"must be 1 to {TEXT_MAX} visible ASCII characters, no spaces")
 

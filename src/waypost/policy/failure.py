@@ -100,7 +100,7 @@ def policy_of(
         suspend=OnGivingUp.SUSPEND in done,
         disable=OnGivingUp.DISABLE in done,
         alert=OnGivingUp.ALERT in done,
-        lasting=lasting,
+        lasting=lasting or handling.never_disable,
     )
 
 

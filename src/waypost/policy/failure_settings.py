@@ -5,7 +5,7 @@ It is set as a whole. What can't be obeyed, or would have no effect, is refused 
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -20,7 +20,7 @@ from waypost.model.failure import (
     Strategy,
     WhileSuspended,
 )
-from waypost.model.ids import FIRST
+from waypost.model.ids import FIRST, Id
 from waypost.policy import headers, signing, urls
 from waypost.policy.egress import EgressRules
 from waypost.policy.failure import CONNECTION, TIMEOUT, TLS
@@ -93,6 +93,21 @@ class AlertEndpointIn(_Strict, frozen=True, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
+    insecure_tls: Annotated[bool, Meta(description="Any certificate will do.")] = False
+
+
+class BroughtAlertEndpoint(AlertEndpointIn, frozen=True, kw_only=True):
+    """An alert endpoint that another API has set: its secret may be any text.
+
+    Attributes:
+        particulars: what that API keeps with it.
+        key: the secret; None: it stays, or one is made.
+        follows: the URL of the one whose place it takes.
+    """
+
+    particulars: dict[str, Any] = {}
+    key: bytes | None = None
+    follows: str | None = None
 
 
 class FailureHandlingIn(_Strict, frozen=True, kw_only=True):
@@ -141,6 +156,9 @@ class FailureHandlingIn(_Strict, frozen=True, kw_only=True):
     alert_endpoints: Annotated[
         tuple[AlertEndpointIn, ...], Meta(max_length=ALERT_ENDPOINTS_MAX)
     ] = ()
+    never_disable: Annotated[
+        bool, Meta(description="Neither a 410 nor days of failures disable the subscription.")
+    ] = False
 
 
 def kept(wanted: FailureHandlingIn) -> FailureHandling:
@@ -165,9 +183,16 @@ def kept(wanted: FailureHandlingIn) -> FailureHandling:
         retry_window_s=wanted.retry_window_s,
         on_giving_up=tuple(dict.fromkeys(wanted.on_giving_up)),
         suspended=wanted.suspended or WhileSuspended(),
-        alert_endpoints=tuple(
-            AlertEndpoint(FIRST, one.url, one.headers, one.format) for one in wanted.alert_endpoints
-        ),
+        alert_endpoints=tuple(kept_endpoint(FIRST, one) for one in wanted.alert_endpoints),
+        never_disable=wanted.never_disable,
+    )
+
+
+def kept_endpoint(endpoint_id: Id, wanted: AlertEndpointIn) -> AlertEndpoint:
+    """Return what is kept of an alert endpoint."""
+    own = wanted.particulars if isinstance(wanted, BroughtAlertEndpoint) else {}
+    return AlertEndpoint(
+        endpoint_id, wanted.url, wanted.headers, wanted.format, wanted.insecure_tls, own
     )
 
 

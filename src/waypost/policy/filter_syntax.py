@@ -1,7 +1,8 @@
 r"""The language of content filters: JSON to conditions, or the place and the reason of a refusal.
 
-A filter is an object of scopes, `body`, `headers`, `query`, `path` and `metadata`, each with a
-condition; all of them must hold. `$and` and `$or` may stand among the scopes. A condition is
+A filter is an object of scopes, `body`, `headers`, `query`, `path`, `metadata`, `event_type` and
+`source`, each with a condition; all of them must hold. `$and` and `$or` may stand among the scopes.
+A condition is
 
 - a bare value: the field is equal to it, or is an array that holds it;
 - an object: each member is an operator with its value or, within `body`, a path with a condition
@@ -9,7 +10,8 @@ condition; all of them must hold. `$and` and `$or` may stand among the scopes. A
   index. A backslash makes a full stop, a dollar sign or a backslash part of a name.
 
 `headers`, `query` and `metadata` hold text by name, and full stops in those names are nothing
-special; `path` is one text. What conditions mean is told in `waypost.policy.conditions`.
+special; `path`, `event_type` and `source` are one text each. What conditions mean is told in
+`waypost.policy.conditions`.
 """
 
 import json
@@ -65,6 +67,8 @@ SECRET_HEADERS: Final = frozenset(
 
 BODY: Final = "body"
 PATH: Final = "path"
+EVENT_TYPE: Final = "event_type"
+SOURCE: Final = "source"
 TEXTS: Final[dict[str, Callable[[Content], Any]]] = {
     "headers": lambda content: content.headers,
     "metadata": lambda content: content.metadata,
@@ -73,7 +77,9 @@ TEXTS: Final[dict[str, Callable[[Content], Any]]] = {
 """The scopes that hold text by name."""
 BESIDE: Final[dict[str, Callable[[Content], Any]]] = {
     **TEXTS,
+    EVENT_TYPE: lambda content: content.event_type,
     PATH: lambda content: content.path,
+    SOURCE: lambda content: content.source,
 }
 """All scopes but the body."""
 
@@ -234,8 +240,8 @@ class _Parser:
                 continue
             elif name == BODY:
                 parts.append(Body(self._condition(inner, here)))
-            elif name == PATH:
-                self.reads |= Reads(path=True)
+            elif name in {EVENT_TYPE, PATH, SOURCE}:
+                self.reads |= Reads(path=name == PATH)
                 parts.append(Beside(BESIDE[name], self._condition(inner, here)))
             elif name in TEXTS:
                 parts.append(Beside(BESIDE[name], self._named(inner, here)))

@@ -6,7 +6,8 @@ other surfaces bring formats of their own.
 
 import base64
 import re
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol, cast
 
 import msgspec
 
@@ -26,6 +27,8 @@ _HEAD: Final = (
 )
 
 _encode: Final = msgspec.json.encode
+
+SIGNATURE: Final = "webhook-signature"
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -67,15 +70,43 @@ class Format(Protocol):
         """What subscriptions call it."""
         ...
 
+    @property
+    def signature_header(self) -> str:
+        """The name of the header that holds the signature."""
+        ...
+
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body; the same outgoing gives the same bytes."""
         ...
+
+
+class Configurable(Format, Protocol):
+    """A format that goes by settings of each subscription."""
+
+    def configured(self, settings: str) -> Format:
+        """Return it as it is with a subscription's `format_settings`."""
+        ...
+
+
+def format_of(formats: Mapping[str, Format], name: str, settings: str | None) -> Format | None:
+    """Return a subscription's format; None where there is none of this name.
+
+    Args:
+        formats: by name; those that go by settings are `Configurable`.
+        name: what the subscription calls it.
+        settings: the subscription's `format_settings`.
+    """
+    found = formats.get(name)
+    if found is None or settings is None:
+        return found
+    return cast("Configurable", found).configured(settings)
 
 
 class Payload:
     """The payload as it came in; the attributes of a CloudEvent are headers (its binary mode)."""
 
     name: Final = "payload"
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""
@@ -98,6 +129,7 @@ class Envelope:
     """
 
     name: Final = "envelope"
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""
@@ -116,6 +148,7 @@ class CloudEvent:
     """
 
     name: Final = "cloudevents"
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""
@@ -136,6 +169,7 @@ class Thin:
     """No payload: what the event is and which thing it is about, to be fetched by who may."""
 
     name: Final = "thin"
+    signature_header: Final = SIGNATURE
 
     def render(self, outgoing: Outgoing) -> Rendered:
         """Make head and body."""

@@ -36,6 +36,7 @@ RESERVED: Final = frozenset(
         "set-cookie",
         "signature",
         "signature-input",
+        "socotra-signature",
         "te",
         "trailer",
         "trailers",

@@ -23,6 +23,7 @@ class Condition(StrEnum):
 
     CREATED_LATER = "created_later"
     TARGETS = "targets"
+    ENDPOINTS = "endpoints"
     DISABLED = "disabled"
     EVENT_TYPES = "event_types"
     OWNER = "owner"
@@ -46,14 +47,26 @@ class Failed(msgspec.Struct, frozen=True):
     mismatch: Mismatch | None = None
 
 
-def judge(subscription_id: Id, taken: Taken, event: Event) -> Failed | None:
-    """Return why a subscription is not owed an event, or None where it is."""
+def judge(
+    subscription_id: Id, taken: Taken, event: Event, endpoint_id: Id | None = None
+) -> Failed | None:
+    """Return why a subscription is not owed an event, or None where it is.
+
+    Args:
+        subscription_id: the subscription.
+        taken: what it takes.
+        event: the event.
+        endpoint_id: the address that it shares with others.
+    """
     if taken.disabled_by is DisabledBy.PERSON:
         return Failed(Condition.DISABLED, "it was disabled by a person")
     if event.attributes.targets:
         if subscription_id in event.attributes.targets:
             return None
         return Failed(Condition.TARGETS, "the event is aimed at other event subscriptions")
+    endpoints = event.attributes.endpoints
+    if endpoints and endpoint_id not in endpoints:
+        return Failed(Condition.ENDPOINTS, "the event is aimed at other endpoints")
     types = taken.event_types or (ALL,)
     if not takes_type(types, event.type):
         return Failed(Condition.EVENT_TYPES, other_type(event.type, types).reason)
@@ -63,7 +76,7 @@ def judge(subscription_id: Id, taken: Taken, event: Event) -> Failed | None:
         return Failed(Condition.OWNER, f"owner is {found}, and must be {shown(taken.owner)}")
     if taken.filter is not None:
         compiled = filters.restored(taken.filter)
-        mismatch = compiled.explain(Content(event.payload, event.attributes))
+        mismatch = compiled.explain(Content(event.payload, event.attributes, event.type))
         if mismatch is not None:
             return Failed(Condition.FILTER, mismatch.reason, mismatch)
     return None

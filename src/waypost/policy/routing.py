@@ -80,6 +80,7 @@ class Routes:
         self._pending: set[str] = set()
         self._cache: dict[str, _Takers] = {}
         self._reading: dict[bytes, str] = {}
+        self._at: dict[bytes, dict[bytes, Subscription]] = {}
         self._reads: Reads | None = NOTHING
 
     @property
@@ -104,6 +105,8 @@ class Routes:
         if subscription.ordering is Ordering.STRICT:
             self._strict.add(subscription.id)
             self.strict = True
+        if subscription.endpoint_id is not None:
+            self._at.setdefault(subscription.endpoint_id, {})[subscription.id] = subscription
         if text is not None:
             if is_same and known is not None:
                 self._filters[subscription.id] = known
@@ -127,6 +130,8 @@ class Routes:
         self._filters.pop(subscription_id, None)
         self._strict.discard(subscription_id)
         self.strict = bool(self._strict)
+        if present is not None and present.endpoint_id is not None:
+            self._leave(present.endpoint_id, subscription_id)
         if self._reading.pop(subscription_id, None) is not None:
             self._reads = None
         for key in _keys(present) if present else ():
@@ -170,13 +175,47 @@ class Routes:
                 matched = tuple(s for s in matched if s.owner is None or s.owner == owner)
                 break
         if takers.filtered:
-            return matched + _sift(takers.filtered, owner, Content(payload, attributes))
+            return matched + _sift(takers.filtered, owner, Content(payload, attributes, event_type))
         return matched
+
+    def takers(
+        self, event_type: str, payload: bytes, attributes: Attributes
+    ) -> tuple[Subscription, ...]:
+        """Return who is owed an event: whom it is aimed at, else those that want it."""
+        if attributes.targets:
+            return self.aimed(attributes.targets)
+        if attributes.endpoints:
+            return self.match_at(event_type, payload, attributes)
+        return self.match(event_type, attributes.owner, payload, attributes)
 
     def aimed(self, targets: tuple[bytes, ...]) -> tuple[Subscription, ...]:
         """Return those of the subscriptions that an event names as its targets that are owed it."""
         found = (self._by_id.get(target) for target in dict.fromkeys(targets))
         return tuple(s for s in found if s is not None and _is_owed(s))
+
+    def at(self, endpoint_id: bytes) -> tuple[Subscription, ...]:
+        """Return the subscriptions that share an address, enabled or not."""
+        return tuple(self._at.get(endpoint_id, {}).values())
+
+    def match_at(
+        self, event_type: str, payload: bytes, attributes: Attributes
+    ) -> tuple[Subscription, ...]:
+        """Return those at the event's endpoints that are owed it; nobody else is asked."""
+        content = Content(payload, attributes, event_type)
+        return tuple(
+            one
+            for endpoint_id in dict.fromkeys(attributes.endpoints)
+            for one in self.at(endpoint_id)
+            if _is_owed(one)
+            and wants(one, event_type, attributes.owner)
+            and (one.filter is None or self._compiled(one.id, one.filter).matches(content))
+        )
+
+    def _leave(self, endpoint_id: bytes, subscription_id: bytes) -> None:
+        there = self._at[endpoint_id]
+        del there[subscription_id]
+        if not there:
+            del self._at[endpoint_id]
 
     def _look_up(self, event_type: str) -> _Takers:
         plain: dict[bytes, Subscription] = {}

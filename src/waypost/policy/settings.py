@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from waypost.model.api import Api
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import (
@@ -131,6 +132,10 @@ ContentFilter = Annotated[
         extra_json_schema={"type": ["object", "null"]},
     ),
 ]
+InsecureTls = Annotated[
+    bool,
+    Meta(description="Any certificate of the receiver will do: for receivers that have no other."),
+]
 Verify = Annotated[
     VerificationMode,
     Meta(description="How its URL is verified, before anything is sent there; null for none."),
@@ -212,6 +217,21 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     verification: Verify | UnsetType | None = UNSET
     ordering: OrderingMode | UnsetType | None = UNSET
     on_order_failure: AfterFailure | UnsetType | None = UNSET
+    insecure_tls: InsecureTls | UnsetType = UNSET
+
+
+class Brought(Settings, frozen=True, kw_only=True):
+    """Settings that another API has set, and what only it has words for.
+
+    Attributes:
+        api: which it is, at the making of a subscription.
+        particulars: what it keeps with the subscription.
+        secret: any text; it takes the present one's place at once. None: one is made.
+    """
+
+    api: Api | UnsetType = UNSET
+    particulars: dict[str, Any] | UnsetType = UNSET
+    secret: bytes | UnsetType | None = UNSET
 
 
 class SubscriptionRules(msgspec.Struct, frozen=True):
@@ -237,12 +257,23 @@ def merge(present: Present, wanted: DefaultSettings) -> Present:
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
     given.pop("verification", None)
+    given.pop("secret", None)
     changes: dict[str, Any] = {}
     for name, value in given.items():
         changes.update(_MERGES[name](value) if name in _MERGES else {name: value})
     if isinstance(present, Subscription) and isinstance(wanted, Settings):
         changes["verification"] = verification.renewed(present, wanted.url, wanted.verification)
     return msgspec.structs.replace(present, **changes)
+
+
+def reordered(present: Subscription, changed: Subscription) -> Subscription:
+    """Return a changed subscription with what its order needs, where that has changed.
+
+    What had to wait by the old order is to be found by the new one. A strict one finds it anyway.
+    """
+    if changed.ordering is present.ordering:
+        return changed
+    return msgspec.structs.replace(changed, unparking=changed.ordering is not Ordering.STRICT)
 
 
 def schedule_name(schedule_s: tuple[float, ...] | None) -> str | None:

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
@@ -52,7 +51,7 @@ from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.operations.access import Access
+from waypost.operations.access import Access, allowing
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
 from waypost.operations.blocked_keys import BlockedKeys
@@ -71,6 +70,7 @@ from waypost.operations.following import (
 from waypost.operations.keys import Keys
 from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
+from waypost.operations.records import Records
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
@@ -78,10 +78,10 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
 from waypost.policy.events import EventLimits
-from waypost.policy.format import NATIVE_FORMATS
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool
 from waypost.server import configs
+from waypost.server.dialects import FORMATS, dialect_routes
 from waypost.server.telling import tellers
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
@@ -139,7 +139,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, NATIVE_FORMATS, config.origin),
+            Sender(loop, self.transport, FORMATS, config.origin),
             tools.clock,
             tools.entropy,
             configs.dispatching(config),
@@ -269,15 +269,14 @@ class Surface:
         self._tools = tools
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
-        self.access = Access(tools.clock, configs.access(config))
+        self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
         self.aside = Aside()
         self.catalogue = Catalogue()
         ids, clock = tools.ids, tools.clock
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(NATIVE_FORMATS), config.origin)
-        vault = Vault(key, tools.entropy)
-        changes = engine.configuration
+        rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
+        vault, changes = Vault(key, tools.entropy), engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = _signing_keys(engine, vault, tools)
         self._roster = dispatcher.roster
@@ -287,40 +286,45 @@ class Surface:
         )
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
-        events = Events(store, engine.ingest, router, self.catalogue, limits)
-        deliveries = Deliveries(store, dispatcher.sending, NATIVE_FORMATS)
-        replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
-        examples = Examples(store, engine.ingest, self.catalogue)
+        self.events = Events(store, engine.ingest, router, self.catalogue, limits)
+        self.deliveries = Deliveries(store, dispatcher.sending, FORMATS)
+        self.replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         self.transactions = self._transactions(store, engine, tools)
-        transforms = Transforms(store, engine.sandbox, ids)
-        self.table: list[Operation] = [
-            *EventRoutes(events).operations(),
-            *DeliveryRoutes(deliveries).operations(),
-            *SubscriptionRoutes(
-                self._subscriptions(engine, alerts, transforms, rules),
-                self.signing_keys,
-                deliveries,
-            ).operations(),
-            *TransformRoutes(transforms, limits).operations(),
-            *ReplayRoutes(replays, examples).operations(),
-            *ProbeRoutes(Probes(store, examples, router.defaults)).operations(),
-            *DivertedRoutes(Diverted(store, dispatcher, ids), replays).operations(),
+        self.transforms = Transforms(store, engine.sandbox, ids)
+        self.subscriptions = self._subscriptions(engine, alerts, self.transforms, rules)
+        self.filters = Filters(store)
+        self.diverted = Diverted(store, dispatcher, ids)
+        self.records = Records(changes, vault, ids)
+        self.clock = clock
+        self.keys = Keys(changes, self.access, clock, tools.entropy, ids)
+        self.table = self._native(store, engine)
+        self.fast = FastRoutes()
+        self._register()
+        self.others = dialect_routes(self)
+
+    def _native(self, store: Store, engine: Engine) -> list[Operation]:
+        """Return the native API's table."""
+        ids, dispatcher, clock = self._tools.ids, engine.dispatcher, self._tools.clock
+        examples = Examples(store, engine.ingest, self.catalogue)
+        keys = self.signing_keys
+        return [
+            *EventRoutes(self.events).operations(),
+            *DeliveryRoutes(self.deliveries).operations(),
+            *SubscriptionRoutes(self.subscriptions, keys, self.deliveries).operations(),
+            *TransformRoutes(self.transforms, self._limits).operations(),
+            *ReplayRoutes(self.replays, examples).operations(),
+            *ProbeRoutes(Probes(store, examples, engine.router.defaults)).operations(),
+            *DivertedRoutes(self.diverted, self.replays).operations(),
             *BlockedKeyRoutes(BlockedKeys(store, dispatcher.owed, ids)).operations(),
-            *FilterRoutes(Filters(store)).operations(),
+            *FilterRoutes(self.filters).operations(),
             *ExplainingRoutes(Explaining(store, engine.sends(), clock)).operations(),
             *EventTypeRoutes(self.event_types).operations(),
-            *JwksRoutes(self.signing_keys).operations(),
+            *JwksRoutes(keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *self._keys(changes, tools).operations(),
+            *KeyRoutes(self.keys, f"http://{self._config.listen}").operations(),
             *TransactionRoutes(self.transactions).operations(),
         ]
-        self.fast = FastRoutes()
-        self.others = self._dialects(events)
-
-    def _keys(self, changes: Configuration, tools: Tools) -> KeyRoutes:
-        keys = Keys(changes, self.access, tools.clock, tools.entropy, tools.ids)
-        return KeyRoutes(keys, f"http://{self._config.listen}")
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
         return Transactions(
@@ -332,13 +336,12 @@ class Surface:
             configs.micros(self._config.retention),
         )
 
-    def _dialects(self, events: Events) -> list[Route]:
-        """Enter the fast routes, native and of dialects; return the dialects' other ones."""
-        Intake(self.access, events, self.surfaces, self.aside).register(self.fast)
-        Emit(self.access, events, self.surfaces, self.aside).register(self.fast)
+    def _register(self) -> None:
+        """Enter the fast routes, native and of dialects."""
+        Intake(self.access, self.events, self.surfaces, self.aside).register(self.fast)
+        Emit(self.access, self.events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
         buildable.register(self.fast, self.access, self.surfaces)
-        return []
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules

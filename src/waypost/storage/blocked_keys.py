@@ -38,15 +38,30 @@ def block(connection: Connection, key: BlockedKey, attempts: int) -> bool:
     return True
 
 
-def release(connection: Connection, project_id: Id, subscription_id: Id, ordering_key: str) -> bool:
+def release(
+    connection: Connection,
+    project_id: Id,
+    subscription_id: Id,
+    ordering_key: str,
+    *,
+    by: Id | None = None,
+) -> bool:
     """Release a key: what waits behind it is sent. Call it in a write only.
+
+    Args:
+        connection: inside the write.
+        project_id: the project.
+        subscription_id: of whom.
+        ordering_key: the key.
+        by: only where it is blocked by this event.
 
     Returns:
         False where it is not blocked.
     """
-    gone = connection.execute(
-        delete(blocked_keys).where(*_is(project_id, subscription_id, ordering_key))
-    )
+    place = _is(project_id, subscription_id, ordering_key)
+    if by is not None:
+        place = (*place, blocked_keys.c.event_id == by)
+    gone = connection.execute(delete(blocked_keys).where(*place))
     if gone.rowcount != 1:
         return False
     chains.unpark_first(connection, project_id, subscription_id, ordering_key)

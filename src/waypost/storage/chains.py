@@ -63,7 +63,12 @@ _KEYS: Final = {
     )
     for dialect, by in (("sqlite", "INDEXED BY ix_queue_key"), ("postgresql", ""))
 }
-_BLOCKED: Final = select(blocked_keys.c.ordering_key, blocked_keys.c.sequence).where(
+_BLOCKED: Final = select(
+    blocked_keys.c.ordering_key,
+    blocked_keys.c.sequence,
+    blocked_keys.c.delivery_id,
+    blocked_keys.c.event_id,
+).where(
     blocked_keys.c.project_id == bindparam("project_id"),
     blocked_keys.c.subscription_id == bindparam("subscription_id"),
     blocked_keys.c.ordering_key.in_(bindparam("keys", expanding=True)),
@@ -88,11 +93,13 @@ class Read(msgspec.Struct, frozen=True):
 
     Attributes:
         rows: by key, the beginning of each chain that was read and may be sent, by sequence.
+        blocks: of these keys, those that are blocked, with the events that they are blocked by.
         parkable: of what was found, the deliveries that are not the first of an open chain.
         behind: keys behind this one are still to be looked for; None: none are.
     """
 
     rows: dict[str, list[Any]]
+    blocks: dict[str, Id]
     parkable: list[Id]
     behind: str | None
 
@@ -122,7 +129,7 @@ def read(
     keys_of = dict.fromkeys((*asked.wanted, *scanned, *of_found))
     wanted = [key for key in keys_of if key not in asked.busy]
     if not wanted:
-        return Read({}, [one.id for one in found], behind)
+        return Read({}, {}, [one.id for one in found], behind)
     chains: dict[str, list[Any]] = {}
     named = {**lane, "payload_max": payload_max}
     dialect = connection.dialect.name
@@ -132,11 +139,19 @@ def read(
         keys = msgspec.json.encode(wanted).decode()
         for row in connection.execute(_CHAINS[dialect], {**named, "deep": DEEP, "keys": keys}):
             chains.setdefault(row.ordering_key, []).append(row)
-    blocked = connection.execute(_BLOCKED, {**lane, "keys": wanted})
-    until = {row.ordering_key: row.sequence for row in blocked}
-    opened = _open(chains, until)
+    blocked = connection.execute(_BLOCKED, {**lane, "keys": wanted}).all()
+    opened = _open(chains, {row.ordering_key: row.sequence for row in blocked})
+    blocks = {row.ordering_key: row.event_id for row in blocked if row.ordering_key in opened}
     heads = {rows[0].id for rows in opened.values()}
-    return Read(opened, [one.id for one in found if one.id not in heads], behind)
+    return Read(opened, blocks, [one.id for one in found if one.id not in heads], behind)
+
+
+def find_block(
+    connection: Connection, project_id: Id, subscription_id: Id, ordering_key: str
+) -> Any:
+    """Return the delivery that blocks a key; None where it is not blocked."""
+    lane = {"project_id": project_id, "subscription_id": subscription_id}
+    return connection.execute(_BLOCKED, {**lane, "keys": [ordering_key]}).one_or_none()
 
 
 def _scan(
@@ -202,11 +217,20 @@ _OPEN: Final = "CASE WHEN attempts > 0 THEN 1 WHEN replay_id IS NULL THEN 0 ELSE
 
 _UNPARK: Final = {
     dialect: text(
-        f"UPDATE queue {by} SET class = {_OPEN}"
+        f"UPDATE queue SET class = {_OPEN} WHERE queue.project_id = :project_id"
+        f" AND queue.id IN (SELECT queue.id FROM queue {by}"
         " WHERE queue.project_id = :project_id AND queue.subscription_id = :subscription_id"
-        f" AND queue.class = {PARKED}"
+        f" AND queue.class = {PARKED} LIMIT :most)"
     )
     for dialect, by in (("sqlite", "INDEXED BY ix_queue_lane"), ("postgresql", ""))
+}
+_UNPARK_KEYLESS: Final = {
+    dialect: text(
+        f"UPDATE queue SET class = {_OPEN} WHERE queue.project_id = :project_id"
+        f" AND queue.id IN (SELECT queue.id FROM queue {by} WHERE {_OF_LANE}"
+        f" AND queue.ordering_key IS NULL AND queue.class = {PARKED} LIMIT :most)"
+    )
+    for dialect, by in (("sqlite", "INDEXED BY ix_queue_key"), ("postgresql", ""))
 }
 _UNPARK_FIRST: Final = text(
     f"UPDATE queue SET class = {_OPEN}"
@@ -217,12 +241,27 @@ _UNPARK_FIRST: Final = text(
 )
 
 
-def unpark_all(connection: Connection, project_id: Id, subscription_id: Id) -> None:
-    """Let refills find all of a subscription's deliveries: it keeps no order any more."""
-    connection.execute(
-        _UNPARK[connection.dialect.name],
-        {"project_id": project_id, "subscription_id": subscription_id},
+def unpark(
+    connection: Connection, project_id: Id, subscription_id: Id, *, keyless: bool, most: int
+) -> int:
+    """Let refills find what is parked by an order that was changed. Call it in a write only.
+
+    Args:
+        connection: inside the write.
+        project_id: the project.
+        subscription_id: whose deliveries.
+        keyless: only those without an ordering key, which one that is sent to by key finds so.
+        most: so many at most.
+
+    Returns:
+        How many were found; fewer than `most` when none is left.
+    """
+    statements = _UNPARK_KEYLESS if keyless else _UNPARK
+    found = connection.execute(
+        statements[connection.dialect.name],
+        {"project_id": project_id, "subscription_id": subscription_id, "most": most},
     )
+    return found.rowcount
 
 
 def unpark_first(

@@ -17,8 +17,8 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, text
 
 from waypost.model.ids import Id
+from waypost.storage.cluster import config_changes, config_version
 from waypost.storage.moment import now_us
-from waypost.storage.schema import config_changes, config_version
 
 KEPT_US: Final = 3_600_000_000
 """For so long changes can be followed one by one, microseconds; whoever is further behind reads

@@ -4,7 +4,7 @@ The list runs by event and then by delivery, both newest first, which is how bot
 indexed; a position is the two ids joined.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,11 @@ from waypost.model.delivery import Delivery, DeliveryState, Reason
 from waypost.model.page import Page, PageRequest
 from waypost.storage import pages
 from waypost.storage.schema import deliveries, diverted_events, events, queue
+
+ADDRESSEES_MAX: Final = 1_000
+"""So many deliveries of an event are looked at to tell to whom it is owed."""
+
+_SOME: Final = 500
 
 FEW: Final = 10_000
 """So many rows of a subscription are sorted rather than looked for among all others."""
@@ -97,6 +102,53 @@ def list_of_event(
         rows = connection.execute(select(numbered).where(numbered.c.number <= most))
         found += [model(row) for row in rows]
     return sorted(found, key=lambda one: one.id, reverse=True)
+
+
+def addressees(
+    connection: Connection, project_id: ids.Id, event_ids: Sequence[ids.Id]
+) -> dict[ids.Id, dict[ids.Id, ids.Id]]:
+    """Return to whom some events are or were owed, each with the latest delivery.
+
+    Of events with very many deliveries, not all are told.
+    """
+    found: dict[ids.Id, dict[ids.Id, ids.Id]] = {one: {} for one in event_ids}
+    for one in event_ids:
+        for table in (queue, deliveries):
+            # A range of one, as above.
+            rows = connection.execute(
+                select(table.c.subscription_id, table.c.id)
+                .where(table.c.project_id == project_id, table.c.event_id.between(one, one))
+                .order_by(table.c.id.desc())
+                .limit(ADDRESSEES_MAX)
+            )
+            for row in rows:
+                last = found[one].get(row.subscription_id, ids.FIRST)
+                found[one][row.subscription_id] = max(last, row.id)
+    return found
+
+
+def find(
+    connection: Connection,
+    project_id: ids.Id,
+    delivery_id: ids.Id,
+    subscription_ids: Sequence[ids.Id],
+) -> Delivery | None:
+    """Return a delivery by its id alone; None where it is none of these subscriptions'."""
+    owed = select(queue, _type_of(queue)).where(
+        queue.c.project_id == project_id, queue.c.id == delivery_id
+    )
+    for row in connection.execute(owed):
+        return _pending(row)
+    # What has ended is found by the index of subscriptions, in which it is the second column.
+    for at in range(0, len(subscription_ids), _SOME):
+        ended = select(deliveries, _type_of(deliveries), _is_diverted(deliveries)).where(
+            deliveries.c.project_id == project_id,
+            deliveries.c.subscription_id.in_(subscription_ids[at : at + _SOME]),
+            deliveries.c.id.between(delivery_id, delivery_id),
+        )
+        for row in connection.execute(ended):
+            return _final(row)
+    return None
 
 
 def _rows(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select, text
 from sqlalchemy import delete as delete_from
 
 from waypost.model import ids
@@ -98,6 +98,53 @@ def list_page(
         request = _behind(request, rows.items)
     found.sort(key=lambda one: one.id, reverse=True)
     return Page(found, rows.has_more)
+
+
+def get_latest(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id, event_id: ids.Id
+) -> DivertedEvent:
+    """Return what was diverted last of an event and a subscription.
+
+    Raises:
+        NotFound: nothing of them is in the box (any more).
+    """
+    row = connection.execute(
+        _of(project_id)
+        .where(
+            diverted_events.c.event_id == event_id,
+            diverted_events.c.subscription_id == subscription_id,
+        )
+        .order_by(diverted_events.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(KIND)
+    return _diverted(row)
+
+
+def list_slice(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id, skip: int, size: int
+) -> list[DivertedEvent]:
+    """Return some of what was diverted of a subscription, one for each event, by when it was.
+
+    Of an event that was diverted several times it is the last.
+    """
+    later = diverted_events.alias("later")
+    is_last = ~exists().where(
+        later.c.project_id == diverted_events.c.project_id,
+        later.c.event_id == diverted_events.c.event_id,
+        later.c.subscription_id == diverted_events.c.subscription_id,
+        later.c.id > diverted_events.c.id,
+    )
+    place = (diverted_events.c.diverted_us, diverted_events.c.id)
+    rows = connection.execute(
+        _of(project_id)
+        .where(diverted_events.c.subscription_id == subscription_id, is_last)
+        .order_by(*place)
+        .limit(size)
+        .offset(skip)
+    )
+    return [_diverted(row) for row in rows]
 
 
 def read_chunk(
@@ -285,4 +332,7 @@ def _diverted(row: Row[Any]) -> DivertedEvent:
         attempts=row.attempts,
         status_code=row.status_code,
         response=row.response,
+        request_id=None
+        if row.attributes is None
+        else _decode_attributes(row.attributes).request_id,
     )

@@ -24,7 +24,7 @@ from waypost.storage import (
     selecting,
     subscriptions,
 )
-from waypost.storage.schema import shards, workers
+from waypost.storage.cluster import shards, workers
 from waypost.storage.schema import subscriptions as table
 
 ATTEMPTS_MAX: Final = 20
@@ -53,6 +53,7 @@ class Listed(msgspec.Struct, frozen=True):
     now: Taken
     then: Taken | None
     deleted_at_us: int | None
+    endpoint_id: Id | None = None
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -140,6 +141,7 @@ def _listed(row: Any, former: Mapping[Id, Taken], event: Event) -> Listed:
         now,
         now if holds else former.get(row.id),
         row.deleted_at_us,
+        row.endpoint_id,
     )
 
 

@@ -6,12 +6,18 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from waypost.model import ids
-from waypost.model.delivery import PARKED, AttemptState, DeliveryClass, Timings
+from waypost.model.delivery import (
+    PARKED,
+    AttemptState,
+    DeliveryClass,
+    DeliveryState,
+    Timings,
+)
 from waypost.model.ids import Id
 from waypost.model.shown import ShownAttempt
 from waypost.policy.health import Sampled
 from waypost.storage import attempts as tried
-from waypost.storage.schema import attempts, deliveries, queue
+from waypost.storage.schema import attempts, deliveries, diverted_events, queue
 
 SAMPLED: Final = 1_000
 """So many attempts are looked at, the latest."""
@@ -91,6 +97,23 @@ def find_last_failure(
     return tried.get(connection, project_id, last.event_id, last.id, ())
 
 
+def count_deliveries(connection: Connection, project_id: Id, subscription_id: Id) -> int:
+    """Count the deliveries of a subscription, owed and ended, up to a bound of each."""
+    total = 0
+    for table in (queue, deliveries):
+        some = (
+            select(table.c.id)
+            .where(
+                table.c.project_id == project_id,
+                table.c.subscription_id == subscription_id,
+            )
+            .limit(COUNTED)
+            .subquery()
+        )
+        total += connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return total
+
+
 def read_backlog(connection: Connection, project_id: Id, subscription_id: Id) -> Backlog:
     """Count what a subscription is owed, up to a bound, and find the oldest of it."""
     size, exact = 0, True
@@ -113,3 +136,50 @@ def read_backlog(connection: Connection, project_id: Id, subscription_id: Id) ->
         size += min(count, COUNTED)
         exact = exact and count <= COUNTED
     return Backlog(size, exact, min(oldest, default=None))
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How a subscription's latest deliveries have ended, `SAMPLED` at most, and what was diverted.
+
+    Attributes:
+        ended: how many, by state.
+        diverted: how many are in the dead-letter box, as many at most.
+        backlog: what it is owed.
+        last_failure: its last attempt that failed, among the latest.
+    """
+
+    ended: dict[DeliveryState, int]
+    diverted: int
+    backlog: Backlog
+    last_failure: ShownAttempt | None
+
+
+def read_tally(connection: Connection, project_id: Id, subscription_id: Id) -> Tally:
+    """Count what a subscription was delivered and not, at a bounded cost."""
+    latest = (
+        select(deliveries.c.state)
+        .where(
+            deliveries.c.project_id == project_id, deliveries.c.subscription_id == subscription_id
+        )
+        .order_by(deliveries.c.id.desc())
+        .limit(SAMPLED)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(latest.c.state, func.count().label("total")).group_by(latest.c.state)
+    )
+    box = (
+        select(diverted_events.c.id)
+        .where(
+            diverted_events.c.project_id == project_id,
+            diverted_events.c.subscription_id == subscription_id,
+        )
+        .limit(SAMPLED)
+        .subquery()
+    )
+    return Tally(
+        {DeliveryState(row.state): row.total for row in rows},
+        connection.execute(select(func.count()).select_from(box)).scalar_one(),
+        read_backlog(connection, project_id, subscription_id),
+        find_last_failure(connection, project_id, subscription_id),
+    )

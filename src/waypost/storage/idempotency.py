@@ -2,7 +2,10 @@
 
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
+
+from waypost.model.ids import Id
+from waypost.storage.schema import idempotency_keys
 
 _PRUNE: Final = text(
     "DELETE FROM idempotency_keys WHERE (project_id, key) IN "
@@ -19,6 +22,15 @@ def prune(connection: Connection, now_us: int, limit: int) -> int:
         How many were deleted; fewer than `limit` when none is left.
     """
     return connection.execute(_PRUNE, {"now_us": now_us, "limit": limit}).rowcount
+
+
+def find(connection: Connection, project_id: Id, key: str) -> Id | None:
+    """Return the event that holds a key, whether or not it has expired; None where none does."""
+    chosen = select(idempotency_keys.c.event_id).where(
+        idempotency_keys.c.project_id == project_id, idempotency_keys.c.key == key
+    )
+    found: Id | None = connection.execute(chosen).scalar_one_or_none()
+    return found
 
 
 def count_expired(connection: Connection, now_us: int) -> int:

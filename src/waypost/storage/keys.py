@@ -1,5 +1,6 @@
 """API keys: of the secret only its SHA-256 digest is kept."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.project import Api, ApiKey, Scope
 from waypost.storage import pages
 from waypost.storage.schema import api_keys
+
+_read_texts = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def get(connection: Connection, project_id: ids.Id, key_id: ids.Id) -> ApiKey:
@@ -78,10 +81,12 @@ def insert(connection: Connection, key: ApiKey, digest: bytes) -> None:
             project_id=key.project_id,
             name=key.name,
             digest=digest,
-            scopes=msgspec.json.encode(sorted(key.scopes)).decode(),
+            scopes=_json(sorted(key.scopes)),
             expires_at_us=key.expires_at_us,
             revoked_at_us=key.revoked_at_us,
             api=key.api.value,
+            permissions=None if key.permissions is None else _json(sorted(key.permissions)),
+            tenants=_json([one.hex() for one in key.tenants]) if key.tenants else None,
         )
     )
 
@@ -122,4 +127,10 @@ def _key(row: Row[Any]) -> ApiKey:
         expires_at_us=row.expires_at_us,
         revoked_at_us=row.revoked_at_us,
         api=Api(row.api),
+        permissions=None if row.permissions is None else frozenset(_read_texts(row.permissions)),
+        tenants=() if row.tenants is None else tuple(map(bytes.fromhex, _read_texts(row.tenants))),
     )
+
+
+def _json(texts: Sequence[str]) -> str:
+    return msgspec.json.encode(texts).decode()

@@ -48,6 +48,7 @@ class Candidate(msgspec.Struct, frozen=True):
     type: str
     owner: str | None
     targets: tuple[Id, ...]
+    endpoints: tuple[Id, ...] = ()
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -227,7 +228,7 @@ def _slice(replay: Replay, rows: Sequence[Any], candidates: list[Candidate]) -> 
 
 def _candidate(row: Any) -> Candidate:
     attributes = _attributes(row)
-    return Candidate(row.id, row.type, attributes.owner, attributes.targets)
+    return Candidate(row.id, row.type, attributes.owner, attributes.targets, attributes.endpoints)
 
 
 def _attributes(row: Any) -> Attributes:

@@ -13,7 +13,7 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Project
 from waypost.model.subscription import NOTHING_SET, Inheritable
 from waypost.storage import pages
-from waypost.storage.schema import projects, subscriptions
+from waypost.storage.schema import events, projects, subscriptions
 
 _FIRST_VERSION = 1
 
@@ -115,6 +115,13 @@ def has_subscriptions(connection: Connection, project_id: ids.Id) -> bool:
         subscriptions.c.project_id == project_id, subscriptions.c.deleted_at_us.is_(None)
     )
     return bool(connection.execute(select(present)).scalar_one())
+
+
+def has_events(connection: Connection, project_id: ids.Id) -> bool:
+    """Whether the project has an event."""
+    return bool(
+        connection.execute(select(exists().where(events.c.project_id == project_id))).scalar_one()
+    )
 
 
 def bump_routing(connection: Connection, project_id: ids.Id) -> int:

@@ -97,6 +97,7 @@ class LaneHead(msgspec.Struct, frozen=True):
         chains: where the lane keeps an order, the beginnings of its chains, by key; what has its
             place in one is not among `rows`.
         parkable: deliveries that have to wait for others.
+        blocks: of these keys, those that are blocked, with the events that they are blocked by.
         behind: keys behind this one are still to be looked for; None: none are.
     """
 
@@ -104,6 +105,7 @@ class LaneHead(msgspec.Struct, frozen=True):
     cut_us: int | None
     chains: dict[str, list[LaneRow]] = {}
     parkable: list[Id] = []
+    blocks: dict[str, Id] = {}
     behind: str | None = None
 
 
@@ -114,6 +116,7 @@ class LaneWanted(msgspec.Struct, frozen=True):
         most: how many deliveries of each class at most, beside those that are known.
         known: deliveries that need not be read; they may be all the same.
         asked: what is to be read for the order of the lane; None: it keeps none.
+        now_us: the present, UTC microseconds; what is put off has no place in an order before.
     """
 
     project_id: Id
@@ -121,6 +124,7 @@ class LaneWanted(msgspec.Struct, frozen=True):
     most: int
     known: Collection[Id] = ()
     asked: Asked | None = None
+    now_us: int = 0
 
 
 def read_heads(
@@ -145,7 +149,8 @@ def _in_order(
 ) -> LaneHead:
     """Return the head of a lane that keeps an order: what has no place, and beginnings of chains.
 
-    What was accepted before events were numbered for a strict subscription goes first, as it came.
+    To a strict subscription, what has no place goes first, as it came or was due: it was accepted
+    before its project's events were numbered, or was put off.
     """
     placed: list[LaneRow] = []
     others: list[LaneRow] = []
@@ -153,10 +158,16 @@ def _in_order(
         has_place = row.sequence is not None and (asked.strict or row.ordering_key is not None)
         (placed if has_place else others).append(row)
     placed = [row for row in placed if row.owed.id not in lane.known]
-    if asked.strict and others:
-        first = sorted(others, key=lambda row: row.owed.id)[: chains.DEEP_STRICT]
-        whole = {} if WHOLE in asked.busy else {WHOLE: first}
-        return LaneHead([], head.cut_us, whole, [row.owed.id for row in placed])
+    cut_us = head.cut_us
+    if asked.strict:
+        put_off_us = [row.owed.due_us for row in others if _is_put_off(row.owed, lane.now_us)]
+        cut_us = min([*put_off_us, *([] if cut_us is None else [cut_us])], default=None)
+        first, block = _unplaced(connection, lane, others)
+        if first:
+            whole = {} if WHOLE in asked.busy else {WHOLE: first}
+            blocks = {} if block is None else {WHOLE: block.event_id}
+            return LaneHead([], cut_us, whole, [row.owed.id for row in placed], blocks)
+        others = []
     found = [chains.Placed(row.owed.id, row.ordering_key, row.sequence) for row in placed]
     read = chains.read(
         connection, lane.project_id, lane.subscription_id, asked, found, payload_max=payload_max
@@ -165,7 +176,33 @@ def _in_order(
         key: [_lane_row(lane.project_id, lane.subscription_id, row) for row in of_key]
         for key, of_key in read.rows.items()
     }
-    return LaneHead(others, head.cut_us, rows, read.parkable, read.behind)
+    return LaneHead(others, cut_us, rows, read.parkable, read.blocks, read.behind)
+
+
+def _unplaced(
+    connection: Connection, lane: LaneWanted, rows: Sequence[LaneRow]
+) -> tuple[list[LaneRow], Any]:
+    """Return what goes first at a strict subscription, of what has no place; and what blocks it.
+
+    A block stands between what was made until its delivery was, and what came or was due later.
+    """
+    waiting = [row for row in rows if not _is_put_off(row.owed, lane.now_us)]
+    if not waiting:
+        return [], None
+    waiting.sort(key=lambda row: row.owed.id)
+    block = chains.find_block(connection, lane.project_id, lane.subscription_id, WHOLE)
+    if block is not None:
+        waiting = [
+            row
+            for row in waiting
+            if row.owed.id <= block.delivery_id or row.owed.event_id == block.event_id
+        ]
+    return waiting[: chains.DEEP_STRICT], block
+
+
+def _is_put_off(owed: Owed, now_us: int) -> bool:
+    """Tell whether a delivery is due later though it was never tried."""
+    return owed.attempts == 0 and owed.due_us > now_us
 
 
 def _read_head(connection: Connection, lane: LaneWanted, payload_max: int) -> LaneHead:
@@ -336,6 +373,7 @@ def clear(  # noqa: PLR0913 - one statement's arguments
     now_us: int,
     sparing: Collection[Id],
     span: Span | None = None,
+    but_replays: bool = False,
     limit: int = 500,
 ) -> int:
     """End up to `limit` deliveries of a subscription without trying them.
@@ -350,16 +388,18 @@ def clear(  # noqa: PLR0913 - one statement's arguments
         now_us: the present, UTC microseconds.
         sparing: deliveries that are left as they are, because a try is in flight.
         span: only deliveries that were made in it.
+        but_replays: those in the span that somebody has asked for stay owed.
         limit: how many at most.
 
     Returns:
         How many were ended; 0 when none is left.
     """
-    found = _find_owed(connection, project_id, subscription_id, span, limit + len(sparing))
+    place = (project_id, subscription_id)
+    found = _find_owed(connection, place, span, limit + len(sparing), but_replays=but_replays)
     ended = [row for row in found if row.id not in sparing][:limit]
     return _end(
         connection,
-        (project_id, subscription_id),
+        place,
         ended,
         state=state,
         reason=reason,
@@ -433,9 +473,14 @@ def _end(
 
 
 def _find_owed(
-    connection: Connection, project_id: Id, subscription_id: Id, span: Span | None, limit: int
+    connection: Connection,
+    lane: tuple[Id, Id],
+    span: Span | None,
+    limit: int,
+    *,
+    but_replays: bool,
 ) -> list[Any]:
-    place = {"project_id": project_id, "subscription_id": subscription_id, "limit": limit}
+    place = {"project_id": lane[0], "subscription_id": lane[1], "limit": limit}
     dialect = connection.dialect.name
     if span is None:
         return list(connection.execute(_OF_SUBSCRIPTION[dialect], place))
@@ -444,5 +489,6 @@ def _find_owed(
     return [
         row
         for kind in (*DeliveryClass, PARKED)
+        if not (but_replays and kind is DeliveryClass.REPLAY)
         for row in connection.execute(_OF_SPAN[dialect], {**place, **made, "class": int(kind)})
     ]

@@ -15,11 +15,9 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Column,
-    Float,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -27,21 +25,12 @@ from sqlalchemy import (
     text,
 )
 
-from waypost.storage.columns import IdType, Name
+from waypost.storage import cluster
+from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
 from waypost.storage.indexing import indexes, partial
+from waypost.storage.request_index import request_indexes
 
-metadata = MetaData()
-
-_QUEUE_OPTIONS: Final = {
-    "autovacuum_vacuum_scale_factor": 0.02,
-    "autovacuum_vacuum_threshold": 20_000,
-    "autovacuum_vacuum_cost_delay": 0,
-}
-"""Every row of the queue is deleted within seconds: what they leave must not pile up."""
-
-_BUSY_OPTIONS: Final = {"fillfactor": 50}
-"""Few rows, changed all the time: with room beside them a change touches no index."""
-
+metadata = cluster.metadata
 
 projects = Table(
     "projects",
@@ -69,6 +58,8 @@ api_keys = Table(
     Column("expires_at_us", BigInteger),
     Column("revoked_at_us", BigInteger),
     Column("api", Text, nullable=False, server_default="native"),
+    Column("permissions", Text),  # JSON, as are the tenants; NULL where there is nothing to tell
+    Column("tenants", Text),
     UniqueConstraint("digest", name="uq_api_keys_digest"),
     Index("ix_api_keys_project", "project_id", "id"),
     sqlite_with_rowid=False,
@@ -118,6 +109,14 @@ subscriptions = Table(
     Column("routed_from", BigInteger),
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
+    Column("unparking", Integer, nullable=False, server_default="0"),
+    Column("insecure_tls", Integer, nullable=False, server_default="0"),
+    Column("api", Text, nullable=False, server_default="native"),
+    # JSON of what that API keeps with it.
+    Column("particulars", Text),
+    # What its format goes by, in the format's own words.
+    Column("format_settings", Text),
+    Column("endpoint_id", IdType),
     # 1 where its event types name system events.
     Column("takes_system", SmallInteger, nullable=False, server_default="0"),
     partial("ix_subscriptions_system", "project_id", "id", only="takes_system = 1"),
@@ -168,6 +167,7 @@ events = Table(
     Column("routing_version", BigInteger, nullable=False),
     # The place in the order of acceptance, where the event has one: see `ordering_counters`.
     Column("sequence", BigInteger),
+    *request_indexes(),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
@@ -180,7 +180,7 @@ ordering_counters = Table(
     Column("name", Name, primary_key=True),
     Column("last", BigInteger, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """The last number in the order of acceptance, of each ordering key or of a whole project.
 
@@ -207,6 +207,7 @@ receipts = Table(
     Column("id", IdType, primary_key=True),
     Column("key_id", IdType, nullable=False),
     Column("same_body", Integer, nullable=False),
+    Index("ix_receipts_project", "project_id", "id"),
     sqlite_with_rowid=False,
 )
 
@@ -272,7 +273,7 @@ queue = Table(
         where="sequence IS NOT NULL",
     ),
     sqlite_with_rowid=False,
-    postgresql_with=_QUEUE_OPTIONS,
+    postgresql_with=QUEUE_OPTIONS,
 )
 
 blocked_keys = Table(
@@ -356,6 +357,7 @@ diverted_events = Table(
     partial("ix_diverted_untold", "project_id", "subscription_id", "id", only="told = 0"),
     Index("ix_diverted_subscription", "project_id", "subscription_id", "id"),
     Index("ix_diverted_event", "project_id", "event_id", "id"),
+    Index("ix_diverted_time", "project_id", "subscription_id", "diverted_us", "id"),
     sqlite_with_rowid=False,
 )
 
@@ -404,6 +406,21 @@ fan_outs = Table(
 )
 """Events whose deliveries are too many for the commit that accepted them."""
 
+records = Table(
+    "records",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("id", IdType, primary_key=True),
+    Column("parent", IdType),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("deleted_us", BigInteger),
+    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
+    sqlite_with_rowid=False,
+)
+"""What other surfaces keep beside ours, encrypted."""
+
 lane_state = Table(
     "lane_state",
     metadata,
@@ -419,7 +436,7 @@ lane_state = Table(
     Column("at_us", BigInteger, nullable=False),
     partial("ix_lane_state_breaker", "project_id", "subscription_id", only="breaker <> 0"),
     sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
+    postgresql_with=BUSY_OPTIONS,
 )
 """How lanes fare, and what they wait for, where there is something to tell; about a second old."""
 
@@ -467,59 +484,6 @@ facts = Table(
     sqlite_with_rowid=False,
 )
 """Single facts about this database: the fingerprint of the secret key, the default project."""
-
-workers = Table(
-    "workers",
-    metadata,
-    Column("id", IdType, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("listen", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("started_us", BigInteger, nullable=False),
-    Column("lease_until_us", BigInteger, nullable=False),
-    Column("delivered", BigInteger, nullable=False, server_default="0"),
-    Column("rate", Float, nullable=False, server_default="0"),
-    Column("lag_ms", BigInteger, nullable=False, server_default="0"),
-    Column("in_flight", Integer, nullable=False, server_default="0"),
-    sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
-)
-"""The processes that live: each holds its row until `lease_until_us`, on the database's clock."""
-
-shards = Table(
-    "shards",
-    metadata,
-    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
-    # A worker that lives; free where it is null.
-    Column("owner", IdType),
-    # Counts the owners: what was sent under an earlier one is told by it.
-    Column("epoch", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
-)
-
-config_version = Table(
-    "config_version",
-    metadata,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("version", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-    postgresql_with=_BUSY_OPTIONS,
-)
-"""One row, whose id is 1: how many changes of configuration there were."""
-
-config_changes = Table(
-    "config_changes",
-    metadata,
-    Column("version", BigInteger, primary_key=True, autoincrement=False),
-    Column("kind", Text, nullable=False),
-    Column("project_id", IdType, nullable=False),
-    Column("subject", IdType),
-    Column("at_us", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""What was changed, for the processes that have not seen it yet."""
 
 PARTITIONED: Final = (events, deliveries, attempts)
 """On PostgreSQL in partitions, by the id of the event."""

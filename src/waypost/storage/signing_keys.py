@@ -1,5 +1,6 @@
 """Signing keys: the secrets of subscriptions, encrypted, each bound to its row."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import (
@@ -70,6 +71,24 @@ def load_all(connection: Connection, vault: Vault) -> dict[tuple[Id, Id], tuple[
         place = (row.project_id, row.subscription_id)
         found[place] = (_key(vault, row), *found.get(place, ()))
     return found
+
+
+def list_present(
+    connection: Connection, vault: Vault, project_id: Id, of: Collection[Id]
+) -> dict[Id, SigningKey]:
+    """Return the present key of each of these subscriptions of a project.
+
+    Raises:
+        ConfigInvalid: one of them can't be decrypted.
+    """
+    rows = connection.execute(
+        select(signing_keys).where(
+            signing_keys.c.project_id == project_id,
+            signing_keys.c.subscription_id.in_(of),
+            signing_keys.c.expires_at_us.is_(None),
+        )
+    )
+    return {row.subscription_id: _key(vault, row) for row in rows}
 
 
 def expire(connection: Connection, project_id: Id, subscription_id: Id, at_us: int) -> None:

@@ -5,9 +5,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
+    and_,
+    or_,
     select,
 )
 from sqlalchemy import (
@@ -18,6 +21,7 @@ from sqlalchemy import (
 )
 
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.errors import NotFound
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
@@ -88,6 +92,66 @@ def list_page(
     return pages.read(connection, _of(project_id), (subscriptions.c.id,), request, of_row)
 
 
+class SubscriptionFilter(msgspec.Struct, frozen=True):
+    """Which subscriptions are asked for; what is None or empty does not narrow.
+
+    Attributes:
+        api: in which API they were made.
+        is_active: enabled and not suspended.
+        event_types: asks for one of these, as they were set.
+    """
+
+    api: Api | None = None
+    description: str | None = None
+    is_enabled: bool | None = None
+    is_suspended: bool | None = None
+    is_active: bool | None = None
+    event_types: tuple[str, ...] = ()
+
+
+def list_slice(
+    connection: Connection, project_id: ids.Id, which: SubscriptionFilter, skip: int, size: int
+) -> tuple[list[Subscription], bool]:
+    """Return some of a project's subscriptions, oldest first, and whether there are more.
+
+    Args:
+        connection: where from.
+        project_id: whose.
+        which: which of them.
+        skip: how many of these come before.
+        size: how many at most.
+    """
+    rows = connection.execute(
+        _of(project_id)
+        .where(*_conditions(which))
+        .order_by(subscriptions.c.id)
+        .limit(size + 1)
+        .offset(skip)
+    ).all()
+    return [of_row(row) for row in rows[:size]], len(rows) > size
+
+
+def _conditions(which: SubscriptionFilter) -> list[ColumnElement[bool]]:
+    columns = subscriptions.c
+    enabled, free = columns.disabled_by.is_(None), columns.suspension.is_(None)
+    found: list[ColumnElement[bool]] = []
+    if which.api is not None:
+        found.append(columns.api == which.api.value)
+    if which.description is not None:
+        found.append(columns.description == which.description)
+    if which.is_enabled is not None:
+        found.append(enabled if which.is_enabled else ~enabled)
+    if which.is_suspended is not None:
+        found.append(~free if which.is_suspended else free)
+    if which.is_active is not None:
+        found.append(and_(enabled, free) if which.is_active else ~and_(enabled, free))
+    if which.event_types:
+        # A list of JSON: each name stands in it between quotes, which no name holds.
+        names = [msgspec.json.encode(one).decode() for one in which.event_types]
+        found.append(or_(*(columns.event_types.contains(name, autoescape=True) for name in names)))
+    return found
+
+
 def load_all(connection: Connection) -> list[Subscription]:
     """Return every subscription of every project that is not deleted: for the router, at start."""
     return [of_row(row) for row in connection.execute(_present())]
@@ -117,7 +181,10 @@ def insert(connection: Connection, subscription: Subscription) -> None:
     """Keep a new subscription."""
     connection.execute(
         insert_into(subscriptions).values(
-            project_id=subscription.project_id, id=subscription.id, **_settings(subscription)
+            project_id=subscription.project_id,
+            id=subscription.id,
+            api=subscription.api.value,
+            **_settings(subscription),
         )
     )
 
@@ -177,6 +244,16 @@ def set_failing_since(
         .where(*_is(project_id, subscription_id))
         .values(failing_since_us=since_us)
     )
+
+
+def end_unparking(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id
+) -> Subscription | None:
+    """Keep that nothing is parked any more by an order that was changed; returns as `find` does."""
+    connection.execute(
+        change(subscriptions).where(*_is(project_id, subscription_id)).values(unparking=0)
+    )
+    return find(connection, project_id, subscription_id)
 
 
 def failing_since(connection: Connection) -> dict[ids.Id, int]:
@@ -246,9 +323,14 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "suspension": _json(subscription.suspension),
         "verification": _json(subscription.verification),
         "takes_system": int(names_system(subscription.event_types)),
+        "format_settings": subscription.format_settings,
+        "endpoint_id": subscription.endpoint_id,
         "verification_state": subscription.verification and subscription.verification.state.value,
         "ordering": subscription.ordering.value,
         "on_order_failure": subscription.on_order_failure.value,
+        "unparking": int(subscription.unparking),
+        "insecure_tls": int(subscription.insecure_tls),
+        "particulars": _json(subscription.particulars or None),
     }
 
 
@@ -280,6 +362,12 @@ def of_row(row: Row[Any]) -> Subscription:
         verification=None if asked is None else _read_verification(asked),
         ordering=Ordering(row.ordering),
         on_order_failure=OnOrderFailure(row.on_order_failure),
+        unparking=bool(row.unparking),
+        format_settings=row.format_settings,
+        endpoint_id=row.endpoint_id,
+        insecure_tls=bool(row.insecure_tls),
+        api=Api(row.api),
+        particulars={} if row.particulars is None else msgspec.json.decode(row.particulars),
     )
 
 

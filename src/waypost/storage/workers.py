@@ -16,8 +16,8 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from waypost.model.ids import Id
 from waypost.model.shards import Shard
+from waypost.storage.cluster import shards, workers
 from waypost.storage.moment import now_us
-from waypost.storage.schema import shards, workers
 
 IDLE_ROLES: Final = frozenset({"api", "stopping"})
 """Workers in these roles own no shards, or are about to own none."""

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver, receiver
 from tests.support.site import Site, Tenant, running
+from tests.support.socotra import Client as Socotra
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +42,26 @@ def received() -> Iterator[Receiver]:
     """Have a receiver."""
     with receiver() as listening:
         yield listening
+
+
+@pytest.fixture
+def convoy(site: Site, tenant: Tenant) -> Iterator[Convoy]:
+    """Have a project with a key of Convoy's form."""
+    made = Convoy(site, tenant)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other() -> Iterator[Receiver]:
+    """Have a second receiver."""
+    with receiver() as listening:
+        yield listening
+
+
+def socotra(site: Site, tenant: Tenant) -> Iterator[Socotra]:
+    """Have a client of Socotra's in the project."""
+    key = site.key(tenant.project, api="socotra")
+    made = Socotra(site.url, key, tenant.project.removeprefix("prj_"))
+    yield made
+    made.close()

@@ -1,7 +1,7 @@
 """Chains in the database: read by key, found again when parked, cut where one is blocked."""
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import delete, select, text, update
 
 from tests.support.database import Records
 from waypost.model.delivery import PARKED, BlockedKey, DeliveryClass
@@ -11,6 +11,9 @@ from waypost.model.subscription import Ordering, Subscription
 from waypost.policy.chains import FIRST, Asked
 from waypost.storage import blocked_keys, chains, queue, schema
 from waypost.storage.queue import LaneHead, LaneWanted
+
+NOW_US = 2**60
+"""Behind everything that is made here."""
 
 
 def owe(records: Records, to: Subscription, key: str | None, sequence: int | None) -> Id:
@@ -25,7 +28,7 @@ def ask(
 
 
 def head(records: Records, of: Subscription, asked: Asked, *known: Id, most: int = 50) -> LaneHead:
-    wanted = LaneWanted(of.project_id, of.id, most, known, asked)
+    wanted = LaneWanted(of.project_id, of.id, most, known, asked, NOW_US)
     [found] = queue.read_heads(records.connection, [wanted], payload_max=1_000)
     return found
 
@@ -36,6 +39,11 @@ def shape(found: LaneHead) -> dict[str, list[Id]]:
 
 def park(records: Records, of: Subscription, *delivery_ids: Id) -> None:
     chains.park(records.connection, of.project_id, of.id, delivery_ids, now_us=77)
+
+
+def change(records: Records, delivery_id: Id, **values: int) -> None:
+    owed = schema.queue
+    records.connection.execute(update(owed).where(owed.c.id == delivery_id).values(**values))
 
 
 def classes(records: Records) -> dict[Id, int]:
@@ -106,6 +114,34 @@ def test_what_has_no_place_goes_before_the_chain_of_a_strict_one(records: Record
     assert shape(head(records, one, ask(strict=True))) == {"": [early, later]}
 
 
+def test_what_is_put_off_stands_in_nobodys_way_until_it_is_due(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.STRICT)
+    first = owe(records, one, "a", 1)
+    put_off = owe(records, one, None, None)
+    due_us = NOW_US + 5
+    change(records, put_off, due_us=due_us)
+    found = head(records, one, ask(strict=True))
+    assert (shape(found), found.rows, found.cut_us) == ({"": [first]}, [], due_us)
+    change(records, put_off, attempts=1)
+    assert shape(head(records, one, ask(strict=True))) == {"": [put_off]}, "it was tried: it holds"
+    change(records, put_off, attempts=0, due_us=NOW_US)
+    assert shape(head(records, one, ask(strict=True))) == {"": [put_off]}
+
+
+def test_what_has_no_place_waits_behind_a_block_as_well(records: Records) -> None:
+    one = records.subscription(ordering=Ordering.STRICT)
+    early, blocking, late = (owe(records, one, None, None) for _ in range(3))
+    numbered = owe(records, one, "a", 1)
+    assert blocked_keys.block(records.connection, block(one, "", 0, blocking), attempts=0)
+    assert shape(head(records, one, ask(strict=True))) == {"": [early, blocking]}
+    for done in (early, blocking):
+        records.connection.execute(delete(schema.queue).where(schema.queue.c.id == done))
+    assert shape(head(records, one, ask(strict=True))) == {}
+    assert blocked_keys.release(records.connection, one.project_id, one.id, "")
+    assert shape(head(records, one, ask(strict=True))) == {"": [late]}
+    assert classes(records) == {late: 0, numbered: 0}
+
+
 def test_a_blocked_chain_ends_at_its_block(records: Records) -> None:
     one = records.subscription(ordering=Ordering.KEY)
     first, second, third = (owe(records, one, "a", n) for n in (1, 2, 3))
@@ -115,6 +151,18 @@ def test_a_blocked_chain_ends_at_its_block(records: Records) -> None:
     assert shape(head(records, one, ask())) == {"a": [first]}
     assert blocked_keys.block(records.connection, block(one, "a", 3, third), attempts=0)
     assert shape(head(records, one, ask())) == {"a": [first]}
+
+
+def test_a_blocked_chain_tells_by_which_event(records: Records) -> None:
+    for ordering, key in ((Ordering.KEY, "a"), (Ordering.STRICT, "")):
+        one = records.subscription(ordering=ordering)
+        first, second = (owe(records, one, "a", n) for n in (1, 2))
+        assert blocked_keys.block(records.connection, block(one, key, 1, first), attempts=0)
+        assert head(records, one, ask(strict=not key)).blocks == {key: first}
+        place = (records.connection, one.project_id, one.id, key)
+        assert not blocked_keys.release(*place, by=second)
+        assert blocked_keys.release(*place, by=first)
+        assert head(records, one, ask(strict=not key)).blocks == {}
 
 
 def test_a_delivery_that_was_settled_otherwise_blocks_nothing(records: Records) -> None:
@@ -163,8 +211,24 @@ def test_a_parked_retry_is_due_when_its_turn_comes(records: Records) -> None:
         (DeliveryClass.FRESH, 0),
     ]
     assert rows[0].owed.due_us == 77
-    chains.unpark_all(records.connection, one.project_id, one.id)
+    place = (records.connection, one.project_id, one.id)
+    assert chains.unpark(*place, keyless=True, most=10) == 0
+    assert chains.unpark(*place, keyless=False, most=1) == 1
+    assert sorted(classes(records).values()) in ([0, PARKED], [1, PARKED])
+    assert chains.unpark(*place, keyless=False, most=10) == 1
     assert classes(records) == {tried: 1, fresh: 0}
+    assert chains.unpark(*place, keyless=False, most=10) == 0
+
+
+def test_what_has_no_key_is_unparked_by_itself(records: Records) -> None:
+    one, other = (records.subscription(ordering=Ordering.STRICT) for _ in range(2))
+    keyed, keyless = owe(records, one, "a", 1), owe(records, one, None, 2)
+    theirs = owe(records, other, None, 3)
+    park(records, one, keyed, keyless)
+    park(records, other, theirs)
+    assert chains.unpark(records.connection, records.other, one.id, keyless=True, most=9) == 0
+    assert chains.unpark(records.connection, one.project_id, one.id, keyless=True, most=9) == 1
+    assert classes(records) == {keyed: PARKED, keyless: 0, theirs: PARKED}
 
 
 def test_a_delivery_that_is_made_later_takes_the_place_of_its_event(records: Records) -> None:

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from tests.support.database import Records
-from waypost.storage import configuration, schema
+from waypost.storage import cluster, configuration
 from waypost.storage.configuration import Change, Kind
 
 PROJECT, ONE, TWO = (bytes([n]) * 16 for n in (1, 2, 3))
@@ -54,8 +54,8 @@ def test_a_version_is_never_given_again(records: Records) -> None:
     configuration.record(records.connection, Kind.PROJECT, PROJECT)
     lost = configuration.current(records.connection)
     # As where a standby took over that was behind, or a backup was put back.
-    records.connection.execute(delete(schema.config_changes))
-    records.connection.execute(update(schema.config_version).values(version=lost - 1))
+    records.connection.execute(delete(cluster.config_changes))
+    records.connection.execute(update(cluster.config_version).values(version=lost - 1))
     assert configuration.since(records.connection, lost) is None
     configuration.record(records.connection, Kind.PROJECT, PROJECT)
     assert configuration.current(records.connection) > lost
@@ -65,7 +65,7 @@ def test_a_version_is_never_given_again(records: Records) -> None:
 def test_versions_go_on_where_the_clock_is_behind(records: Records) -> None:
     configuration.record(records.connection, Kind.PROJECT, PROJECT)
     ahead = 2**62
-    records.connection.execute(update(schema.config_version).values(version=ahead))
+    records.connection.execute(update(cluster.config_version).values(version=ahead))
     configuration.record(records.connection, Kind.PROJECT, PROJECT)
     assert configuration.current(records.connection) == ahead + 1
 
@@ -75,8 +75,8 @@ def test_what_a_newer_program_has_changed_is_passed_by(records: Records) -> None
     before = configuration.current(records.connection)
     configuration.record(records.connection, Kind.PROJECT, PROJECT, ONE)
     configuration.record(records.connection, Kind.SUBSCRIPTION, PROJECT, TWO)
-    of_one = schema.config_changes.c.subject == ONE
-    records.connection.execute(update(schema.config_changes).where(of_one).values(kind="tomorrow"))
+    of_one = cluster.config_changes.c.subject == ONE
+    records.connection.execute(update(cluster.config_changes).where(of_one).values(kind="tomorrow"))
     assert configuration.since(records.connection, before) == [
         Change(Kind.SUBSCRIPTION, PROJECT, TWO)
     ]

@@ -152,6 +152,7 @@ def clear(
     limit: int = 500,
     divert: bool = True,
     span: tuple[int, int] | None = None,
+    but_replays: bool = False,
 ) -> int:
     return queue.clear(
         records.connection,
@@ -163,6 +164,7 @@ def clear(
         now_us=42,
         sparing=sparing,
         span=span,
+        but_replays=but_replays,
         limit=limit,
     )
 
@@ -187,6 +189,15 @@ def test_clearing_may_end_only_what_was_made_in_a_span(records: Records) -> None
 
     assert ended((since_us, NEVER_US)) == made[2:]
     assert ended((0, since_us)) == [made[0]], "the other is spared"
+
+
+def test_clearing_may_leave_what_somebody_has_asked_for(records: Records) -> None:
+    one, event_id = records.subscription(), records.event()
+    made = {kind: owe(records, one, 1, kind, event_id) for kind in DeliveryClass}
+    assert clear(records, one, span=(0, NEVER_US), but_replays=True) == 2
+    left = records.connection.execute(select(schema.queue.c.id)).scalars().all()
+    assert left == [made[DeliveryClass.REPLAY]]
+    assert clear(records, one, span=(0, NEVER_US)) == 1
 
 
 @pytest.mark.parametrize("divert", [True, False])

@@ -9,8 +9,8 @@ from tests.support import database
 from tests.support.database import Place, Records
 from waypost.model.shards import SHARDS
 from waypost.storage import workers
-from waypost.storage.schema import shards
-from waypost.storage.schema import workers as table
+from waypost.storage.cluster import shards
+from waypost.storage.cluster import workers as table
 from waypost.storage.workers import Card, Load
 
 LEASE_US = 60_000_000

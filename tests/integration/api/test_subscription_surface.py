@@ -214,6 +214,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "headers": {"x-token": "t"},
         "timeout_s": 2.5,
         "concurrency": 3,
+        "insecure_tls": True,
         "format": "thin",
         "signing": "v1a",
         "owner": "o",
@@ -390,7 +391,8 @@ HANDLING: dict[str, Any] = {
     "retry_window_s": 3600,
     "on_giving_up": ["divert", "suspend", "alert"],
     "suspended": {"pending": "divert", "incoming": "cancel"},
-    "alert_endpoints": [{**ALERT, "headers": {"x-key": "k"}}],
+    "alert_endpoints": [{**ALERT, "headers": {"x-key": "k"}, "insecure_tls": True}],
+    "never_disable": True,
 }
 
 
@@ -398,9 +400,9 @@ async def test_failure_handling_comes_back_without_its_secret(at: Surface) -> No
     made = await at.made(failure_handling=HANDLING)
     shown = made["failure_handling"]
     assert shown["retry"] == {**HANDLING["retry"], "schedule_s": None, "jitter": None}
-    endpoint = {"url": ALERT["url"], "headers": {"x-key": "k"}, "format": "payload"}
+    endpoint = {**HANDLING["alert_endpoints"][0], "format": "payload"}
     assert shown["alert_endpoints"] == [{**endpoint, "secret": "***"}]
-    plain = ("triggers", "otherwise", "retry_window_s", "on_giving_up", "suspended")
+    plain = set(HANDLING) - {"retry", "alert_endpoints"}
     assert {name: shown[name] for name in plain} == {name: HANDLING[name] for name in plain}
     assert made["retry_schedule"] == [5, 10, 20, 40, 60, 60, 60]
     assert made["inherited"][-2:] == ["timeout_s", "concurrency"]

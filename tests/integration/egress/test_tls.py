@@ -192,3 +192,16 @@ def test_sha_1_signatures_are_refused(trusting: Transport) -> None:
     assert trusting._tls.security_level >= 1
     assert trusting._tls.check_hostname
     assert trusting._tls.verify_mode is ssl.CERT_REQUIRED
+
+
+async def test_any_certificate_will_do_where_it_was_asked_for(
+    make_transport: Make, authority: Authority, open_receiver: Open
+) -> None:
+    transport = make_transport()
+    receiver = await open_receiver(tls=authority.serve("other.example.com", ends=-DAY, own=True))
+    to = at(receiver, scheme="https")
+    assert (await reply(transport, to, insecure_tls=True)).status == 200
+    # Neither are the connections of one who trusts anybody used by one who does not.
+    assert (await failure(transport, to)).kind is FailureKind.TLS
+    assert (await reply(transport, to, insecure_tls=True)).status == 200
+    assert len(receiver.requests) == 2

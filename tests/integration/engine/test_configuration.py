@@ -20,7 +20,7 @@ from waypost.operations.event_types import EventTypeIn
 from waypost.operations.keys import NewKey
 from waypost.policy.origin import Origin
 from waypost.policy.settings import Settings
-from waypost.storage import configuration, events, schema
+from waypost.storage import cluster, configuration, events, schema
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ async def test_who_is_too_far_behind_reads_everything(
         followed.cancel()
         await first.subscriptions.delete(first.principal, gone.id)
         await first.subscriptions.pause(first.principal, kept.id)
-        records.connection.execute(schema.config_changes.delete())
+        records.connection.execute(cluster.config_changes.delete())
         await follower._poll()
         (present,) = second.router.list_all()
         assert (present.id, present.paused) == (kept.id, True)

@@ -13,11 +13,12 @@ from sqlalchemy import text
 from tests.support import database
 from tests.support.database import Records
 from tests.support.engine import Post, Works, works
-from waypost.model.delivery import PARKED
+from waypost.engine import upkeep
+from waypost.model.delivery import PARKED, DeliveryClass, Owed
 from waypost.model.event import Attributes
 from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
 from waypost.policy.events import Draft
-from waypost.storage import blocked_keys
+from waypost.storage import blocked_keys, queue
 
 
 @pytest.fixture
@@ -133,6 +134,34 @@ async def test_strict_is_one_line_for_all(records: Records, tmp_path: Path, wind
     assert witness.overtaken == []
 
 
+async def test_what_is_put_off_takes_its_place_when_it_is_due(
+    records: Records, tmp_path: Path
+) -> None:
+    ordered(records, ordering=Ordering.STRICT)
+    async with works(records, tmp_path / "w.db") as running:
+        later = Draft("a", json.dumps({"key": None, "n": 9}).encode(), Attributes(deliver_in_s=60))
+        await running.hand_in(later)
+        await running.hand_in(draft(1, "a"), draft(2, None))
+        seen = []
+        for _ in range(2):
+            await running.quiet()
+            [post] = running.receivers.open
+            seen.append(content(post)[1])
+            post.answer(200)
+        await running.quiet()
+        assert (seen, running.receivers.open) == ([1, 2], [])
+        await running.hand_in(draft(3, None))
+        await running.quiet()
+        await running.hand_in(draft(4, None))
+        await running.forward(61)
+        running.receivers.open[0].answer(200)
+        for expected in (9, 4):
+            await running.quiet()
+            [post] = running.receivers.open
+            assert content(post)[1] == expected
+            post.answer(200)
+
+
 async def test_without_an_ordering_the_same_events_overtake_each_other(
     records: Records, tmp_path: Path
 ) -> None:
@@ -200,6 +229,40 @@ async def test_giving_up_blocks_the_key_until_it_is_released(
         assert [content(post) for post in running.receivers.open] == [("a", 1)]
 
 
+@pytest.mark.parametrize("mode", [Ordering.KEY, Ordering.STRICT])
+@pytest.mark.parametrize("answer", [200, 500])
+async def test_what_blocks_a_key_releases_it_when_it_is_delivered_after_all(
+    records: Records, tmp_path: Path, mode: Ordering, answer: int
+) -> None:
+    one = ordered(
+        records, ordering=mode, retry_schedule_s=(), on_order_failure=OnOrderFailure.BLOCK
+    )
+    async with works(records, tmp_path / "w.db") as running:
+        await running.hand_in(*(draft(n, "a") for n in range(3)))
+        await running.quiet()
+        running.receivers.open[0].answer(500)
+        await running.quiet()
+        (blocked,) = await running.rows("blocked_keys")
+        again = Owed(
+            one.project_id,
+            records.ids.next(),
+            blocked.event_id,
+            one.id,
+            DeliveryClass.REPLAY,
+            records.clock.now_us(),
+        )
+        await running.store.write(
+            lambda c: queue.insert(c, [again]), lambda _: running.dispatcher.owed([again])
+        )
+        await running.quiet()
+        [post] = running.receivers.open
+        assert content(post) == ("a", 0)
+        post.answer(answer)
+        await running.quiet()
+        assert await running.count("blocked_keys") == (answer != 200)
+        assert [content(post) for post in running.receivers.open] == [("a", 1)] * (answer == 200)
+
+
 async def test_the_followers_of_a_held_key_fill_no_window(records: Records, tmp_path: Path) -> None:
     ordered(records, retry_schedule_s=(3600.0,))
     async with works(records, tmp_path / "w.db", window=10) as running:
@@ -245,3 +308,32 @@ async def test_an_ordering_that_is_changed_holds_for_what_waits(
         assert witness.seen["a"] == [n for n in range(120) if n not in flying]
     else:
         assert sorted(witness.seen["a"]) == [n for n in range(120) if n not in flying]
+
+
+@pytest.mark.parametrize("after", [Ordering.NONE, Ordering.KEY])
+async def test_what_was_parked_is_found_after_a_crash_amid_a_change(
+    records: Records, tmp_path: Path, after: Ordering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a key: one that is sent to by key finds what has one anyway."""
+    monkeypatch.setattr(upkeep, "_CHUNK", 7)
+    one = ordered(records, ordering=Ordering.STRICT, retry_schedule_s=(3600.0,))
+    async with works(records, tmp_path / "w.db", window=10) as running:
+        await running.hand_in(*(draft(n, None) for n in range(100)))
+        await running.quiet()
+        running.receivers.open[0].answer(500)
+        await running.quiet()
+        parked = [row for row in await running.rows("queue") if row._mapping["class"] == PARKED]
+        assert len(parked) > 50
+        with monkeypatch.context() as broken:
+            broken.setattr(upkeep.Upkeep, "unpark", lambda *_: None)
+            changed = await running.change(one, ordering=after)
+            await running.quiet()
+        assert changed.unparking
+    async with works(records, tmp_path / "w.db", window=10) as running:
+        witness = Witness(random.Random(1), fail=0.0)
+        running.receivers.script = witness
+        await running.forward(5000)
+        await drain(running)
+        assert len(witness.seen[None]) == 100
+        (row,) = await running.rows("subscriptions")
+        assert row.unparking == 0

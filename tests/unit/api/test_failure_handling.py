@@ -27,6 +27,7 @@ BARE: dict[str, Any] = {
     "on_giving_up": ["divert"],
     "suspended": {"pending": "keep", "incoming": "keep"},
     "alert_endpoints": [],
+    "never_disable": False,
 }
 
 
@@ -46,12 +47,16 @@ def test_everything_is_shown_but_secrets() -> None:
         retry_window_s=60,
         on_giving_up=(OnGivingUp.SUSPEND, OnGivingUp.ALERT),
         suspended=WhileSuspended(Pending.DIVERT, Incoming.CANCEL),
-        alert_endpoints=(AlertEndpoint(ids.FIRST, "https://a.example/", {"x-a": "b"}, "thin"),),
+        alert_endpoints=(
+            AlertEndpoint(ids.FIRST, "https://a.example/", {"x-a": "b"}, "thin", insecure_tls=True),
+        ),
+        never_disable=True,
     )
     endpoint = {
         "url": "https://a.example/",
         "headers": {"x-a": "b"},
         "format": "thin",
+        "insecure_tls": True,
         "secret": "***",
     }
     expected = {
@@ -69,6 +74,7 @@ def test_everything_is_shown_but_secrets() -> None:
         "on_giving_up": ["suspend", "alert"],
         "suspended": {"pending": "divert", "incoming": "cancel"},
         "alert_endpoints": [endpoint],
+        "never_disable": True,
     }
     assert shown(handling) == expected
     masked = {**expected, "alert_endpoints": [{**endpoint, "headers": {"x-a": "***"}}]}

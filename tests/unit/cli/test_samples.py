@@ -10,7 +10,7 @@ def test_a_snippet_is_whole(played: Played) -> None:
     sample = SAMPLES[played]
     assert sample.api.value == played.value
     assert sample.events
-    told = sample.snippet("http://127.0.0.1:1", "secret")
+    told = sample.snippet("http://127.0.0.1:1", {"key": "secret", "tenant_locator": "uuid"})
     assert "http://127.0.0.1:1/" in told
     assert "secret" in told
     assert "@" not in told

@@ -16,7 +16,7 @@ from tests.support.nodes import until
 from waypost.engine import follower as subject
 from waypost.engine.follower import PATIENCE_S, Follower, Place
 from waypost.model.errors import Unavailable
-from waypost.storage import configuration, schema
+from waypost.storage import cluster, configuration
 from waypost.storage.configuration import Kind
 
 PROJECT, ONE = b"p" * 16, b"1" * 16
@@ -109,7 +109,7 @@ async def test_who_is_too_far_behind_reads_everything(records: Records) -> None:
     desk = Desk(records)
     await desk.follower.begin()
     desk.record()
-    records.connection.execute(delete(schema.config_changes))
+    records.connection.execute(delete(cluster.config_changes))
     await desk.follower._poll()
     assert desk.memory.asked == [None]
     assert desk.follower.version == desk.current()

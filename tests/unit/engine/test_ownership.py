@@ -18,7 +18,7 @@ from waypost.engine.shards import FOR_EVER, Shards
 from waypost.model.errors import Unavailable
 from waypost.model.ids import Id
 from waypost.model.shards import SHARDS, Shard
-from waypost.storage import schema, workers
+from waypost.storage import cluster, workers
 from waypost.storage.workers import Card, Load, Worker
 
 LANE = (b"p" * 16, b"s" * 16)
@@ -29,7 +29,7 @@ LEASE_S = 5.0
 def records(tmp_path: Path) -> Records:
     made = database.make(tmp_path / "w.db")
     rows = [{"shard": shard, "epoch": 0} for shard in range(SHARDS)]
-    made.connection.execute(insert(schema.shards), rows)
+    made.connection.execute(insert(cluster.shards), rows)
     return made
 
 
@@ -38,12 +38,12 @@ def claims_on_sqlite(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Claim without the locks of the real statement: nobody else does anything meanwhile."""
 
     def claim(connection: Connection, me: Id, most: int) -> dict[Shard, int]:
-        free = select(schema.shards.c.shard).where(schema.shards.c.owner.is_(None)).limit(most)
+        free = select(cluster.shards.c.shard).where(cluster.shards.c.owner.is_(None)).limit(most)
         changed = connection.execute(
-            update(schema.shards)
-            .where(schema.shards.c.shard.in_(free.scalar_subquery()))
-            .values(owner=me, epoch=schema.shards.c.epoch + 1)
-            .returning(schema.shards.c.shard, schema.shards.c.epoch)
+            update(cluster.shards)
+            .where(cluster.shards.c.shard.in_(free.scalar_subquery()))
+            .values(owner=me, epoch=cluster.shards.c.epoch + 1)
+            .returning(cluster.shards.c.shard, cluster.shards.c.epoch)
         )
         return {row.shard: row.epoch for row in changed}
 
@@ -336,8 +336,8 @@ async def test_it_owns_what_the_database_says_should_that_go_back_in_time(
     one = Process(records)
     await one.beat()
     other = join(records, 9, role="api")
-    shard = schema.shards.c.shard
-    change = update(schema.shards)
+    shard = cluster.shards.c.shard
+    change = update(cluster.shards)
     records.connection.execute(change.where(shard == 7).values(owner=other, epoch=1))
     records.connection.execute(change.where(shard == 8).values(epoch=9))
     await one.beat()
@@ -366,8 +366,8 @@ async def test_who_does_not_renew_is_buried_as_soon_as_its_lease_has_ended(
     join(records, 1)
     await one.beat()
     assert one.ownership._next_s == pytest.approx(LEASE_S / 3)
-    soon = update(schema.workers).where(schema.workers.c.id == bytes([1]) * 16)
-    until_us = schema.workers.c.lease_until_us
+    soon = update(cluster.workers).where(cluster.workers.c.id == bytes([1]) * 16)
+    until_us = cluster.workers.c.lease_until_us
     records.connection.execute(soon.values(lease_until_us=until_us - 59_500_000))
     await one.beat()
     assert one.ownership._next_s < 1.0

@@ -117,6 +117,8 @@ def test_each_spelling_keeps_the_order_and_hex_is_read_back(first: bytes, second
     for spell in (ids.spell_uuid, ids.spell_ulid, ids.spell_hex):
         assert (spell(first) < spell(second)) is (first < second)
     assert ids.find_hex(ids.spell_hex(first)) == first
+    assert ids.find_ulid(ids.spell_ulid(first).lower()) == first
+    assert {ids.find_spelled(spelled) for spelled in ids.spellings(first)} == {first}
     assert bytes.fromhex(ids.spell_uuid(first).replace("-", "")) == first
 
 
@@ -126,6 +128,15 @@ def test_a_ulid_is_spelled_as_its_specification_does() -> None:
     assert ids.spell_ulid(bytes.fromhex("01563e3ab5d3d6764c61efb99302bd5b")) == (
         "01ARZ3NDEKTSV4RRFFQ69G5FAV"
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0" * 25, "0" * 27, "8" + "0" * 25, "U" * 26, "0" * 25 + "I", "0" * 25 + "\n"]
+)
+def test_what_is_no_ulid_is_found_nowhere(text: str) -> None:
+    assert ids.find_ulid(text) is None
+    assert ids.find_uuid(text) is None
+    assert ids.find_spelled(text) is None
 
 
 @pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "0" * 31 + "\n"])

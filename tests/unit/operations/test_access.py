@@ -185,3 +185,21 @@ def test_nobody_is_let_in_while_it_cannot_be_known_which_keys_are_good(
     assert refused.value.retry_after_s > 0
     access.confirmed_until = clock.monotonic()
     access.authenticate(KEY)
+
+
+def test_a_key_may_hold_several_projects_as_long_as_they_are_there(access: Access) -> None:
+    said = frozenset({"events.read"})
+    made = key(ids.make(2, 3), MINE, tenants=(OTHER, GONE), permissions=said)
+    access.add(digest(b"several"), made)
+    caller = access.authenticate(b"several")
+    assert access.enter(caller, MINE) == caller
+    other = access.enter(caller, OTHER)
+    assert (other.project_id, other.permissions, other.key_id) == (OTHER, said, made.id)
+    assert access.authorize(caller, Scope.EVENTS_READ, named(OTHER)) == other
+    assert (access.knows(OTHER), access.knows(GONE)) == (True, False)
+    for lost in (GONE, ids.make(1, 9)):
+        with pytest.raises(NotFound):
+            access.enter(caller, lost)
+    access.remove_project(OTHER)
+    with pytest.raises(NotFound):
+        access.enter(caller, OTHER)

@@ -11,11 +11,11 @@ from tests.support.database import URL
 from tests.support.subscribing import Office, office
 from waypost.model import ids
 from waypost.model.errors import InvalidSetting
-from waypost.model.failure import AlertEndpoint, FailureHandling
+from waypost.model.failure import AlertEndpoint, FailureHandling, OnGivingUp
 from waypost.model.page import PageRequest
 from waypost.model.subscription import Signing, Subscription
-from waypost.policy.failure_settings import FailureHandlingIn
-from waypost.policy.settings import Settings
+from waypost.policy.failure_settings import BroughtAlertEndpoint, FailureHandlingIn
+from waypost.policy.settings import Brought, Settings
 from waypost.policy.signing import read_secret
 from waypost.storage import signing_keys, subscriptions
 from waypost.storage.vault import Vault
@@ -130,3 +130,28 @@ async def test_other_changes_leave_them_alone(at: Office) -> None:
     again = await at.subscriptions.update(caller, one.id, Settings(description="d"))
     assert endpoints_of(again) == endpoints_of(one)
     assert [change[0].id for change in at.changes] == [one.id]
+
+
+async def test_one_of_another_api_brings_its_secret_or_gets_one_and_may_move(at: Office) -> None:
+    def settings(**endpoint: Any) -> Brought:
+        done = (OnGivingUp.ALERT,)
+        wanted = FailureHandlingIn(
+            on_giving_up=done, alert_endpoints=(BroughtAlertEndpoint(**endpoint),)
+        )
+        return Brought(url=URL, failure_handling=wanted)
+
+    caller = at.records.principal()
+    one = await at.subscriptions.create(caller, settings(url=ONE, particulars={"a": 1}))
+    (endpoint,) = endpoints_of(one)
+    assert endpoint.particulars == {"a": 1}
+    (key,) = (await at.keys.present(caller, [endpoint.id])).values()
+    assert len(key.material.decode()) == 64
+    moved = settings(url=TWO, follows=ONE, insecure_tls=True)
+    (endpoint,) = endpoints_of(await at.subscriptions.update(caller, one.id, moved))
+    assert await at.keys.present(caller, [endpoint.id]) == {endpoint.id: key}
+    kept = await hidden(at, endpoint)
+    assert (kept.url, kept.insecure_tls) == (TWO, True)
+    again = settings(url=TWO, follows=TWO, key=b"geheim")
+    (endpoint,) = endpoints_of(await at.subscriptions.update(caller, one.id, again))
+    (key,) = (await at.keys.present(caller, [endpoint.id])).values()
+    assert (key.material, at.deletions) == (b"geheim", [])

@@ -175,3 +175,30 @@ async def test_what_is_deleted_is_of_the_range(diverted: Diverted, scene: Scene)
     with pytest.raises(InvalidInput, match=r"filter\.event_types"):
         await diverted.delete_many(scene.caller, DivertedFilter(types=("a b",)), None, None)
     assert await diverted.delete_many(scene.caller, which, 0, 2**56) == (2, False)
+
+
+async def test_by_its_event_it_is_found_sent_again_and_deleted(
+    diverted: Diverted, scene: Scene, store: Store
+) -> None:
+    place = (scene.subscription.id, scene.event_id)
+    again = scene.records.ended(scene.event_id, scene.subscription, DeliveryState.FAILED)
+    rows = await diverted.list_slice(scene.caller, scene.subscription.id, 0, 10)
+    assert [row.id for row in rows] == [again]
+    assert (await diverted.get_latest(scene.caller, *place)).id == again
+    await diverted.resend_latest(scene.caller, *place)
+    [owed] = scene.sent
+    assert (owed.event_id, owed.kind) == (scene.event_id, DeliveryClass.REPLAY)
+    assert await diverted.list_slice(scene.caller, scene.subscription.id, 0, 10) == []
+    scene.records.ended(scene.event_id, scene.subscription, DeliveryState.FAILED)
+    await diverted.delete_latest(scene.caller, *place)
+    actions = await store.read(lambda c: c.execute(select(audit.c.action, audit.c.key_name)).all())
+    assert sorted(map(tuple, actions)) == [(operation.DELETED, "test"), (operation.RESENT, "test")]
+    stranger = scene.records.principal(project_id=scene.records.other)
+    for act in (diverted.get_latest, diverted.resend_latest, diverted.delete_latest):
+        for caller in (scene.caller, stranger):
+            with pytest.raises(NotFound):
+                await act(caller, *place)
+    with pytest.raises(NotFound):
+        await diverted.list_slice(stranger, scene.subscription.id, 0, 10)
+    with pytest.raises(Conflict):
+        await diverted.resend_latest(scene.caller, scene.disabled.id, scene.event_id)

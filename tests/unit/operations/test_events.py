@@ -9,6 +9,7 @@ from tests.support import database
 from tests.support.database import Records
 from waypost.engine.ingest import Done
 from waypost.engine.router import Router
+from waypost.model import ids
 from waypost.model.errors import InvalidInput, NotFound
 from waypost.model.event import Attributes
 from waypost.model.page import PageRequest
@@ -18,6 +19,7 @@ from waypost.operations.event_types import Catalogue
 from waypost.operations.events import Accepted, Events, Places
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
+from waypost.policy.stream import Position
 from waypost.storage.store import Store
 
 BATCH = Places("events[{}].", "event_type")
@@ -29,6 +31,9 @@ class FakeIngest:
     def __init__(self) -> None:
         self.taken: list[tuple[Principal, Sequence[Draft]]] = []
         self.origins: list[Origin | None] = []
+
+    def now_us(self) -> int:
+        return 1_800_000_000_000_000
 
     def accept(
         self,
@@ -127,3 +132,20 @@ async def test_an_event_is_read_in_its_own_project_alone(records: Records, tmp_p
         with pytest.raises(NotFound, match="event"):
             await events.get(stranger, event_id)
         assert (await events.list_page(stranger, PageRequest())).items == []
+
+
+async def test_the_stream_and_a_request_are_of_the_callers_project(
+    made: Made, records: Records
+) -> None:
+    named = Attributes(request_id="01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    event_id = records.event("a", named)
+    request_id = ids.find_ulid("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    assert request_id is not None
+    start = Position(ids.FIRST)
+    for project_id, expected in ((records.project, [event_id]), (records.other, [])):
+        caller = records.principal(project_id=project_id)
+        found, position = await made.events.read_on(caller, start, 10, event_type="a")
+        assert [one.id for one in found] == expected
+        assert (await made.events.read_on(caller, position, 10))[0] == []
+        of_request = await made.events.list_of_request(caller, request_id)
+        assert [one.id for one in of_request] == expected

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -13,7 +14,7 @@ from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.errors import InvalidInput, LimitReached, NotAuthenticated, NotFound
 from waypost.model.page import PageRequest
-from waypost.model.project import PROJECT_SCOPES, Environment, Scope
+from waypost.model.project import PROJECT_SCOPES, Api, Environment, Scope
 from waypost.operations import keys as operations
 from waypost.operations.access import Access, AccessConfig
 from waypost.operations.keys import Keys, NewKey
@@ -165,3 +166,24 @@ async def test_who_made_and_revoked_it_is_kept(keys: Keys, records: Records, sto
     assert {row.subject for row in rows} == {ids.spell(ids.KEY, made.key.id)}
     count = await store.read(lambda c: len(c.execute(select(api_keys)).all()))
     assert count == 1
+
+
+async def test_it_may_be_good_for_several_projects(
+    keys: Keys, records: Records, store: Store, access: Access
+) -> None:
+    said = frozenset({"events.read"})
+    new = NewKey(
+        "k",
+        project_id=records.project,
+        scopes=frozenset(),
+        api=Api.SOCOTRA,
+        permissions=said,
+        tenants=(records.other,),
+    )
+    made = await keys.create(records.principal(), new)
+    caller = access.authenticate(made.text.encode())
+    assert (caller.permissions, caller.tenants) == (said, (records.other,))
+    assert not caller.scopes
+    gone = msgspec.structs.replace(new, tenants=(records.ids.next(),))
+    with pytest.raises(NotFound):
+        await keys.create(records.principal(), gone)

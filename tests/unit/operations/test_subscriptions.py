@@ -4,18 +4,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
-from waypost.model.errors import InvalidInput, InvalidSetting, NotFound, Unavailable
+from waypost.model.api import Api
+from waypost.model.errors import Conflict, InvalidInput, InvalidSetting, NotFound, Unavailable
 from waypost.model.event_type import EventType
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
-from waypost.model.subscription import DisabledBy, Signing
+from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Deferred, Fault, FaultKind, Language, Transform
 from waypost.operations.event_types import EventTypeIn
-from waypost.policy.settings import Settings
+from waypost.operations.subscriptions import SubscriptionFilter
+from waypost.policy.settings import Brought, Settings
 from waypost.policy.transforms import TransformIn
 from waypost.storage import schema
 from waypost.storage.sqlite.store import SqliteStore
@@ -202,3 +204,62 @@ async def test_one_that_does_not_compile_changes_nothing(at: Office) -> None:
         await at.subscriptions.update(caller, made.id, wanted)
     assert (await at.subscriptions.list_page(caller, PageRequest(10))).items == [made]
     assert await version(at) == 2
+
+
+async def test_a_revision_is_made_anew_where_others_were_faster(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    seen: list[str] = []
+
+    def revise(present: Subscription) -> Settings:
+        seen.append(present.description)
+        if len(seen) == 1:
+            # Behind its back, between reading and writing.
+            at.records.connection.execute(update(schema.subscriptions).values(description="theirs"))
+        return Settings(description=f"{present.description}, mine")
+
+    revised = await at.subscriptions.revise(caller, made.id, revise)
+    assert (seen, revised.description) == (["", "theirs"], "theirs, mine")
+    assert await at.subscriptions.get(caller, made.id) == revised
+
+
+async def test_a_revision_that_is_always_overtaken_is_refused(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+
+    def revise(present: Subscription) -> Settings:
+        description = f"{present.description}x"
+        at.records.connection.execute(update(schema.subscriptions).values(description=description))
+        return Settings(paused=True)
+
+    with pytest.raises(Conflict):
+        await at.subscriptions.revise(caller, made.id, revise)
+    assert not (await at.subscriptions.get(caller, made.id)).paused
+
+
+async def test_a_secret_of_any_text_may_be_brought_and_takes_the_old_ones_place(
+    at: Office,
+) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, Brought(url=URL, api=Api.SOCOTRA, secret=b"one"))
+    assert [key.material for key in at.last_keys] == [b"one"]
+    assert made.api is Api.SOCOTRA
+    await at.subscriptions.update(caller, made.id, Brought(secret=b"two"))
+    assert [(key.material, key.expires_at_us) for key in at.last_keys] == [(b"two", None)]
+    await at.subscriptions.update(caller, made.id, Brought(description="x"))
+    assert [key.material for key in at.last_keys] == [b"two"]
+    other = await at.subscriptions.create(caller, Brought(url=URL, secret=None))
+    assert len(at.last_keys[0].material.decode()) == 64
+    found = await at.keys.present(caller, [made.id, other.id])
+    assert found[made.id].material == b"two"
+    assert await at.keys.present(at.records.principal(project_id=at.records.other), found) == {}
+
+
+async def test_a_slice_and_its_tallies_are_of_the_project(at: Office) -> None:
+    caller, stranger = at.records.principal(), at.records.principal(project_id=at.records.other)
+    made = await at.subscriptions.create(caller, NAMED)
+    which = SubscriptionFilter(api=Api.NATIVE)
+    assert await at.subscriptions.list_slice(caller, which, 0, 5) == ([made], False)
+    assert await at.subscriptions.list_slice(stranger, which, 0, 5) == ([], False)
+    tallies = await at.subscriptions.tallies(caller, [made.id])
+    assert tallies[made.id].ended == {}

@@ -174,3 +174,27 @@ def test_many_are_taken_out_together(records: Records) -> None:
     assert diverted.delete_many(records.connection, records.other, found) == 0
     assert diverted.delete_many(*place, found[:2]) == 2
     assert diverted.present(*place, found) == {boxed[2]}
+
+
+def test_of_an_event_that_was_diverted_again_the_last_is_found(records: Records) -> None:
+    one, other = records.subscription(), records.subscription()
+    named = Attributes(request_id="r")
+    first, second = records.event(attributes=named), records.event()
+    place = (records.connection, records.project, one.id)
+    records.ended(first, one, DeliveryState.FAILED)
+    records.clock.forward(1)
+    middle = records.ended(second, one, DeliveryState.FAILED)
+    records.clock.forward(1)
+    last = records.ended(first, one, DeliveryState.FAILED)
+    records.ended(first, other, DeliveryState.FAILED)
+    found = diverted.get_latest(*place, first)
+    assert (found.id, found.request_id) == (last, "r")
+    assert diverted.get_latest(*place, second).request_id is None
+    assert [row.id for row in diverted.list_slice(*place, 0, 10)] == [middle, last]
+    assert [row.id for row in diverted.list_slice(*place, 1, 1)] == [last]
+    assert diverted.list_slice(*place, 2, 1) == []
+    diverted.take_back(records.connection, records.project, [(first, one.id)])
+    assert [row.id for row in diverted.list_slice(*place, 0, 10)] == [middle]
+    for project, subscription in ((records.project, one.id), (records.other, other.id)):
+        with pytest.raises(NotFound):
+            diverted.get_latest(records.connection, project, subscription, first)

@@ -12,7 +12,7 @@ from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.shards import shard_of
 from waypost.policy.judging import Taken
-from waypost.storage import events, explaining, former_routes, schema, subscriptions
+from waypost.storage import cluster, events, explaining, former_routes, schema, subscriptions
 from waypost.storage.explaining import Known
 
 
@@ -111,14 +111,14 @@ def test_a_fan_out_and_the_owner_are_told(records: Records) -> None:
     )
     worker = {"id": records.ids.next(), "name": "a:1", "role": "all", "listen": "x"}
     times = {"started_us": 1, "lease_until_us": 2}
-    records.connection.execute(insert(schema.workers).values(**worker, version="1", **times))
+    records.connection.execute(insert(cluster.workers).values(**worker, version="1", **times))
     shard = shard_of(one.id)
-    here = schema.shards.c.shard == shard
+    here = cluster.shards.c.shard == shard
     if records.connection.dialect.name == "sqlite":
         records.connection.execute(
-            insert(schema.shards).values(shard=shard, epoch=1, owner=worker["id"])
+            insert(cluster.shards).values(shard=shard, epoch=1, owner=worker["id"])
         )
-    records.connection.execute(update(schema.shards).where(here).values(owner=worker["id"]))
+    records.connection.execute(update(cluster.shards).where(here).values(owner=worker["id"]))
     found = known(records, event_id)
     assert found.spreading == {one.id}
     assert found.owners[shard] == "a:1"

@@ -120,3 +120,22 @@ def test_each_look_goes_by_keys(records: Records) -> None:
         health.read_backlog(*place)
 
     assert walks(plans_of(records.connection, look)) == []
+
+
+def test_a_tally_counts_what_has_ended_and_what_was_diverted(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = records.subscription()
+    for _ in range(3):
+        delivered_first(records, one, 5)
+    records.ended(records.event(), one, DeliveryState.FAILED)
+    records.pending(records.event(), one)
+    records.ended(records.event(), records.subscription(), DeliveryState.FAILED)
+    place = (records.connection, records.project, one.id)
+    tally = health.read_tally(*place)
+    assert tally.ended == {DeliveryState.DELIVERED: 3, DeliveryState.FAILED: 1}
+    assert (tally.diverted, tally.backlog.size, tally.last_failure) == (1, 1, None)
+    tried(records, one, AttemptState.FAILED, 5)
+    assert health.read_tally(*place).last_failure is not None
+    monkeypatch.setattr(health, "SAMPLED", 2)
+    assert sum(health.read_tally(*place).ended.values()) == 2

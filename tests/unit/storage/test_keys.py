@@ -1,5 +1,7 @@
 """Keys come back without their secrets, to their own project alone."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -12,7 +14,11 @@ from waypost.storage import keys
 
 
 def kept(
-    records: Records, *, project_id: ids.Id | None = None, expires_at_us: int | None = None
+    records: Records,
+    *,
+    project_id: ids.Id | None = None,
+    expires_at_us: int | None = None,
+    **more: Any,
 ) -> ApiKey:
     """Keep a key whose digest is made of its id."""
     key = ApiKey(
@@ -21,13 +27,15 @@ def kept(
         "app",
         frozenset({Scope.EVENTS_READ, Scope.ADMIN}),
         expires_at_us,
+        **more,
     )
     keys.insert(records.connection, key, key.id * 2)
     return key
 
 
 def test_every_field_comes_back(records: Records) -> None:
-    key = kept(records, expires_at_us=7)
+    said = frozenset({"events.read", "webhooks.list"})
+    key = kept(records, expires_at_us=7, permissions=said, tenants=(records.other,))
     assert keys.get(records.connection, records.project, key.id) == key
 
 

@@ -97,3 +97,16 @@ def test_a_ciphertext_that_was_moved_to_another_row_does_not_open(
         signing_keys.list_all(records.connection, vault, thief.project_id, thief.id)
     with pytest.raises(ConfigInvalid, match="damaged, or was moved"):
         signing_keys.load_all(records.connection, vault)
+
+
+def test_the_present_keys_of_some_are_found_together(records: Records, vault: Vault) -> None:
+    one, other, third = (records.subscription() for _ in range(3))
+    kept(records, vault, one, expires_at_us=5)
+    first, second = kept(records, vault, one), kept(records, vault, other)
+    kept(records, vault, third)
+    wanted = (one.id, other.id)
+    for project, expected in (
+        (records.project, {one.id: first, other.id: second}),
+        (records.other, {}),
+    ):
+        assert signing_keys.list_present(records.connection, vault, project, wanted) == expected

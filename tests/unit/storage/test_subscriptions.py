@@ -1,9 +1,12 @@
 """Subscriptions come back as they were kept, to their own project alone."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from tests.support.database import Records
+from waypost.model.api import Api
 from waypost.model.errors import NotFound
 from waypost.model.failure import (
     AlertEndpoint,
@@ -22,6 +25,7 @@ from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Language, Transform
 from waypost.storage import subscriptions
+from waypost.storage.subscriptions import SubscriptionFilter
 
 HANDLING = FailureHandling(
     triggers=("5xx", "timeout"),
@@ -30,7 +34,17 @@ HANDLING = FailureHandling(
     retry_window_s=60.5,
     on_giving_up=(OnGivingUp.SUSPEND, OnGivingUp.ALERT),
     suspended=WhileSuspended(Pending.DIVERT, Incoming.CANCEL),
-    alert_endpoints=(AlertEndpoint(b"\xff" * 16, "https://a.example/", {"x-a": "b"}, "thin"),),
+    alert_endpoints=(
+        AlertEndpoint(
+            b"\xff" * 16,
+            "https://a.example/",
+            {"x-a": "b"},
+            "thin",
+            insecure_tls=True,
+            particulars={"tag": "t"},
+        ),
+    ),
+    never_disable=True,
 )
 WHY = Suspension(1_700_000_000_000_001, b"\x00\xff" * 8, "5xx", "status 500: \u2603")
 
@@ -70,6 +84,9 @@ def full(records: Records) -> Subscription:
         deliver_before_s=60,
         failure_handling=HANDLING,
         suspension=WHY,
+        insecure_tls=True,
+        api=Api.SOCOTRA,
+        particulars={"tag": "t", "headers": {"x": ["1", "2"]}},
     )
 
 
@@ -81,7 +98,7 @@ def test_every_field_comes_back(records: Records) -> None:
 
 
 def test_every_changed_field_comes_back(records: Records) -> None:
-    bare = records.subscription()
+    bare = records.subscription(api=Api.SOCOTRA)
     changed = Subscription(
         bare.project_id,
         bare.id,
@@ -147,3 +164,29 @@ def test_those_that_fail_are_found_together(records: Records) -> None:
         subscriptions.set_failing_since(records.connection, records.project, one.id, 9)
     subscriptions.delete(records.connection, records.project, gone.id, 5)
     assert subscriptions.failing_since(records.connection) == {failing.id: 9}
+
+
+def test_a_slice_is_of_those_that_are_asked_for(records: Records) -> None:
+    one = records.subscription(api=Api.SOCOTRA, description="a", event_types=("a.b", "c"))
+    two = records.subscription(api=Api.SOCOTRA, description="b", disabled_by=DisabledBy.PERSON)
+    three = records.subscription(api=Api.SOCOTRA, event_types=("a_b",), suspension=WHY)
+    native = records.subscription()
+    records.subscription(project_id=records.other, api=Api.SOCOTRA)
+
+    def found(skip: int = 0, size: int = 10, **which: Any) -> tuple[list[Subscription], bool]:
+        wanted = SubscriptionFilter(**which)
+        place = (records.connection, records.project)
+        return subscriptions.list_slice(*place, wanted, skip, size)
+
+    assert found() == ([one, two, three, native], False)
+    assert found(api=Api.SOCOTRA) == ([one, two, three], False)
+    assert found(1, 1, api=Api.SOCOTRA) == ([two], True)
+    assert found(3, api=Api.SOCOTRA) == ([], False)
+    assert found(description="a") == ([one], False)
+    assert found(is_enabled=False) == ([two], False)
+    assert found(is_suspended=True) == ([three], False)
+    assert found(is_active=True) == ([one, native], False)
+    assert found(is_active=False) == ([two, three], False)
+    assert found(event_types=("c", "x")) == ([one], False)
+    assert found(event_types=("a_b",)) == ([three], False)
+    assert found(event_types=("b",)) == ([], False)

@@ -21,7 +21,9 @@ KNOWN: Final = (
     "0010_verification",
     "0011_replays",
     "0012_order",
-    "0013_system_events",
+    "0013_dialects",
+    "0014_records",
+    "0015_system_events",
 )
 """Every revision, oldest first."""
 

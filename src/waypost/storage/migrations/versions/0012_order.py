@@ -17,6 +17,9 @@ def upgrade() -> None:
         "subscriptions",
         sa.Column("on_order_failure", sa.Text(), nullable=False, server_default="continue"),
     )
+    op.add_column(
+        "subscriptions", sa.Column("unparking", sa.Integer(), nullable=False, server_default="0")
+    )
     op.add_column("events", sa.Column("sequence", sa.BigInteger()))
     op.add_column("queue", sa.Column("ordering_key", Name))
     op.add_column("queue", sa.Column("sequence", sa.BigInteger()))

@@ -5,8 +5,8 @@ from alembic import op
 
 from waypost.storage.columns import IdType, Name
 
-revision = "0013_system_events"
-down_revision = "0012_order"
+revision = "0015_system_events"
+down_revision = "0014_records"
 
 
 def upgrade() -> None:

@@ -1,0 +1,1 @@
+"""Convoy's API: projects, endpoints, subscriptions, events and their deliveries in its shapes."""

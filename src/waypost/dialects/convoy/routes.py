@@ -1,0 +1,78 @@
+"""All of Convoy's API, put together."""
+
+from dataclasses import dataclass
+
+from starlette.routing import Route
+
+from waypost.clock import Clock
+from waypost.dialects.convoy import refusals
+from waypost.dialects.convoy.deliveries import DeliveryRoutes
+from waypost.dialects.convoy.endpoints import EndpointRoutes
+from waypost.dialects.convoy.events import EventRoutes
+from waypost.dialects.convoy.filters import FilterRoutes
+from waypost.dialects.convoy.onboarding import OnboardingRoutes
+from waypost.dialects.convoy.projects import Homes, ProjectRoutes
+from waypost.dialects.convoy.shelf import Shelf
+from waypost.dialects.convoy.subscriptions import SubscriptionRoutes
+from waypost.dialects.convoy.table import Mount, Operation
+from waypost.dialects.convoy.views import Views
+from waypost.operations.access import Access
+from waypost.operations.deliveries import Deliveries
+from waypost.operations.events import Events
+from waypost.operations.filters import Filters
+from waypost.operations.keys import Keys
+from waypost.operations.projects import Projects
+from waypost.operations.records import Records
+from waypost.operations.replays import Replays
+from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transforms import Transforms
+from waypost.web.errors import Surfaces
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The operations that Convoy's API is a translation of."""
+
+    access: Access
+    surfaces: Surfaces
+    clock: Clock
+    projects: Projects
+    keys: Keys
+    records: Records
+    subscriptions: Subscriptions
+    signing_keys: SigningKeys
+    transforms: Transforms
+    events: Events
+    deliveries: Deliveries
+    filters: Filters
+    replays: Replays
+
+
+def operations(parts: Parts) -> list[Operation]:
+    """Return the whole table."""
+    homes = Homes(parts.records)
+    shelf = Shelf(parts.records, homes, parts.subscriptions, parts.signing_keys)
+    endpoints = EndpointRoutes(shelf, parts.deliveries, parts.clock)
+    projects = ProjectRoutes(parts.projects, parts.keys, parts.records, homes, shelf.follow)
+    filters = FilterRoutes(shelf, parts.filters, parts.transforms, parts.clock)
+    views = Views(shelf, parts.events)
+    events = EventRoutes(shelf, parts.events, parts.replays, views, parts.clock)
+    deliveries = DeliveryRoutes(
+        shelf, parts.deliveries, parts.events, parts.replays, views, parts.clock
+    )
+    return [
+        *projects.operations(),
+        *endpoints.operations(),
+        *filters.operations(),
+        *SubscriptionRoutes(shelf).operations(),
+        *events.operations(),
+        *deliveries.operations(),
+        *OnboardingRoutes(shelf, endpoints).operations(),
+        *refusals.operations(),
+    ]
+
+
+def routes(parts: Parts) -> list[Route]:
+    """Return what the server serves; from now on errors on Convoy's paths are in its envelope."""
+    return Mount(parts.access, parts.surfaces).routes(operations(parts))

@@ -1,0 +1,141 @@
+"""The shelf: what is kept of endpoints and subscriptions, and how a change of them is carried out.
+
+Each change writes the records and what they come to in one transaction.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from waypost.dialects.convoy import things
+from waypost.dialects.convoy.config import ProjectConfig
+from waypost.dialects.convoy.projects import Home, Homes
+from waypost.dialects.convoy.things import Endpoint, EventFilter, Subscribed
+from waypost.dialects.convoy.wishes import wish
+from waypost.model.ids import Id
+from waypost.model.project import Principal
+from waypost.model.record import Record
+from waypost.model.subscription import Signing, SigningKey
+from waypost.operations.records import Records, Write
+from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.subscriptions import Subscriptions, Wish
+
+
+class Shelf:
+    """What the handlers share."""
+
+    def __init__(
+        self, records: Records, homes: Homes, subscriptions: Subscriptions, keys: SigningKeys
+    ) -> None:
+        """Take what things are kept in, what they come to, and what makes secrets."""
+        self._keys = keys
+        self.records = records
+        self.homes = homes
+        self.subscriptions = subscriptions
+
+    async def endpoint(self, caller: Principal, endpoint_id: Id) -> Record:
+        """Return an endpoint's record; NotFound where there is none."""
+        return await self.records.get(caller, things.ENDPOINT, endpoint_id)
+
+    async def subscription(self, caller: Principal, subscription_id: Id) -> Record:
+        """Return a subscription's record; NotFound where there is none."""
+        return await self.records.get(caller, things.SUBSCRIPTION, subscription_id)
+
+    async def at(self, caller: Principal, *endpoint_ids: Id) -> list[Record]:
+        """Return the subscriptions of some endpoints, oldest first."""
+        return await self.records.parts(caller, things.SUBSCRIPTION, *endpoint_ids)
+
+    async def filters(self, caller: Principal, *subscription_ids: Id) -> dict[Id, list[Record]]:
+        """Return the filters of some subscriptions, by theirs."""
+        found: dict[Id, list[Record]] = {one: [] for one in subscription_ids}
+        for record in await self.records.parts(caller, things.FILTER, *subscription_ids):
+            if record.parent is not None:
+                found[record.parent].append(record)
+        return found
+
+    async def keep_endpoint(self, caller: Principal, record: Record) -> None:
+        """Keep an endpoint, new or changed, and have its subscriptions follow."""
+        home = await self.homes.of(caller)
+        wishes = await self._wishes(caller, home.config, [record])
+        await self.subscriptions.put_all(caller, wishes, self.records.saving(record))
+
+    async def keep_subscription(
+        self,
+        caller: Principal,
+        endpoint: Record,
+        record: Record,
+        filters: Sequence[EventFilter],
+        *writes: Write,
+    ) -> None:
+        """Keep a subscription, new or changed, with its filters."""
+        home = await self.homes.of(caller)
+        wanted = wish(home.config, endpoint, record, filters)
+        await self.subscriptions.put_all(caller, [wanted], self.records.saving(record), *writes)
+
+    async def keep_new(
+        self, caller: Principal, pairs: Sequence[tuple[Record, Record | None]]
+    ) -> None:
+        """Keep new endpoints, each with a first subscription or none: all of them, or nothing."""
+        home = await self.homes.of(caller)
+        writes = [self.records.saving(one) for pair in pairs for one in pair if one is not None]
+        wishes = [
+            wish(home.config, endpoint, record, ())
+            for endpoint, record in pairs
+            if record is not None
+        ]
+        await self.subscriptions.put_all(caller, wishes, *writes)
+
+    async def delete_endpoint(self, caller: Principal, record: Record) -> None:
+        """Delete an endpoint with its subscriptions; what they are owed is cancelled."""
+        parts = await self.at(caller, record.id)
+        writes = [self.records.deleting(one) for one in (record, *parts)]
+        await self.subscriptions.delete_all(caller, [one.id for one in parts], *writes)
+
+    async def delete_subscription(self, caller: Principal, record: Record) -> None:
+        """Delete a subscription; what it is owed is cancelled."""
+        await self.subscriptions.delete_all(caller, [record.id], self.records.deleting(record))
+
+    async def follow(self, caller: Principal, home: Home) -> None:
+        """Have all subscriptions go by a project's configuration."""
+        endpoints = await self.records.all(caller, things.ENDPOINT)
+        wishes = await self._wishes(caller, home.config, endpoints)
+        await self.subscriptions.put_all(caller, wishes)
+
+    async def catch_all(self, caller: Principal, endpoint: Record) -> None:
+        """Have an endpoint that has no subscription take everything, as Convoy does."""
+        if await self.at(caller, endpoint.id):
+            return
+        name = f"{things.endpoint_of(endpoint).name}-subscription"
+        await self.keep_subscription(
+            caller, endpoint, self.new_subscription(caller, endpoint, Subscribed(name)), ()
+        )
+
+    def make_key(self) -> SigningKey:
+        """Return a new secret."""
+        return self._keys.make(Signing.HMAC)
+
+    def new_endpoint(self, caller: Principal, endpoint: Endpoint) -> Record:
+        """Return the record of a new endpoint."""
+        return self.records.new(caller, things.ENDPOINT, msgspec.json.encode(endpoint))
+
+    def new_subscription(self, caller: Principal, endpoint: Record, wanted: Subscribed) -> Record:
+        """Return the record of a new subscription."""
+        body = msgspec.json.encode(wanted)
+        return self.records.new(caller, things.SUBSCRIPTION, body, endpoint.id)
+
+    async def _wishes(
+        self, caller: Principal, config: ProjectConfig, endpoints: Sequence[Record]
+    ) -> list[Wish]:
+        by_id = {one.id: one for one in endpoints}
+        parts = await self.at(caller, *by_id)
+        filters = await self.filters(caller, *(one.id for one in parts))
+        return [
+            wish(
+                config,
+                by_id[one.parent],
+                one,
+                [things.filter_of(record) for record in filters[one.id]],
+            )
+            for one in parts
+            if one.parent is not None
+        ]

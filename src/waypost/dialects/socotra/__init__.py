@@ -1,0 +1,1 @@
+"""Socotra's Event API: diverted events, webhooks, events, tokens."""

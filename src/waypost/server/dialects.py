@@ -1,0 +1,89 @@
+"""The dialects that are not fast routes alone: what each is made of, and its formats."""
+
+from typing import Final, Protocol
+
+from starlette.routing import Route
+
+from waypost.clock import Clock
+from waypost.dialects.convoy import routes as convoy
+from waypost.dialects.convoy.format import ConvoyFormat
+from waypost.dialects.socotra import formats as socotra
+from waypost.dialects.socotra.reading import DivertedHandlers, EventHandlers
+from waypost.dialects.socotra.routes import SocotraRoutes
+from waypost.dialects.socotra.tokens import Tokens
+from waypost.dialects.socotra.webhook_routes import WebhookHandlers
+from waypost.operations.access import Access
+from waypost.operations.deliveries import Deliveries
+from waypost.operations.diverted import Diverted
+from waypost.operations.events import Events
+from waypost.operations.filters import Filters
+from waypost.operations.keys import Keys
+from waypost.operations.projects import Projects
+from waypost.operations.records import Records
+from waypost.operations.replays import Replays
+from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.transforms import Transforms
+from waypost.policy.format import NATIVE_FORMATS, Format
+from waypost.web.errors import Surfaces
+
+FORMATS: Final[dict[str, Format]] = {
+    **NATIVE_FORMATS,
+    **socotra.FORMATS,
+    ConvoyFormat.name: ConvoyFormat(),
+}
+"""Every delivery format, by name."""
+
+
+class Operations(Protocol):
+    """What all surfaces share."""
+
+    access: Access
+    surfaces: Surfaces
+    clock: Clock
+    projects: Projects
+    keys: Keys
+    records: Records
+    subscriptions: Subscriptions
+    signing_keys: SigningKeys
+    transforms: Transforms
+    events: Events
+    deliveries: Deliveries
+    diverted: Diverted
+    filters: Filters
+    replays: Replays
+
+
+def dialect_routes(shared: Operations) -> list[Route]:
+    """Return the routes of all dialects."""
+    return [*_socotra(shared), *_convoy(shared)]
+
+
+def _socotra(shared: Operations) -> list[Route]:
+    access, surfaces = shared.access, shared.surfaces
+    operations = [
+        *EventHandlers(shared.events).operations(),
+        *DivertedHandlers(shared.diverted, shared.subscriptions).operations(),
+        *WebhookHandlers(shared.subscriptions, shared.signing_keys).operations(),
+    ]
+    tokens = Tokens(access, shared.keys, surfaces)
+    return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]
+
+
+def _convoy(shared: Operations) -> list[Route]:
+    parts = convoy.Parts(
+        access=shared.access,
+        surfaces=shared.surfaces,
+        clock=shared.clock,
+        projects=shared.projects,
+        keys=shared.keys,
+        records=shared.records,
+        subscriptions=shared.subscriptions,
+        signing_keys=shared.signing_keys,
+        transforms=shared.transforms,
+        events=shared.events,
+        deliveries=shared.deliveries,
+        filters=shared.filters,
+        replays=shared.replays,
+    )
+    return convoy.routes(parts)

@@ -1,0 +1,398 @@
+"""Convoy's API on a real server: every operation, and what comes to the receivers."""
+
+import json
+from typing import Any
+
+from tests.support.convoy import Convoy
+from tests.support.receiver import Receiver
+from tests.support.signatures import good_secrets, signed
+from tests.support.site import Tenant, eventually
+
+UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+def test_projects_are_made_shown_changed_and_deleted(convoy: Convoy) -> None:
+    admin = convoy.administrator()
+    made = admin.ask(201, "POST", "/projects", json={"name": "Mine", "type": "outgoing"})
+    project, key = made["project"], made["api_key"]["key"]
+    assert key.startswith("CO.")
+    own = convoy.at(project["uid"], key)
+    assert own.ask(200, "GET", "")["config"]["strategy"] == {
+        "type": "linear",
+        "duration": 100,
+        "retry_count": 10,
+    }
+    change = {"name": "Yours", "config": {"SSL": {"enforce_secure_endpoints": True}}}
+    changed = own.ask(202, "PUT", "", json=change)
+    assert (changed["name"], changed["config"]["ssl"]) == (
+        "Yours",
+        {"enforce_secure_endpoints": True},
+    )
+    listed = admin.ask(200, "GET", "/projects")
+    assert project["uid"] in [one["uid"] for one in listed]
+    assert [one["uid"] for one in own.at_root().ask(200, "GET", "/projects")] == [project["uid"]]
+    admin.ask(200, "DELETE", f"/projects/{project['uid']}")
+    assert own.refused(401, "GET", "") == "authorization failed"
+
+
+def test_a_direct_event_comes_to_its_endpoint_alone(
+    convoy: Convoy, received: Receiver, other: Receiver
+) -> None:
+    mine, theirs = convoy.endpoint(received.url), convoy.endpoint(other.url)
+    convoy.subscribe(mine)
+    convoy.subscribe(theirs)
+    event = convoy.send(
+        mine, "invoice.created", {"n": 1.50}, custom_headers={"X-Tag": "v"}, idempotency_key="k1"
+    )
+    (request,) = received.wait_for(1)
+    assert request.body == b'{"n":1.5}'
+    assert request.headers["x-tag"] == "v"
+    assert request.headers["x-convoy-idempotency-key"] == "k1"
+    assert good_secrets(request.headers, request.body, ["s3cret", "x"]) == ["s3cret"]
+    (delivery,) = convoy.settled(1, eventId=event)
+    assert (delivery["endpoint_id"], delivery["metadata"]["num_trials"]) == (mine, 1)
+    shown = convoy.event(event)
+    assert (shown["status"], shown["endpoints"], shown["data"]) == ("Success", [mine], {"n": 1.5})
+    assert shown["endpoint_metadata"][0]["secrets"][0]["value"] == "***"
+    assert other.requests == []
+
+
+def test_a_subscription_must_match(convoy: Convoy, received: Receiver) -> None:
+    endpoint = convoy.endpoint(received.url)
+    convoy.subscribe(endpoint, "invoice.created")
+    event = convoy.event(convoy.send(endpoint, "invoice.paid"))
+    assert (event["status"], event["failure_reason"]) == (
+        "Failure",
+        "no subscription matched this event",
+    )
+    convoy.send(endpoint, "invoice.created")
+    received.wait_for(1)
+    assert len(received.requests) == 1
+
+
+def test_an_endpoint_without_subscription_takes_everything(
+    convoy: Convoy, received: Receiver
+) -> None:
+    endpoint = convoy.endpoint(received.url)
+    convoy.send(endpoint)
+    received.wait_for(1)
+    (made,) = convoy.ask(200, "GET", "/subscriptions", params={"endpointId": endpoint})["content"]
+    assert made["filter_config"]["event_types"] == ["*"]
+
+
+def test_replay_sends_again_to_whoever_subscribes_now(
+    convoy: Convoy, received: Receiver, other: Receiver
+) -> None:
+    first, second = convoy.endpoint(received.url), convoy.endpoint(other.url)
+    convoy.subscribe(first)
+    sent = convoy.ask(201, "POST", "/events/broadcast", json={"event_type": "a", "data": 1})
+    event = sent["uid"]
+    received.wait_for(1)
+    convoy.subscribe(second)
+    answer = convoy.answer(200, "PUT", f"/events/{event}/replay", json={})
+    assert answer["message"] == "Endpoint event replayed successfully"
+    assert answer["data"]["uid"] == event
+    assert answer["data"]["acknowledged_at"] > answer["data"]["created_at"]
+    assert received.wait_for(2)[1].body == other.wait_for(1)[0].body == b"1"
+    root = convoy.at_root("/v1")
+    root.ask(200, "PUT", f"/projects/{convoy.project}/events/{event}/replay")
+    received.wait_for(3)
+    other.wait_for(2)
+    assert len(convoy.settled(5, eventId=event)) == 5
+    assert convoy.refused(400, "PUT", f"/events/{UNKNOWN}/replay") == "event not found"
+    assert root.refused(400, "PUT", "/projects/x/events/y/replay") == "event not found"
+    convoy.ask(200, "DELETE", f"/endpoints/{first}")
+    convoy.ask(200, "PUT", f"/events/{event}/replay")
+    other.wait_for(3)
+    assert len(received.requests) == 3
+
+
+def test_fan_out_reaches_the_endpoints_of_an_owner(
+    convoy: Convoy, received: Receiver, other: Receiver
+) -> None:
+    convoy.subscribe(convoy.endpoint(received.url, owner_id="o1"))
+    convoy.subscribe(convoy.endpoint(received.url + "2", owner_id="o1"))
+    convoy.subscribe(convoy.endpoint(other.url, owner_id="o2"))
+    body = {"owner_id": "o1", "event_type": "a", "data": {}, "idempotency_key": "k"}
+    first = convoy.answer(201, "POST", "/events/fanout", json=body)
+    assert first["message"] == "Endpoint fanout event queued successfully"
+    assert sorted(one.target for one in received.wait_for(2)) == ["/hook", "/hook2"]
+    again = convoy.answer(201, "POST", "/events/fanout", json={**body, "data": {"x": 1}})
+    assert again["message"] == "Duplicate event received, but will not be sent"
+    assert again["data"] == first["data"]
+    listed = convoy.ask(200, "GET", "/events", params={"idempotencyKey": "k"})["content"]
+    assert [one["is_duplicate_event"] for one in listed] == [True, False]
+    repeat = convoy.event(listed[0]["uid"])
+    assert (repeat["is_duplicate_event"], repeat["status"]) == (True, "Success")
+    convoy.ask(200, "PUT", f"/events/{repeat['uid']}/replay")
+    assert (len(received.requests), other.requests) == (2, [])
+    message = convoy.refused(400, "POST", "/events/fanout", json={**body, "owner_id": "o9"})
+    assert message == "no endpoint has this owner id"
+
+
+def test_dynamic_events_make_their_endpoint_once(convoy: Convoy, received: Receiver) -> None:
+    body = {"url": received.url, "secret": "dyn", "event_type": "a", "data": {"n": 1}}
+    convoy.ask(201, "POST", "/events/dynamic", json=body)
+    convoy.ask(201, "POST", "/events/dynamic", json={**body, "event_types": ["a", "b"]})
+    (request, _) = received.wait_for(2)
+    assert good_secrets(request.headers, request.body, ["dyn"]) == ["dyn"]
+    assert len(convoy.ask(200, "GET", "/endpoints")["content"]) == 1
+    (made,) = convoy.ask(200, "GET", "/subscriptions")["content"]
+    assert made["filter_config"]["event_types"] == ["a", "b"]
+    convoy.ask(202, "PUT", "", json={"config": {"allow_unmatched_dynamic_urls": False}})
+    elsewhere = {**body, "url": received.url + "/other"}
+    assert convoy.refused(400, "POST", "/events/dynamic", json=elsewhere) == (
+        "no endpoint has this url"
+    )
+
+
+def test_signatures_follow_the_project_and_the_endpoint(convoy: Convoy, received: Receiver) -> None:
+    versions = [{"hash": "SHA256", "encoding": "hex"}, {"hash": "SHA512", "encoding": "base64"}]
+    signature = {"header": "X-Mine", "versions": versions}
+    convoy.ask(202, "PUT", "", json={"config": {"signature": signature}})
+    simple = convoy.endpoint(received.url, advanced_signatures=False)
+    advanced = convoy.endpoint(received.url + "/2")
+    sent = {"event_type": "a", "data": {"b": {}, "e": "1 2", "a": [1, 2]}}
+    for endpoint in (simple, advanced):
+        text = json.dumps({**sent, "endpoint_id": endpoint}, indent=2)
+        convoy.ask(
+            201, "POST", "/events", content=text, headers={"content-type": "application/json"}
+        )
+    one, two = sorted(received.wait_for(2), key=lambda request: request.target)
+    assert one.body == two.body == b'{"b":{},"e":"1 2","a":[1,2]}'
+    assert one.headers["x-mine"] == signed("s3cret", one.body, "SHA512", "base64")
+    moment, first, second = two.headers["x-mine"].split(",")
+    content = f"{moment[2:]},".encode() + two.body
+    assert first == "v1=" + signed("s3cret", content)
+    assert second == "v2=" + signed("s3cret", content, "SHA512", "base64")
+    convoy.ask(202, "PUT", "", json={"config": {"replay_attacks_prevention_enabled": True}})
+    convoy.send(simple)
+    assert received.wait_for(3)[2].headers["x-mine"].startswith("t=")
+
+
+def test_a_secret_that_expires_signs_beside_the_new_one(convoy: Convoy, received: Receiver) -> None:
+    endpoint = convoy.endpoint(received.url)
+    convoy.subscribe(endpoint)
+    path = f"/endpoints/{endpoint}/expire_secret"
+    shown = convoy.ask(200, "PUT", path, json={"secret": "new", "expiration": 2})
+    assert [one["value"] for one in shown["secrets"]] == ["s3cret", "new"]
+    assert [one["expires_at"] is None for one in shown["secrets"]] == [False, True]
+    convoy.send(endpoint)
+    (request,) = received.wait_for(1)
+    assert good_secrets(request.headers, request.body, ["s3cret", "new"]) == ["s3cret", "new"]
+    convoy.ask(200, "PUT", path, json={"secret": "newest", "expiration": 0})
+    convoy.send(endpoint)
+    request = received.wait_for(2)[1]
+    known = ["s3cret", "new", "newest"]
+    assert good_secrets(request.headers, request.body, known) == ["s3cret", "newest"]
+
+
+def test_a_paused_endpoint_keeps_what_it_is_owed(convoy: Convoy, received: Receiver) -> None:
+    endpoint = convoy.endpoint(received.url)
+    convoy.subscribe(endpoint)
+    assert convoy.ask(202, "PUT", f"/endpoints/{endpoint}/pause")["status"] == "paused"
+    event = convoy.send(endpoint)
+    (waiting,) = convoy.settled(1, "Scheduled", eventId=event)
+    assert convoy.ask(202, "PUT", f"/endpoints/{endpoint}/pause")["status"] == "active"
+    received.wait_for(1)
+    assert convoy.refused(400, "POST", f"/endpoints/{endpoint}/activate") == (
+        "the endpoint is already active"
+    )
+    convoy.settled(1, eventId=event)
+    message = convoy.refused(400, "PUT", f"/eventdeliveries/{waiting['uid']}/resend")
+    assert message == "event already sent"
+
+
+def test_an_endpoint_is_called_as_it_wants(convoy: Convoy, received: Receiver) -> None:
+    api_key = {"type": "api_key", "api_key": {"header_name": "X-Key", "header_value": "v"}}
+    basic = {"type": "basic_auth", "basic_auth": {"username": "u", "password": "p:w"}}
+    first = convoy.endpoint(received.url, authentication=api_key)
+    second = convoy.endpoint(
+        received.url, authentication=basic, content_type="application/x-www-form-urlencoded"
+    )
+    convoy.send(first)
+    assert received.wait_for(1)[0].headers["x-key"] == "v"
+    convoy.send(second, data={"a": "1 2", "b": [1, 2], "c": None})
+    request = received.wait_for(2)[1]
+    assert request.headers["authorization"] == "Basic dTpwOnc="
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert request.body == b"a=1+2&b=%5B1%2C2%5D&c="
+    assert good_secrets(request.headers, request.body, ["s3cret"])
+
+
+def test_retries_follow_the_strategy_and_end(convoy: Convoy, received: Receiver) -> None:
+    strategy = {"type": "linear", "duration": 0, "retry_count": 3}
+    convoy.ask(202, "PUT", "", json={"config": {"strategy": strategy}})
+    endpoint = convoy.endpoint(received.url)
+    convoy.subscribe(endpoint)
+    received.status = 500
+    received.body = b"no"
+    event = convoy.send(endpoint)
+    (failed,) = convoy.settled(1, "Failure", eventId=event)
+    assert failed["metadata"]["num_trials"] == failed["metadata"]["retry_limit"] == 3
+    assert len(received.requests) == 3
+    path = f"/eventdeliveries/{failed['uid']}"
+    tried = convoy.ask(200, "GET", f"{path}/deliveryattempts")
+    assert [one["http_status"] for one in tried] == ["500"] * 3
+    assert all("status" not in one for one in tried)
+    one = convoy.ask(200, "GET", f"{path}/deliveryattempts/{tried[0]['uid']}")
+    assert (one["response_data"], one["method"]) == ("no", "POST")
+    assert one["request_http_header"]["X-Convoy-Signature"] == "***"
+    received.status = 204
+    again = convoy.ask(200, "PUT", f"{path}/resend")
+    assert (again["status"], again["event_id"]) in {("Scheduled", event), ("Processing", event)}
+    (sent,) = convoy.settled(1, eventId=event)
+    assert sent["uid"] == again["uid"] != failed["uid"]
+    assert convoy.ask(200, "GET", f"/eventdeliveries/{sent['uid']}")["status"] == "Success"
+    (attempt,) = convoy.ask(200, "GET", f"/eventdeliveries/{sent['uid']}/deliveryattempts")
+    assert attempt["status"] is True
+    ids = {"ids": [sent["uid"], failed["uid"], UNKNOWN]}
+    answer = convoy.answer(200, "POST", "/eventdeliveries/forceresend", json=ids)
+    assert answer["message"] == "1 successful, 2 failed"
+    convoy.settled(2, eventId=event)
+
+
+def test_at_most_once_is_not_tried_again(convoy: Convoy, received: Receiver) -> None:
+    strategy = {"type": "linear", "duration": 0, "retry_count": 3}
+    convoy.ask(202, "PUT", "", json={"config": {"strategy": strategy}})
+    endpoint = convoy.endpoint(received.url)
+    convoy.subscribe(endpoint, delivery_mode="at_most_once")
+    received.status = 500
+    convoy.settled(1, "Failure", eventId=convoy.send(endpoint))
+    assert len(received.requests) == 1
+
+
+def test_batches_send_again_what_they_select(
+    convoy: Convoy, received: Receiver, other: Receiver
+) -> None:
+    strategy = {"type": "linear", "duration": 0, "retry_count": 1}
+    convoy.ask(202, "PUT", "", json={"config": {"strategy": strategy}})
+    mine, theirs = convoy.endpoint(received.url), convoy.endpoint(other.url)
+    received.status = 500
+    events = [convoy.send(mine, data={"n": n}) for n in range(3)]
+    convoy.send(theirs)
+    other.wait_for(1)
+    convoy.settled(3, "Failure", endpointId=mine)
+    counted = convoy.ask(
+        200, "GET", "/eventdeliveries/countbatchretryevents", params={"status": "Failure"}
+    )
+    assert counted == {"num": 3}
+    received.status = 204
+    answer = convoy.answer(200, "POST", "/eventdeliveries/batchretry", params={"endpointId": mine})
+    assert answer["message"] == "Batch retry processing"
+    convoy.settled(3, endpointId=mine)
+    assert convoy.ask(
+        200, "GET", "/events/countbatchreplayevents", params={"endpointId": mine}
+    ) == {"num": 3}
+    replayed = convoy.answer(200, "POST", "/events/batchreplay", params={"endpointId": mine})
+    assert replayed["message"] == "3 successful, 0 failed"
+    convoy.settled(6, endpointId=mine)
+    assert len(other.requests) == 1
+    assert {one["event_id"] for one in convoy.settled(6, endpointId=mine)} == set(events)
+    for search in ({"query": "x"}, {"body": "{}"}):
+        message = convoy.refused(400, "POST", "/events/batchreplay", params=search)
+        assert message == "batch replay does not support search filters"
+
+
+def test_endpoints_are_found_changed_and_counted(convoy: Convoy, received: Receiver) -> None:
+    first = convoy.endpoint(received.url, name="Alpha", owner_id="o")
+    convoy.endpoint(received.url, name="Beta")
+    listed = convoy.ask(200, "GET", "/endpoints", params={"q": "alph"})["content"]
+    assert [one["uid"] for one in listed] == [first]
+    assert convoy.ask(200, "GET", "/endpoints", params={"ownerId": "o"})["content"] == listed
+    body = {"name": "Gamma", "url": received.url, "rate_limit": 10, "rate_limit_duration": 1}
+    changed = convoy.ask(202, "PUT", f"/endpoints/{first}", json=body)
+    assert (changed["name"], changed["secrets"][0]["value"]) == ("Gamma", "s3cret")
+    convoy.send(first)
+    received.wait_for(1)
+    shown = eventually(
+        lambda: convoy.ask(200, "GET", f"/endpoints/{first}"), lambda one: one["success_count"] == 1
+    )
+    assert (shown["events"], shown["failure_rate"]) == (1, 0)
+    rates = convoy.ask(200, "GET", "/endpoints/period-failure-rates")
+    assert rates[first] == 0
+    convoy.ask(200, "DELETE", f"/endpoints/{first}")
+    assert convoy.refused(404, "GET", f"/endpoints/{first}") == "Resource not found"
+
+
+def test_lists_are_paged_both_ways(convoy: Convoy, received: Receiver) -> None:
+    endpoint = convoy.endpoint(received.url)
+    events = [convoy.send(endpoint, data={"n": n}) for n in range(5)]
+
+    def walk(path: str, name: str, **query: Any) -> list[list[str]]:
+        found, cursor = [], None
+        while True:
+            asked = {**query, "perPage": 2, **({"next_page_cursor": cursor} if cursor else {})}
+            page = convoy.ask(200, "GET", path, params=asked)
+            found.append([one[name] for one in page["content"]])
+            pagination = page["pagination"]
+            if not pagination["has_next_page"]:
+                break
+            cursor = pagination["next_page_cursor"]
+        back = {**query, "perPage": 2, "direction": "prev"}
+        back["prev_page_cursor"] = pagination["prev_page_cursor"]
+        page = convoy.ask(200, "GET", path, params=back)
+        assert [one[name] for one in page["content"]] == found[-2]
+        return found
+
+    down = events[::-1]
+    assert walk("/events", "uid") == [down[:2], down[2:4], down[4:]]
+    assert walk("/events", "uid", sort="ASC") == [events[:2], events[2:4], events[4:]]
+    assert walk("/events", "uid", endpointId=endpoint) == [down[:2], down[2:4], down[4:]]
+    assert walk("/eventdeliveries", "event_id") == [down[:2], down[2:4], down[4:]]
+    first = {"next_page_cursor": "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", "perPage": 1}
+    page = convoy.ask(200, "GET", "/events", params=first)
+    assert [one["uid"] for one in page["content"]] == down[:1]
+    for query, found in (
+        ({"body": '{"n": 3}'}, [events[3]]),
+        ({"query": '"n":2'}, [events[2]]),
+        ({"query": events[1][:24]}, None),
+        ({"startDate": "2020-01-01T00:00:00", "endDate": "2020-01-02T00:00:00"}, []),
+        ({"brokerMessageId": "x"}, []),
+    ):
+        content = convoy.ask(200, "GET", "/events", params=query)["content"]
+        assert found is None or [one["uid"] for one in content] == found, query
+
+
+def test_many_endpoints_are_made_at_once(convoy: Convoy, received: Receiver) -> None:
+    good = {"name": "a", "url": received.url, "event_type": "x"}
+    bad = {"name": "", "url": "ftp://x"}
+    answer = convoy.answer(400, "POST", "/onboard", json={"items": [good, bad]})
+    assert (answer["status"], answer["data"]["valid_count"]) == (False, 1)
+    assert {one["field"] for one in answer["data"]["errors"]} == {"name"}
+    assert convoy.ask(200, "GET", "/endpoints")["content"] == []
+    dry = convoy.ask(200, "POST", "/onboard?dry_run=true", json={"items": [good]})
+    assert dry == {"total_rows": 1, "valid_count": 1, "errors": []}
+    table = f"name,url,event_type,auth_username,auth_password\nb,{received.url},,u,p\n"
+    convoy.ask(202, "POST", "/onboard", files={"file": ("e.csv", table, "text/csv")})
+    convoy.ask(202, "POST", "/onboard", json={"items": [good]})
+    made = convoy.ask(200, "GET", "/endpoints")["content"]
+    assert [one["name"] for one in made] == ["a", "b"]
+    assert made[1]["authentication"]["basic_auth"]["username"] == "u"
+    convoy.ask(201, "POST", "/events/broadcast", json={"event_type": "x", "data": {}})
+    received.wait_for(2)
+
+
+def test_what_is_not_there_yet_is_refused(convoy: Convoy, received: Receiver) -> None:
+    body = {"name": "l", "owner_id": "o"}
+    message = convoy.refused(400, "POST", "/portal-links", json=body)
+    assert message == "portal links are not supported yet"
+    certificate = {"client_cert": "c", "client_key": "k"}
+    endpoint = {"name": "e", "url": received.url, "mtls_client_cert": certificate}
+    assert "not supported" in convoy.refused(400, "POST", "/endpoints", json=endpoint)
+
+
+def test_events_of_other_apis_are_seen(convoy: Convoy, tenant: Tenant, received: Receiver) -> None:
+    convoy.subscribe(convoy.endpoint(received.url))
+    token = tenant.post("card.created", {"n": 1})
+    (request,) = received.wait_for(1)
+    assert good_secrets(request.headers, request.body, ["s3cret"])
+    (event,) = convoy.ask(200, "GET", "/events")["content"]
+    assert event["event_type"] == "card.created"
+    (delivery,) = convoy.settled(1)
+    assert delivery["event_id"] == event["uid"]
+    sent = convoy.ask(201, "POST", "/events/broadcast", json={"event_type": "a", "data": {}})
+    page = tenant.ask(200, "GET", "/v1/events")["data"]
+    assert [one["event_type"] for one in page] == ["a", "card.created"]
+    assert page[1]["token"] == token
+    assert sent["uid"] > event["uid"]
