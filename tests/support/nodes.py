@@ -14,6 +14,7 @@ from waypost.clock import IdSource, SystemClock, SystemEntropy
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
 from waypost.engine.ingest import Accepted, Ingest, IngestConfig
+from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
@@ -102,7 +103,6 @@ class Node:
             self.runs,
             sharing.shards,
         )
-        self.announcer = self.dispatcher.roster.announcer
         self.expander = Expander(store, self.dispatcher.owed, self.ids)
         self.ingest = Ingest(
             store,
@@ -113,16 +113,13 @@ class Node:
             IngestConfig(),
             sharing.listen(Topic.FAN_OUTS, self.expander.job),
         )
-        self.announcer.follow = sharing.listen(Topic.FAN_OUTS, self.expander.job)
         self.ingest.share(sharing.follower.catch_up)
         self.replayer = Replayer(store, self.dispatcher.owed, self.ids, self.router)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=LOOK_S)
         self.wake_replayer = sharing.listen(Topic.REPLAYS, self.replayer.job)
-        self.teller = Teller(
-            store, self.announcer, self.dispatcher.owed, self.clock, self.ids, BACKLOG_US
-        )
-        sharing.one_does(self.expander.job, self.teller.job)
+        teller = self._teller(sharing.listen(Topic.FAN_OUTS, self.expander.job))
+        sharing.one_does(self.expander.job, teller)
         self.reconciler = sharing.reconciler(self.dispatcher)
         self.ownership = sharing.serve(
             self.router,
@@ -130,9 +127,14 @@ class Node:
             self.ids,
             OwnershipConfig(lease_s=lease_s, role=role, name="test"),
         )
-        self.jobs = [one.job for one in (self.expander, self.reconciler, self.replayer, self.teller)]
+        self.jobs = [self.expander.job, self.reconciler.job, self.replayer.job, teller]
         self.principal = records.principal()
         self._remember()
+
+    def _teller(self, follow: Callable[[], None]) -> Job:
+        self.announcer = announcer = self.dispatcher.roster.announcer
+        announcer.follow, owed = follow, self.dispatcher.owed
+        return Teller(self.store, announcer, owed, self.clock, self.ids, BACKLOG_US).job
 
     def _remember(self) -> None:
         changes, follow = self.sharing.configuration, self.sharing.follower.follow
