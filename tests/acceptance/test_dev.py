@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.program import PATIENCE_S, Program, waypost
+from waypost.model import ids
 
 
 @contextmanager
@@ -73,6 +74,23 @@ def test_as_buildable_the_snippet_takes_a_message(tmp_path: Path) -> None:
         assert '"state":"processing"' in done.stdout
         assert '"endedAt":null' in done.stdout
         assert done.stdout.count('"state":"finished"') == 1
+
+
+def test_as_convoy_the_snippet_replays_an_event(tmp_path: Path) -> None:
+    with dev(tmp_path, "--as", "convoy", "--listen", "127.0.0.1:0") as program:
+        program.wait_for(delivered)
+        told = "\n".join(program.lines)
+        assert re.search(r"API key\s+CO\.\S+", told)
+        snippet = told[told.index("  ask() ") : told.index("Events, live")]
+        done = subprocess.run(
+            ["bash", "-euc", snippet], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert "Endpoint event replayed successfully" in done.stdout
+        assert done.stdout.count('"event_type":"invoice.paid"') > 2
+        event = re.search(r'"uid":"([0-9A-Z]{26})","event_type":"invoice.paid"', done.stdout)
+        assert event is not None
+        token = ids.spell(ids.EVENT, ids.find_ulid(event[1]) or b"")
+        program.wait_for(lambda line: delivered(line) and token in line)
 
 
 def test_as_socotra_the_snippet_finds_what_a_webhook_has_missed(tmp_path: Path) -> None:

@@ -85,11 +85,10 @@ class Node:
         loop = asyncio.get_running_loop()
         self.records = records
         self.store = store
-        self.clock = SystemClock()
-        self.ids = IdSource(self.clock, SystemEntropy())
-        self.sharing = sharing = Sharing(
-            store, Links(url, PostgresOptions()), self.clock, notify=notify
-        )
+        self.clock = clock = SystemClock()
+        self.ids = IdSource(clock, SystemEntropy())
+        links = Links(url, PostgresOptions())
+        self.sharing = sharing = Sharing(store, links, self.clock, notify=notify)
         self.router = Router()
         self.receivers = Receivers()
         self.runs = Runs(untouched)
@@ -103,6 +102,7 @@ class Node:
             self.runs,
             sharing.shards,
         )
+        self.announcer = self.dispatcher.roster.announcer
         self.expander = Expander(store, self.dispatcher.owed, self.ids)
         self.ingest = Ingest(
             store,
@@ -113,13 +113,15 @@ class Node:
             IngestConfig(),
             sharing.listen(Topic.FAN_OUTS, self.expander.job),
         )
+        self.announcer.follow = sharing.listen(Topic.FAN_OUTS, self.expander.job)
         self.ingest.share(sharing.follower.catch_up)
         self.replayer = Replayer(store, self.dispatcher.owed, self.ids, self.router)
         self.replayer.mine = sharing.shards.owns
         self.replayer.job.only(lambda: sharing.shards.count() > 0, every_s=LOOK_S)
         self.wake_replayer = sharing.listen(Topic.REPLAYS, self.replayer.job)
-        teller = self._teller(sharing.listen(Topic.FAN_OUTS, self.expander.job))
-        sharing.one_does(self.expander.job, teller)
+        owed = self.dispatcher.owed
+        self.teller = Teller(store, self.announcer, owed, clock, self.ids, BACKLOG_US)
+        sharing.one_does(self.expander.job, self.teller.job)
         self.reconciler = sharing.reconciler(self.dispatcher)
         self.ownership = sharing.serve(
             self.router,
@@ -127,14 +129,13 @@ class Node:
             self.ids,
             OwnershipConfig(lease_s=lease_s, role=role, name="test"),
         )
-        self.jobs = [self.expander.job, self.reconciler.job, self.replayer.job, teller]
         self.principal = records.principal()
         self._remember()
 
-    def _teller(self, follow: Callable[[], None]) -> Job:
-        self.announcer = announcer = self.dispatcher.roster.announcer
-        announcer.follow, owed = follow, self.dispatcher.owed
-        return Teller(self.store, announcer, owed, self.clock, self.ids, BACKLOG_US).job
+    @property
+    def jobs(self) -> list[Job]:
+        """What it does by itself."""
+        return [self.expander.job, self.reconciler.job, self.replayer.job, self.teller.job]
 
     def _remember(self) -> None:
         changes, follow = self.sharing.configuration, self.sharing.follower.follow

@@ -1,5 +1,6 @@
 """A receiver of webhooks on the loopback, in a thread of its own."""
 
+import ssl
 import sys
 import threading
 import time
@@ -65,12 +66,15 @@ class _Listener(ThreadingHTTPServer):
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
-    """Have a receiver that listens."""
+def receiver(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """Have a receiver that listens, by TLS where it has a context."""
     found = Receiver()
     listening = _Listener(("127.0.0.1", 0), _handler(found))
+    if tls is not None:
+        listening.socket = tls.wrap_socket(listening.socket, server_side=True)
     threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
-    found.url = f"http://127.0.0.1:{listening.server_address[1]}/hook"
+    scheme = "http" if tls is None else "https"
+    found.url = f"{scheme}://127.0.0.1:{listening.server_address[1]}/hook"
     try:
         yield found
     finally:

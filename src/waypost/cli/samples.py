@@ -13,6 +13,7 @@ class Played(StrEnum):
 
     NATIVE = "native"
     BUILDABLE = "buildable"
+    CONVOY = "convoy"
     SOCOTRA = "socotra"
 
 
@@ -57,6 +58,20 @@ _BUILDABLE: Final = """\
   ask transact '{"txKey": "billing", "state": "finished", "key": "'$MESSAGE'"}'
 """
 
+_CONVOY: Final = """\
+  ask() { curl -s -X $1 "@URL/api/v1/projects$2" -H 'Authorization: Bearer @KEY' \\
+    -H 'Content-Type: application/json' -d "${3-}"; }
+  first() { grep -o '"uid":"[0-9A-Z]*"' | head -1 | cut -d '"' -f 4; }
+  PROJECT=$(curl -s @URL/api/v1/projects -H 'Authorization: Bearer @KEY' | first)
+  # For Convoy's own client: {"api_key": "@KEY", "uri": "@URL/api/v1/projects/$PROJECT"}
+
+  EVENT=$(ask POST /$PROJECT/events/broadcast \\
+    '{"event_type": "invoice.paid", "data": {"invoice": 3}}' | first)
+  ask PUT /$PROJECT/events/$EVENT/replay
+  curl -s "@URL/api/v1/projects/$PROJECT/eventdeliveries?eventId=$EVENT" \\
+    -H 'Authorization: Bearer @KEY'
+"""
+
 _SOCOTRA: Final = """\
   ask() { curl -s -X $1 @URL/event/@TENANT/$2 -H 'Authorization: Bearer @KEY' \\
     -H 'Content-Type: application/json' ${3:+-d "$3"}; echo; }
@@ -92,6 +107,12 @@ SAMPLES: Final[Mapping[Played, Sample]] = {
         ],
         "Emit a message, find it, take it and finish it:",
         _BUILDABLE,
+    ),
+    Played.CONVOY: Sample(
+        Api.CONVOY,
+        [{"event_type": "invoice.created", "payload": {"invoice": n}} for n in (1, 2)],
+        "Send an event, replay it, and see what it came to:",
+        _CONVOY,
     ),
     Played.SOCOTRA: Sample(
         Api.SOCOTRA,

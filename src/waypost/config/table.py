@@ -257,6 +257,13 @@ class Config:
         "Writes that one key may make, with bursts of twice as many.",
         unit="requests per second",
     )
+    socotra_interval: float = _setting(
+        "1s",
+        values.span(0.001, DAY),
+        "What one unit of the `interval` of a webhook of Socotra's API is worth, which its"
+        " documents do not say.",
+        unit="seconds",
+    )
     http_connections: int = _setting(
         "10000", values.count(1, 100_000), "Connections that callers may have open at once."
     )

@@ -231,8 +231,7 @@ class Dispatcher:
                 kind.waiting.add(receiver)
         if not lane.complete and lane.needs_refill():
             self._refiller.refill(receiver)
-        wake_us = lane.wake_at(now_us)
-        if wake_us is not None:
+        if (wake_us := lane.wake_at(now_us)) is not None:
             self._alarms.set(receiver, wake_us)
         if not lane.gate.clear or lane.paused or receiver.waits is not None:
             self._upkeep.lanes.look(receiver, now_us)

@@ -47,13 +47,6 @@ class AccessConfig(msgspec.Struct, frozen=True):
     writes: Allowance = Allowance(per_s=25_000, burst=50_000)
 
 
-def allowing(reads_per_s: int, writes_per_s: int) -> AccessConfig:
-    """Return how often a key may ask, with two seconds' worth of it at once."""
-    return AccessConfig(
-        Allowance(reads_per_s, 2 * reads_per_s), Allowance(writes_per_s, 2 * writes_per_s)
-    )
-
-
 class _Holder:
     """A key in memory, and what is left of its allowances."""
 

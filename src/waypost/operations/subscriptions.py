@@ -177,6 +177,10 @@ class Subscriptions:
         """Return the subscriptions that share an address, as they are in memory."""
         return self._router.routes(project_id).at(endpoint_id)
 
+    def known(self, project_id: Id) -> list[Id]:
+        """Return the ids of a project's subscriptions, whichever surface made them."""
+        return [one.id for one in self._router.routes(project_id)]
+
     def defaults(self, project_id: Id) -> Inheritable:
         """Return what a project's subscriptions go by where they set nothing."""
         return self._router.defaults(project_id)

@@ -25,7 +25,9 @@ from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
 from waypost.policy.format import NATIVE_FORMATS, Format
+from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
+from waypost.web.fast import FastRoutes
 
 FORMATS: Final[dict[str, Format]] = {
     **NATIVE_FORMATS,
@@ -40,6 +42,8 @@ class Operations(Protocol):
 
     access: Access
     surfaces: Surfaces
+    aside: Aside
+    fast: FastRoutes
     clock: Clock
     projects: Projects
     keys: Keys
@@ -54,17 +58,17 @@ class Operations(Protocol):
     replays: Replays
 
 
-def dialect_routes(shared: Operations) -> list[Route]:
-    """Return the routes of all dialects."""
-    return [*_socotra(shared), *_convoy(shared)]
+def dialect_routes(shared: Operations, socotra_interval_s: float) -> list[Route]:
+    """Return the routes of all dialects; see the setting of that name."""
+    return [*_socotra(shared, socotra_interval_s), *_convoy(shared)]
 
 
-def _socotra(shared: Operations) -> list[Route]:
+def _socotra(shared: Operations, interval_s: float) -> list[Route]:
     access, surfaces = shared.access, shared.surfaces
     operations = [
         *EventHandlers(shared.events).operations(),
         *DivertedHandlers(shared.diverted, shared.subscriptions).operations(),
-        *WebhookHandlers(shared.subscriptions, shared.signing_keys).operations(),
+        *WebhookHandlers(shared.subscriptions, shared.signing_keys, interval_s).operations(),
     ]
     tokens = Tokens(access, shared.keys, surfaces)
     return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]
@@ -74,6 +78,8 @@ def _convoy(shared: Operations) -> list[Route]:
     parts = convoy.Parts(
         access=shared.access,
         surfaces=shared.surfaces,
+        aside=shared.aside,
+        fast=shared.fast,
         clock=shared.clock,
         projects=shared.projects,
         keys=shared.keys,

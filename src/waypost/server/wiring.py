@@ -51,7 +51,7 @@ from waypost.engine.waker import Topic
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.subscription import SigningKey, Subscription
-from waypost.operations.access import Access, allowing
+from waypost.operations.access import Access
 from waypost.operations.alerts import Alerts
 from waypost.operations.audience import Audience
 from waypost.operations.blocked_keys import BlockedKeys
@@ -269,7 +269,7 @@ class Surface:
         self._tools = tools
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
-        self.access = Access(tools.clock, allowing(config.read_rate, config.write_rate))
+        self.access = Access(tools.clock, configs.access(config))
         self.aside = Aside()
         self.catalogue = Catalogue()
         ids, clock = tools.ids, tools.clock
@@ -300,7 +300,7 @@ class Surface:
         self.table = self._native(store, engine)
         self.fast = FastRoutes()
         self._register()
-        self.others = dialect_routes(self)
+        self.others = dialect_routes(self, config.socotra_interval)
 
     def _native(self, store: Store, engine: Engine) -> list[Operation]:
         """Return the native API's table."""

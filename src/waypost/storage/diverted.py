@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, text
 from sqlalchemy import delete as delete_from
 
 from waypost.model import ids
@@ -33,6 +33,17 @@ _TAKE_BACK = {
     )
     for dialect, by in INDEXED_BY.items()
 }
+_IS_LAST = {
+    dialect: text(
+        f"NOT EXISTS (SELECT 1 FROM diverted_events AS later {by.format('ix_diverted_event')}"
+        " WHERE later.project_id = diverted_events.project_id"
+        " AND later.event_id = diverted_events.event_id AND later.id > diverted_events.id"
+        " AND later.subscription_id = diverted_events.subscription_id)"
+    )
+    for dialect, by in INDEXED_BY.items()
+}
+"""Nothing of the same event was diverted from the same subscription behind it."""
+
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 _last = attempts.alias("last")
 _same = attempts.alias("same")
@@ -129,17 +140,12 @@ def list_slice(
 
     Of an event that was diverted several times it is the last.
     """
-    later = diverted_events.alias("later")
-    is_last = ~exists().where(
-        later.c.project_id == diverted_events.c.project_id,
-        later.c.event_id == diverted_events.c.event_id,
-        later.c.subscription_id == diverted_events.c.subscription_id,
-        later.c.id > diverted_events.c.id,
-    )
     place = (diverted_events.c.diverted_us, diverted_events.c.id)
     rows = connection.execute(
         _of(project_id)
-        .where(diverted_events.c.subscription_id == subscription_id, is_last)
+        .where(
+            diverted_events.c.subscription_id == subscription_id, _IS_LAST[connection.dialect.name]
+        )
         .order_by(*place)
         .limit(size)
         .offset(skip)

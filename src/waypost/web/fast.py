@@ -131,11 +131,33 @@ class FastRoute:
     alone: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One method on all paths that have one segment, a name, between two parts.
+
+    Attributes:
+        before: what comes before the name, a slash at its end.
+        after: what comes behind it, a slash at its start.
+        make: makes the route of a path, from the path and the name in it.
+    """
+
+    method: bytes
+    before: bytes
+    after: bytes
+    make: Callable[[bytes, bytes], FastRoute]
+
+
+FAMILIES_MAX: Final = 10_000
+"""So many routes of families are remembered; then all are forgotten."""
+
+
 @dataclass(slots=True)
 class FastRoutes:
     """The table of fast routes, by path and method; filled before the server starts."""
 
     by_path: dict[bytes, dict[bytes, FastRoute]] = field(default_factory=dict)
+    families: list[Family] = field(default_factory=list)
+    _of_families: dict[bytes, dict[bytes, FastRoute]] = field(default_factory=dict)
 
     def add(self, route: FastRoute) -> None:
         """Enter `route`.
@@ -148,6 +170,37 @@ class FastRoutes:
             message = f"cannot add the fast route {route.method!r} {route.path!r}"
             raise ValueError(message)
         methods[route.method] = route
+
+    def methods_at(self, path: bytes) -> dict[bytes, FastRoute] | None:
+        """Return the routes of exactly this path, by method; None where it has none."""
+        found = self.by_path.get(path)
+        return self.of_family(path) if found is None and self.families else found
+
+    def of_family(self, path: bytes) -> dict[bytes, FastRoute] | None:
+        """Return the routes of a path, by method, where it is of a family; None where it is not.
+
+        What else there is to serve on such a path is served the ordinary way.
+        """
+        known = self._of_families.get(path)
+        if known is not None:
+            return known
+        found = {}
+        for one in self.families:
+            name = path[len(one.before) : len(path) - len(one.after)]
+            if (
+                path == one.before + name + one.after
+                and name
+                and b"/" not in name
+                and b"?" not in name
+                and b"%" not in name
+            ):
+                found[one.method] = one.make(path, name)
+        if not found:
+            return None
+        if len(self._of_families) >= FAMILIES_MAX:
+            self._of_families.clear()
+        self._of_families[path] = found
+        return found
 
     def lookup(self, method: bytes, path: bytes) -> FastRoute | None:
         """Return the route of `method` and exactly `path`, or None."""

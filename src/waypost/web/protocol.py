@@ -224,7 +224,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         version = parser.get_http_version()
         framing = read_framing(self.headers, version)
-        methods = self.front.routes.by_path.get(self.url)
+        methods = self.front.routes.methods_at(self.url)
         route = methods.get(parser.get_method()) if methods is not None else None
         if route is None or framing.length is None or framing.expects:
             self._begin_asgi(framing)

@@ -59,6 +59,7 @@ def other() -> Iterator[Receiver]:
         yield listening
 
 
+@pytest.fixture
 def socotra(site: Site, tenant: Tenant) -> Iterator[Socotra]:
     """Have a client of Socotra's in the project."""
     key = site.key(tenant.project, api="socotra")

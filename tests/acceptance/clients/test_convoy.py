@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from tests.support.convoy import Convoy
+from tests.support.program import ADMIN_KEY
 from tests.support.receiver import Receiver
 from tests.support.signatures import good_secrets, signed
-from tests.support.site import Tenant, eventually
+from tests.support.site import Tenant, eventually, send_raw
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -55,6 +56,29 @@ def test_a_direct_event_comes_to_its_endpoint_alone(
     assert (shown["status"], shown["endpoints"], shown["data"]) == ("Success", [mine], {"n": 1.5})
     assert shown["endpoint_metadata"][0]["secrets"][0]["value"] == "***"
     assert other.requests == []
+
+
+def test_an_event_is_taken_in_by_the_long_way_too(convoy: Convoy, received: Receiver) -> None:
+    endpoint = convoy.endpoint(received.url, owner_id="o")
+    convoy.subscribe(endpoint)
+    body = b'{"endpoint_id":"%b","event_type":"a","data":[1, 2]}' % endpoint.encode()
+    path = f"/api/v1/projects/{convoy.project}/events"
+    head = f"POST {path} HTTP/1.1\nHost: x\nAuthorization: {convoy.key}\nConnection: close\n"
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    status, answer = send_raw(convoy.origin, f"{head}Transfer-Encoding: chunked", chunked)
+    assert (status, json.loads(answer)["message"]) == (201, "Event queued successfully")
+    of_owner = {"app_id": "o", "event_type": "a", "data": {"deep": [[[[1]]]]}}
+    convoy.ask(201, "POST", "/events", json=of_owner)
+    admin = convoy.at(convoy.project, ADMIN_KEY)
+    sent = {"endpoint_id": endpoint, "event_type": "a", "data": 1, "idempotency_key": "k"}
+    first = admin.ask(201, "POST", "/events", json=sent)
+    assert admin.ask(201, "POST", "/events", json={**sent, "data": 2}) == first
+    nested = {**sent, "idempotency_key": "l", "data": json.loads("[" * 70 + "]" * 70)}
+    assert convoy.refused(400, "POST", "/events", json=nested).startswith("data: ")
+    large = {**sent, "idempotency_key": "m", "data": [[n] for n in range(9_000)]}
+    convoy.ask(201, "POST", "/events", json=large)
+    bodies = sorted((request.body for request in received.wait_for(4)), key=len)
+    assert bodies[:3] == [b"1", b"[1,2]", b'{"deep":[[[[1]]]]}']
 
 
 def test_a_subscription_must_match(convoy: Convoy, received: Receiver) -> None:
@@ -315,6 +339,27 @@ def test_endpoints_are_found_changed_and_counted(convoy: Convoy, received: Recei
     assert convoy.refused(404, "GET", f"/endpoints/{first}") == "Resource not found"
 
 
+def test_an_endpoint_that_is_gone_stays_so_until_it_is_activated(
+    convoy: Convoy, received: Receiver
+) -> None:
+    endpoint = convoy.endpoint(received.url)
+    convoy.subscribe(endpoint)
+    received.status = 410
+    convoy.settled(1, "Failure", eventId=convoy.send(endpoint))
+    path = f"/endpoints/{endpoint}"
+    eventually(lambda: convoy.ask(200, "GET", path)["status"], lambda one: one == "inactive")
+    body = {"name": "still", "url": received.url}
+    assert convoy.ask(202, "PUT", path, json=body)["status"] == "inactive"
+    convoy.ask(202, "PUT", "", json={"config": {"add_event_id_trace_headers": True}})
+    assert convoy.ask(200, "GET", path)["status"] == "inactive"
+    assert "inactive" in convoy.refused(400, "PUT", f"{path}/pause")
+    assert convoy.ask(202, "POST", f"{path}/activate")["status"] == "active"
+    received.status = 204
+    event = convoy.send(endpoint)
+    request = received.wait_for(2)[1]
+    assert request.headers["x-convoy-event-id"] == event
+
+
 def test_lists_are_paged_both_ways(convoy: Convoy, received: Receiver) -> None:
     endpoint = convoy.endpoint(received.url)
     events = [convoy.send(endpoint, data={"n": n}) for n in range(5)]
@@ -391,8 +436,15 @@ def test_events_of_other_apis_are_seen(convoy: Convoy, tenant: Tenant, received:
     assert event["event_type"] == "card.created"
     (delivery,) = convoy.settled(1)
     assert delivery["event_id"] == event["uid"]
+    tenant.subscribe(received.url)
+    tenant.post("card.updated", {"n": 1})
+    received.wait_for(3)
+    theirs = [
+        one["uid"] for one in convoy.settled(3) if one["subscription_id"] == one["endpoint_id"]
+    ]
+    assert convoy.ask(200, "GET", f"/eventdeliveries/{theirs[0]}")["uid"] == theirs[0]
     sent = convoy.ask(201, "POST", "/events/broadcast", json={"event_type": "a", "data": {}})
     page = tenant.ask(200, "GET", "/v1/events")["data"]
-    assert [one["event_type"] for one in page] == ["a", "card.created"]
-    assert page[1]["token"] == token
+    assert [one["event_type"] for one in page] == ["a", "card.updated", "card.created"]
+    assert page[2]["token"] == token
     assert sent["uid"] > event["uid"]

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver
 from tests.support.signatures import good_secrets
@@ -20,11 +18,12 @@ FILTERS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
 ]
 
 
-@pytest.mark.parametrize("schema, request_, matches", FILTERS)
-def test_filters_are_tried_out(convoy: Convoy, schema: Any, request_: Any, matches: bool) -> None:
-    body = {"schema": schema, "request": request_}
-    answer = convoy.answer(200, "POST", "/subscriptions/test_filter", json=body)
-    assert (answer["message"], answer["data"]) == ("Filter validated successfully", matches)
+def test_filters_are_tried_out(convoy: Convoy) -> None:
+    for schema, request, matches in FILTERS:
+        body = {"schema": schema, "request": request}
+        answer = convoy.answer(200, "POST", "/subscriptions/test_filter", json=body)
+        assert answer["message"] == "Filter validated successfully"
+        assert answer["data"] is matches, body
 
 
 def test_filters_decide_what_comes(convoy: Convoy, received: Receiver) -> None:

@@ -4,10 +4,12 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.receiver import Receiver, receiver
 from tests.support.site import Tenant, eventually
 from tests.support.socotra import Client
@@ -150,6 +152,22 @@ def test_a_receiver_that_is_away_is_a_timeout(socotra: Client, tenant: Tenant) -
     (row,) = diverted(socotra, hook)
     assert row["failureTrigger"] == "timeout"
     assert "could not connect" in row["failureMessage"]
+
+
+def test_any_certificate_will_do_without_secure_ssl(
+    socotra: Client, tenant: Tenant, tmp_path: Path
+) -> None:
+    with receiver(Authority(tmp_path).serve("other.example.com", own=True)) as secure:
+        made = socotra.webhook(secure.url, failureHandling={"divert": True})
+        missed = event_of(tenant.post())
+        (row,) = diverted(socotra, made["locator"])
+        assert row["failureTrigger"] == "timeout"
+        assert "certificate is not accepted" in row["failureMessage"]
+        path = f"/webhooks/{made['locator']}"
+        changed = socotra.ask("PATCH", path, json={"endpoint": {"secureSsl": False}})
+        assert not changed["endpoint"]["secureSsl"]
+        socotra.ask("POST", f"{path}/diverted/{missed}/resend")
+        assert json.loads(secure.wait_for(1)[0].body)["locator"] == missed
 
 
 def test_a_gone_receiver_is_a_failure_like_others(

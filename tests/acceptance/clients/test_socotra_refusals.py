@@ -320,7 +320,10 @@ PATHS = st.sampled_from(sorted({path for _, path, _ in NEEDED})) | st.builds(
     body=BODY | JSON,
     query=QUERY,
 )
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=max(500, settings().max_examples),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_no_request_is_an_error_of_the_servers(
     socotra: Client, method: str, path: str, body: Any, query: dict[str, str]
 ) -> None:

@@ -131,3 +131,10 @@ async def test_whoever_was_asked_by_name_is_told_it_with_every_delivery(
     sender.send(sender.address(asked, (KEY,)), post.work, EVENT, NOW_US, post.ended.set_result)
     (sent,) = post.network.posts
     assert (b"\r\nWebHook-Request-Origin: us.example\r\n" in sent.head) is named
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+async def test_any_certificate_will_do_for_those_alone_who_asked_for_it(insecure: bool) -> None:
+    post = Post()
+    post.send(replace(ONE, insecure_tls=insecure))
+    assert bool(post.network.insecure) is insecure

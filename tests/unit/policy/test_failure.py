@@ -129,3 +129,9 @@ def test_settings_become_what_is_decided_by(
     handling: FailureHandling, policy: FailurePolicy
 ) -> None:
     assert policy_of(handling, (1.0,)) == policy
+
+
+@pytest.mark.parametrize("never", [True, False])
+def test_a_subscription_may_never_be_disabled_by_its_failures(never: bool) -> None:
+    assert policy_of(FailureHandling(never_disable=never)).lasting is never
+    assert policy_of(FailureHandling(never_disable=never), lasting=True).lasting

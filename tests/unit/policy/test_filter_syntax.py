@@ -46,7 +46,7 @@ BAD: list[tuple[Any, str, str]] = [
     ('{"body":' * 20 + "1" + "}" * 20, "filter", "must not be nested deeper than 16"),
     ("[" * 20_000, "filter", "must be at most 16384 bytes"),
     # scopes
-    ({"a": 1}, "filter.a", "must be one of body, event_type, headers, metadata"),
+    ({"a": 1}, "filter.a", "must be one of body, event_type, headers, metadata, path, query"),
     ({"$eq": 1}, "filter.$eq", "must be one of body"),
     ({"header": {}}, "filter.header", "must be one of body"),
     ({"$or": [{"b": 1}]}, "filter.$or[0].b", "must be one of body"),

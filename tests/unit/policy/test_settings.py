@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waypost.model.api import Api
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.failure import FailureHandling, Otherwise, Retry, Strategy
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
@@ -26,6 +27,7 @@ from waypost.policy.egress import EgressRules
 from waypost.policy.failure_settings import FailureHandlingIn
 from waypost.policy.retry import LITHIC, STANDARD
 from waypost.policy.settings import (
+    Brought,
     DefaultSettings,
     Settings,
     SubscriptionRules,
@@ -133,6 +135,7 @@ def test_what_is_not_given_stays() -> None:
             {"transform": Transform(Language.JAVASCRIPT, "x")},
         ),
         ({"transform": {"template": [1]}}, {"transform": Transform(Language.TEMPLATE, "[1]")}),
+        ({"insecure_tls": True}, {"insecure_tls": True}),
         ({"verification": None}, {"verification": None}),
         ({"verification": "none"}, {"verification": None}),
         (
@@ -227,7 +230,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
-        "verification",
+        *("verification", "insecure_tls"),
         *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
         "failure_handling",
         *("ordering", "on_order_failure"),
@@ -437,3 +440,10 @@ def test_nothing_is_blocked_where_there_is_no_order(ordering: Ordering) -> None:
         check_together(blocking)
     [(field, _)] = refusal.value.details
     assert field == "on_order_failure"
+
+
+def test_what_another_api_brings_is_merged_but_for_the_secret() -> None:
+    brought = Brought(api=Api.SOCOTRA, particulars={"tag": "t"}, secret=b"geheim")
+    merged = merge(FULL, brought)
+    assert merged == msgspec.structs.replace(FULL, api=Api.SOCOTRA, particulars={"tag": "t"})
+    assert merge(merged, Brought()) == merged

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert
 
 from tests.support.database import Records
+from tests.support.plans import plans_of, walks
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState, DivertedEvent, Reason, Timings
 from waypost.model.errors import NotFound
@@ -198,3 +199,15 @@ def test_of_an_event_that_was_diverted_again_the_last_is_found(records: Records)
     for project, subscription in ((records.project, one.id), (records.other, other.id)):
         with pytest.raises(NotFound):
             diverted.get_latest(records.connection, project, subscription, first)
+
+
+def test_the_list_in_its_order_is_read_by_indexes(records: Records) -> None:
+    one = records.subscription()
+    records.ended(records.event(), one, DeliveryState.FAILED)
+    place = (records.connection, records.project, one.id)
+    plans = plans_of(records.connection, lambda: diverted.list_slice(*place, 0, 10))
+    assert walks(plans) == []
+    assert any("ix_diverted_time" in step for step in plans), plans
+    if records.connection.dialect.name == "sqlite":
+        assert any("ix_diverted_event" in step for step in plans), plans
+    assert not any("TEMP B-TREE" in step or "Sort" in step for step in plans), plans

@@ -3,7 +3,8 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from waypost.web.fast import FastRequest, FastRoute, FastRoutes, Header, handle
+from waypost.web import fast
+from waypost.web.fast import Family, FastRequest, FastRoute, FastRoutes, Header, handle
 
 
 class Kept(FastRequest):
@@ -104,3 +105,43 @@ def test_a_failing_handler_is_answered_for() -> None:
             "path": "/a",
         }
     ]
+
+
+def test_a_family_has_a_route_for_each_name(routes_of_names: FastRoutes) -> None:
+    found = routes_of_names.of_family(b"/p/x/events")
+    assert found is not None
+    assert found[b"POST"].path == b"/p/x/events"
+    assert routes_of_names.of_family(b"/p/x/events") is found
+    others = [
+        b"/p/",
+        b"/p//events",
+        b"/p/x/y/events",
+        b"/p/x/events?a",
+        b"/p/%41/events",
+        b"/events",
+    ]
+    for other in others:
+        assert routes_of_names.of_family(other) is None, other
+
+
+def test_no_more_names_are_remembered_than_there_may_be(
+    routes_of_names: FastRoutes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "FAMILIES_MAX", 2)
+    first = routes_of_names.of_family(b"/p/1/events")
+    for name in (b"2", b"3"):
+        routes_of_names.of_family(b"/p/%b/events" % name)
+    assert routes_of_names.of_family(b"/p/1/events") is not first
+
+
+@pytest.fixture
+def routes_of_names() -> FastRoutes:
+    """Have a family of one method."""
+
+    def make(path: bytes, name: bytes) -> FastRoute:
+        assert name in path
+        return FastRoute(b"POST", path, lambda _: None, 1, lambda _, __: b"")
+
+    found = FastRoutes()
+    found.families.append(Family(b"POST", b"/p/", b"/events", make))
+    return found

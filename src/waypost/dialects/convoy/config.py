@@ -158,6 +158,8 @@ def merged(present: ProjectConfig, given: dict[str, Any] | None) -> ProjectConfi
 
 def _faults(config: ProjectConfig) -> list[tuple[str, str]]:
     details = []
+    if config.meta_event.is_enabled:
+        details.append(("meta_event.is_enabled", "meta events are not supported yet"))
     if config.search_policy:
         details.append(("search_policy", "is not supported: nothing is indexed for searching"))
     if config.circuit_breaker.sample_rate != SAMPLE_RATE_S:

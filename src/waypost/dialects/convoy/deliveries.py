@@ -311,8 +311,9 @@ class DeliveryRoutes:
         )
 
     async def _find(self, caller: Principal, delivery_id: Id) -> Delivery:
-        known = await self._shelf.records.ids_of(caller, things.SUBSCRIPTION)
-        return await self._deliveries.find(caller, delivery_id, known)
+        known = set(await self._shelf.records.ids_of(caller, things.SUBSCRIPTION))
+        known.update(self._shelf.subscriptions.known(caller.project_id))
+        return await self._deliveries.find(caller, delivery_id, sorted(known))
 
     async def _endpoint_of(self, caller: Principal, delivery: Delivery) -> Id:
         wanted = [delivery.subscription_id]

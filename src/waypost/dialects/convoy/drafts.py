@@ -88,14 +88,13 @@ def draft(
     endpoints: tuple[Id, ...] = (),
     owner: str | None = None,
 ) -> Draft:
-    """Return an event that was posted.
+    """Return an event that was posted: `checked` and `made` at once."""
+    payload = checked(posted, limits)
+    return made(posted, payload, needs_key=needs_key, endpoints=endpoints, owner=owner)
 
-    Args:
-        posted: as it was read.
-        limits: how large it may be.
-        needs_key: it must have an idempotency key.
-        endpoints: the addresses whose subscriptions alone are asked.
-        owner: whose it is.
+
+def checked(posted: Posted, limits: EventLimits) -> bytes:
+    """Return the data of an event, as it came; this may take long.
 
     Raises:
         InvalidInput: something is missing or not valid, in Convoy's words.
@@ -110,6 +109,29 @@ def draft(
     payload = rawjson.original(posted.data)
     require_payload_size(payload, limits, "data")
     rawjson.require_shallow(payload, "data")
+    return payload
+
+
+def made(
+    posted: Posted,
+    payload: bytes,
+    *,
+    needs_key: bool,
+    endpoints: tuple[Id, ...] = (),
+    owner: str | None = None,
+) -> Draft:
+    """Return an event that was posted.
+
+    Args:
+        posted: as it was read.
+        payload: its data, checked.
+        needs_key: it must have an idempotency key.
+        endpoints: the addresses whose subscriptions alone are asked.
+        owner: whose it is.
+
+    Raises:
+        InvalidInput: a header or the key is not valid, or the key is missing.
+    """
     key = posted.idempotency_key or None
     if key is not None:
         require_key(key, "idempotency_key")

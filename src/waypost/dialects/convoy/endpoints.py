@@ -34,6 +34,7 @@ RATE_WINDOW_US: Final = 3_600 * 1_000_000
 _HOUR_US: Final = 3_600 * 1_000_000
 _NO_TALLY: Final = Tally()
 _NOT_SUPPORTED: Final = "mutual TLS is not supported yet"
+_NO_NOTICES: Final = "is not supported yet: nobody is told there of failures"
 
 Text = Annotated[str, Meta(max_length=1_024)]
 Short = Annotated[str, Meta(max_length=256)]
@@ -229,7 +230,7 @@ class EndpointRoutes:
         self._shelf.subscriptions.check_url(body.url)
         for name in ("slack_webhook_url", "teams_webhook_url"):
             if getattr(body, name):
-                self._check_notice(name, getattr(body, name))
+                raise InvalidInput(details=[(name, _NO_NOTICES)])
         if home.config.ssl.enforce_secure_endpoints and not body.url.startswith("https://"):
             raise InvalidInput("only https endpoints allowed")
         limit, duration = body.rate_limit or 0, body.rate_limit_duration or 0
@@ -254,12 +255,6 @@ class EndpointRoutes:
             status=disabled,
         )
 
-    def _check_notice(self, name: str, url: str) -> None:
-        try:
-            self._shelf.subscriptions.check_url(url)
-        except InvalidInput as error:
-            raise InvalidInput(details=[(name, reason) for _, reason in error.details]) from error
-
     def _secret(self, given: str | None) -> tuple[Id, str]:
         made = self._shelf.make_key()
         return made.id, given or base64.urlsafe_b64encode(made.material).decode().rstrip("=")
@@ -267,16 +262,18 @@ class EndpointRoutes:
     async def _find(self, call: Call) -> Record:
         return await self._shelf.endpoint(call.principal, call.id("endpoint_id", KIND))
 
-    async def _keep(self, call: Call, record: Record, endpoint: Endpoint) -> Record:
+    async def _keep(
+        self, call: Call, record: Record, endpoint: Endpoint, *, revive: bool = False
+    ) -> Record:
         changed = self._shelf.records.changed(record, msgspec.json.encode(endpoint))
-        await self._shelf.keep_endpoint(call.principal, changed)
+        await self._shelf.keep_endpoint(call.principal, changed, revive=revive)
         return changed
 
     async def _enter(
         self, call: Call, record: Record, status: Literal["active", "paused"]
     ) -> Answer:
         kept = msgspec.structs.replace(endpoint_of(record), status=status)
-        changed = await self._keep(call, record, kept)
+        changed = await self._keep(call, record, kept, revive=status == "active")
         data = await self.shown(call.principal, changed)
         return Answer("endpoint status updated successfully", data, 202)
 

@@ -64,7 +64,16 @@ class EventRoutes:
     async def create(self, call: Call) -> Answer:
         """Take in an event that is owed to the subscriptions of its endpoint alone."""
         posted = drafts.read(call.body, EventIn, self._events.limits)
-        caller = call.principal
+        accepted = await self.take(call.principal, posted)
+        return taken("Event queued successfully", accepted.id)
+
+    async def take(self, caller: Principal, posted: EventIn) -> Accepted:
+        """Take in an event for an endpoint, or for the endpoints of an owner.
+
+        Raises:
+            InvalidInput: it says of neither, or of one that is not there; or something else of it
+                is not valid.
+        """
         owner = None
         if posted.endpoint_id:
             endpoints = [await self._endpoint(caller, posted.endpoint_id)]
@@ -74,8 +83,7 @@ class EventRoutes:
                 raise InvalidInput("app ID has no configured endpoints")
         else:
             raise InvalidInput("please provide an endpoint ID")
-        accepted = await self._take(caller, posted, endpoints, owner)
-        return _taken("Event queued successfully", accepted)
+        return await self._take(caller, posted, endpoints, owner)
 
     async def fan_out(self, call: Call) -> Answer:
         """Take in an event that is owed to all endpoints of an owner."""
@@ -87,13 +95,13 @@ class EventRoutes:
             raise InvalidInput("no endpoint has this owner id")
         accepted = await self._take(call.principal, posted, endpoints, posted.owner_id)
         said = "Endpoint fanout event queued successfully"
-        return _taken(_DUPLICATE if accepted.duplicate else said, accepted)
+        return taken(_DUPLICATE if accepted.duplicate else said, accepted.id)
 
     async def broadcast(self, call: Call) -> Answer:
         """Take in an event that is owed to whoever wants it."""
         posted = drafts.read(call.body, BroadcastIn, self._events.limits)
         accepted = await self._take(call.principal, posted, (), None)
-        return _taken("Broadcast event created successfully", accepted)
+        return taken("Broadcast event created successfully", accepted.id)
 
     async def dynamic(self, call: Call) -> Answer:
         """Take in an event for a URL, which has an endpoint and a subscription from then on."""
@@ -108,7 +116,7 @@ class EventRoutes:
         drafts.draft(posted, self._events.limits, needs_key=home.config.needs_keys)
         endpoint_id = await self._dynamic.endpoint(caller, posted, home)
         accepted = await self._take(caller, posted, [endpoint_id], None)
-        return _taken("Dynamic event created successfully", accepted)
+        return taken("Dynamic event created successfully", accepted.id)
 
     async def list_page(self, call: Call) -> Answer:
         """List events, and the repetitions of idempotency keys among them."""
@@ -242,6 +250,6 @@ class EventRoutes:
         return await self._views.around(caller, [one.event for one in seen])
 
 
-def _taken(message: str, accepted: Accepted) -> Answer:
+def taken(message: str, event_id: Id) -> Answer:
     """Answer with the event, which Convoy's clients have long asked for."""
-    return Answer(message, {"uid": ids.spell_ulid(accepted.id)}, 201)
+    return Answer(message, {"uid": ids.spell_ulid(event_id)}, 201)

@@ -10,6 +10,7 @@ from waypost.dialects.convoy.deliveries import DeliveryRoutes
 from waypost.dialects.convoy.endpoints import EndpointRoutes
 from waypost.dialects.convoy.events import EventRoutes
 from waypost.dialects.convoy.filters import FilterRoutes
+from waypost.dialects.convoy.intake import Intake
 from waypost.dialects.convoy.onboarding import OnboardingRoutes
 from waypost.dialects.convoy.projects import Homes, ProjectRoutes
 from waypost.dialects.convoy.shelf import Shelf
@@ -27,7 +28,9 @@ from waypost.operations.replays import Replays
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
+from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
+from waypost.web.fast import FastRoutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Parts:
 
     access: Access
     surfaces: Surfaces
+    aside: Aside
+    fast: FastRoutes
     clock: Clock
     projects: Projects
     keys: Keys
@@ -50,7 +55,7 @@ class Parts:
 
 
 def operations(parts: Parts) -> list[Operation]:
-    """Return the whole table."""
+    """Return the whole table, and enter what is served the fast way."""
     homes = Homes(parts.records)
     shelf = Shelf(parts.records, homes, parts.subscriptions, parts.signing_keys)
     endpoints = EndpointRoutes(shelf, parts.deliveries, parts.clock)
@@ -61,6 +66,9 @@ def operations(parts: Parts) -> list[Operation]:
     deliveries = DeliveryRoutes(
         shelf, parts.deliveries, parts.events, parts.replays, views, parts.clock
     )
+    Intake(
+        parts.access, parts.surfaces, parts.aside, parts.events, parts.subscriptions, events
+    ).register(parts.fast)
     return [
         *projects.operations(),
         *endpoints.operations(),

@@ -53,10 +53,15 @@ class Shelf:
                 found[record.parent].append(record)
         return found
 
-    async def keep_endpoint(self, caller: Principal, record: Record) -> None:
-        """Keep an endpoint, new or changed, and have its subscriptions follow."""
+    async def keep_endpoint(
+        self, caller: Principal, record: Record, *, revive: bool = False
+    ) -> None:
+        """Keep an endpoint, new or changed, and have its subscriptions follow.
+
+        `revive`: they are sent to again where failures had them disabled.
+        """
         home = await self.homes.of(caller)
-        wishes = await self._wishes(caller, home.config, [record])
+        wishes = await self._wishes(caller, home.config, [record], revive=revive)
         await self.subscriptions.put_all(caller, wishes, self.records.saving(record))
 
     async def keep_subscription(
@@ -124,7 +129,12 @@ class Shelf:
         return self.records.new(caller, things.SUBSCRIPTION, body, endpoint.id)
 
     async def _wishes(
-        self, caller: Principal, config: ProjectConfig, endpoints: Sequence[Record]
+        self,
+        caller: Principal,
+        config: ProjectConfig,
+        endpoints: Sequence[Record],
+        *,
+        revive: bool = False,
     ) -> list[Wish]:
         by_id = {one.id: one for one in endpoints}
         parts = await self.at(caller, *by_id)
@@ -135,6 +145,7 @@ class Shelf:
                 by_id[one.parent],
                 one,
                 [things.filter_of(record) for record in filters[one.id]],
+                revive=revive,
             )
             for one in parts
             if one.parent is not None

@@ -312,7 +312,7 @@ def _brief(endpoint: Record) -> dict[str, Any]:
 
 
 def source_brief(source: Record) -> dict[str, Any]:
-    """Return what is told of a source beside other things: no secrets."""
+    """Return what is told of a source beside other things: all its keys, and no secrets."""
     fields: dict[str, Any] = msgspec.json.decode(source.body)
     return {
         "uid": ids.spell_ulid(source.id),
@@ -321,6 +321,16 @@ def source_brief(source: Record) -> dict[str, Any]:
         "mask_id": fields.get("mask_id", ""),
         "provider": fields.get("provider", ""),
         "is_disabled": fields.get("is_disabled", False),
+        "url": fields.get("url", ""),
+        "verifier": None,
+        "custom_response": {"body": "", "content_type": ""},
+        "forward_headers": None,
+        "idempotency_keys": None,
+        "provider_config": None,
+        "pub_sub": None,
+        "event_type_location": "",
+        "body_function": None,
+        "header_function": None,
         "project_id": ids.spell_ulid(source.project_id),
         "created_at": born(source.id),
         "updated_at": spelled(source.changed_us),

@@ -178,35 +178,56 @@ class Mount:
         return Response(answer.encoded(), answer.status, media_type="application/json")
 
     def _let_in(self, operation: Operation, request: Request) -> Principal:
-        caller = recognise(self._access, request)
-        self._access.spend(caller, reads=operation.reads)
+        given = request.headers.get("authorization")
+        key = None if given is None else given.encode("latin-1")
         named = request.path_params.get("project_id")
-        principal = self._access.authorize(caller, operation.scope, None)
-        if named is None or Scope.ADMIN not in caller.scopes:
-            # As in Convoy, a project's key is for its project, whatever the path says.
-            return principal
-        found = ids.find_ulid(named)
-        if found is None:
-            raise NotFound("project")
-        token = ids.spell(ids.PROJECT, found).encode()
-        return self._access.authorize(caller, operation.scope, token)
+        return let_in(self._access, key, named, operation.scope, reads=operation.reads)
 
     def _refuse(self, error: WaypostError) -> Response:
         """Render an error; by Convoy's envelope whatever the path is."""
         return self._surfaces.response(BASE, self._surfaces.problem(error))
 
 
-def recognise(access: Access, request: Request) -> Principal:
-    """Tell who calls.
+def let_in(
+    access: Access, key: bytes | None, project: str | None, scope: Scope, *, reads: bool
+) -> Principal:
+    """Tell who calls, and in which project, if that is allowed.
+
+    Args:
+        access: says who may.
+        key: the value of the header `Authorization`.
+        project: what the path names, if it does; as in Convoy it is of no matter to a project's
+            own key.
+        scope: what the key must be allowed to do.
+        reads: it spends from the key's allowance of reads.
+
+    Raises:
+        NotAuthenticated: no key, or not a good one; in Convoy's words.
+        TooManyRequests: the key has asked too often.
+        NotPermitted: the key lacks the scope.
+        NotFound: an administrator names a project that is not there.
+    """
+    caller = recognise(access, key)
+    access.spend(caller, reads=reads)
+    principal = access.authorize(caller, scope, None)
+    if project is None or Scope.ADMIN not in caller.scopes:
+        return principal
+    found = ids.find_ulid(project)
+    if found is None:
+        raise NotFound("project")
+    return access.authorize(caller, scope, ids.spell(ids.PROJECT, found).encode())
+
+
+def recognise(access: Access, key: bytes | None) -> Principal:
+    """Tell who calls, by the value of the header `Authorization`.
 
     Raises:
         NotAuthenticated: no key, or not a good one; in Convoy's words.
     """
-    given = request.headers.get("authorization")
-    if not given:
+    if not key:
         raise NotAuthenticated(envelope.MISSING_KEY)
     try:
-        return access.recognise(digest_of(given.encode("latin-1")))
+        return access.recognise(digest_of(key))
     except NotAuthenticated as error:
         raise NotAuthenticated(envelope.BAD_KEY) from error
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from waypost.dialects.convoy import authentication, config, format
 from waypost.dialects.convoy.config import ProjectConfig
@@ -30,7 +31,12 @@ TIMEOUT_S = 10
 
 
 def wish(
-    home: ProjectConfig, endpoint: Record, subscription: Record, filters: Sequence[EventFilter]
+    home: ProjectConfig,
+    endpoint: Record,
+    subscription: Record,
+    filters: Sequence[EventFilter],
+    *,
+    revive: bool = False,
 ) -> Wish:
     """Return the subscription of ours that one of Convoy's comes to.
 
@@ -39,6 +45,7 @@ def wish(
         endpoint: the record of its endpoint.
         subscription: its own record, whose id it has.
         filters: those of single event types.
+        revive: it is sent to again where failures had it disabled; else it stays as it is.
 
     Raises:
         InvalidSetting: a filter is not in Convoy's language.
@@ -46,7 +53,7 @@ def wish(
     to, wanted = endpoint_of(endpoint), subscribed_of(subscription)
     return Wish(
         subscription.id,
-        _settings(home, to, wanted, filters),
+        _settings(home, to, wanted, filters, revive=revive),
         format_settings=format.spelled(_signed(home, to)),
         endpoint_id=endpoint.id,
         keys=tuple(
@@ -57,7 +64,12 @@ def wish(
 
 
 def _settings(
-    home: ProjectConfig, to: Endpoint, wanted: Subscribed, filters: Sequence[EventFilter]
+    home: ProjectConfig,
+    to: Endpoint,
+    wanted: Subscribed,
+    filters: Sequence[EventFilter],
+    *,
+    revive: bool,
 ) -> Settings:
     strategy = wanted.retry or home.strategy
     at_most_once = wanted.delivery_mode == "at_most_once"
@@ -66,7 +78,7 @@ def _settings(
         url=to.url,
         description=wanted.name,
         event_types=None if ANY_TYPE in wanted.event_types else wanted.event_types,
-        disabled=to.status == "inactive",
+        disabled=True if to.status == "inactive" else False if revive else UNSET,
         paused=to.status == "paused",
         headers=authentication.as_headers(to.authentication),
         format=NAME,

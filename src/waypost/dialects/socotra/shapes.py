@@ -16,7 +16,8 @@ SECRET_MAX: Final = 256
 TAG_MAX: Final = 256
 TRIGGERS_MAX: Final = 48
 VALUES_MAX: Final = 16
-INTERVAL_MAX_S: Final = 30 * 24 * 3600
+INTERVAL_MAX: Final = 2**53
+"""More than any may be: how many depends on what one is worth."""
 ATTEMPTS_MAX: Final = 10
 ATTEMPTS: Final = 3
 
@@ -26,7 +27,7 @@ Headers = dict[str, Annotated[tuple[str, ...], Meta(min_length=1, max_length=VAL
 Secret = Annotated[str, Meta(min_length=1, max_length=SECRET_MAX)]
 Tag = Annotated[str, Meta(min_length=1, max_length=TAG_MAX)]
 Triggers = Annotated[tuple[str, ...], Meta(max_length=TRIGGERS_MAX)]
-Interval = Annotated[int, Meta(ge=1, le=INTERVAL_MAX_S)]
+Interval = Annotated[int, Meta(ge=1, le=INTERVAL_MAX)]
 Attempts = Annotated[int, Meta(ge=1, le=ATTEMPTS_MAX)]
 Growth = Literal["linear", "exponential"]
 
@@ -59,7 +60,7 @@ class EndpointChange(_In, frozen=True, kw_only=True):
 
 
 class RetryIn(_In, frozen=True, kw_only=True):
-    """When what has failed is tried again: `interval` in seconds."""
+    """When what has failed is tried again."""
 
     type: Growth
     interval: Interval

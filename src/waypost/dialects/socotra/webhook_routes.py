@@ -49,8 +49,12 @@ Keys = Mapping[Id, SigningKey]
 class WebhookHandlers:
     """What is asked of webhooks."""
 
-    def __init__(self, subscriptions: Subscriptions, keys: SigningKeys) -> None:
-        """Take the operations on subscriptions, and on their secrets."""
+    def __init__(self, subscriptions: Subscriptions, keys: SigningKeys, unit_s: float) -> None:
+        """Take the operations on subscriptions and on their secrets.
+
+        `unit_s` is what an interval of one between tries is worth, seconds.
+        """
+        self._unit_s = unit_s
         self._subscriptions = subscriptions
         self._keys = keys
 
@@ -71,7 +75,7 @@ class WebhookHandlers:
 
     async def create(self, call: Call) -> WebhookOut:
         """Make a webhook."""
-        wanted = webhooks.made(call.body)
+        wanted = webhooks.made(call.body, self._unit_s)
         try:
             made = await self._subscriptions.create(call.principal, wanted)
         except InvalidInput as error:
@@ -117,7 +121,7 @@ class WebhookHandlers:
         """Change a webhook."""
 
         def revise(present: Subscription) -> Settings:
-            return webhooks.changed(present, self._terms(present), call.body)
+            return webhooks.changed(present, self._terms(present), call.body, self._unit_s)
 
         try:
             changed = await self._subscriptions.revise(
@@ -153,7 +157,7 @@ class WebhookHandlers:
 
     def _shape(self, webhook: Subscription, keys: Keys | None) -> WebhookOut:
         terms = self._terms(webhook)
-        handling = webhooks.handling_of(terms)
+        handling = webhooks.handling_of(terms, self._unit_s)
         alert, alerts = handling.alert, terms.failure_handling.alert_endpoints
         suspension = webhook.suspension
         return WebhookOut(

@@ -39,7 +39,7 @@ from waypost.model.failure import (
 from waypost.model.subscription import Subscription
 from waypost.policy import failure_settings
 from waypost.policy.failure import CONNECTION, TLS, gaps_s
-from waypost.policy.failure_settings import BroughtAlertEndpoint, FailureHandlingIn
+from waypost.policy.failure_settings import GAP_MAX_S, BroughtAlertEndpoint, FailureHandlingIn
 from waypost.policy.settings import TYPES_MAX, Brought
 from waypost.policy.terms import Terms
 
@@ -105,8 +105,8 @@ class Handling(msgspec.Struct, frozen=True):
     triggers: tuple[str, ...] = TRIGGERS
 
 
-def made(body: WebhookIn) -> Brought:
-    """Return the settings of a new webhook.
+def made(body: WebhookIn, unit_s: float = 1.0) -> Brought:
+    """Return the settings of a new webhook; `unit_s` is what an interval of one is worth.
 
     Raises:
         InvalidInput: something can't be had; says what.
@@ -120,13 +120,15 @@ def made(body: WebhookIn) -> Brought:
         description=body.name,
         disabled=not body.enabled,
         event_types=_types(body.event_types),
-        failure_handling=_native(handling),
+        failure_handling=_native(handling, unit_s),
         api=Api.SOCOTRA,
         secret=endpoint.secret.encode() if endpoint.secret else None,
     )
 
 
-def changed(present: Subscription, terms: Terms, body: WebhookChange) -> Brought:
+def changed(
+    present: Subscription, terms: Terms, body: WebhookChange, unit_s: float = 1.0
+) -> Brought:
     """Return what a change makes of a webhook; `terms` are those that hold for it.
 
     Raises:
@@ -147,9 +149,9 @@ def changed(present: Subscription, terms: Terms, body: WebhookChange) -> Brought
         if endpoint.secret:
             wanted["secret"] = endpoint.secret.encode()
     if body.remove_failure_handling or body.failure_handling is not None:
-        handling = Handling() if body.remove_failure_handling else handling_of(terms)
+        handling = Handling() if body.remove_failure_handling else handling_of(terms, unit_s)
         change = body.failure_handling or HandlingChange()
-        wanted["failure_handling"] = _native(_handling_changed(handling, change))
+        wanted["failure_handling"] = _native(_handling_changed(handling, change), unit_s)
     return Brought(**wanted)
 
 
@@ -173,7 +175,7 @@ def endpoint_of(subscription: Subscription | AlertEndpoint) -> Endpoint:
     )
 
 
-def handling_of(terms: Terms) -> Handling:
+def handling_of(terms: Terms, unit_s: float = 1.0) -> Handling:
     """Return failure handling as Socotra shows it, whoever has set it."""
     native = terms.failure_handling
     done = native.on_giving_up
@@ -181,7 +183,7 @@ def handling_of(terms: Terms) -> Handling:
     return Handling(
         alert=None if alert is None else endpoint_of(alert),
         divert=OnGivingUp.DIVERT in done,
-        retry=_retry_of(native, terms.retry_schedule_s),
+        retry=_retry_of(native, terms.retry_schedule_s, unit_s),
         suspend=OnGivingUp.SUSPEND in done,
         triggers=_triggers_of(native.triggers),
     )
@@ -297,8 +299,12 @@ def _retry_changed(present: RetryOut | None, body: RetryChange) -> RetryOut:
     )
 
 
-def _native(handling: Handling) -> FailureHandlingIn:
-    """Return failure handling as it is set natively."""
+def _native(handling: Handling, unit_s: float) -> FailureHandlingIn:
+    """Return failure handling as it is set natively.
+
+    Raises:
+        InvalidInput: an interval is too long.
+    """
     done = {
         OnGivingUp.DIVERT: handling.divert,
         OnGivingUp.SUSPEND: handling.suspend,
@@ -308,6 +314,9 @@ def _native(handling: Handling) -> FailureHandlingIn:
     if TIMEOUT in handling.triggers:
         triggers += _UNANSWERED
     alert, retry = handling.alert, handling.retry
+    if retry is not None and retry.interval * unit_s > GAP_MAX_S:
+        most = int(GAP_MAX_S / unit_s)
+        raise _fault("failureHandling.retryStrategy.interval", f"Must be at most {most}")
     return FailureHandlingIn(
         triggers=tuple(triggers),
         # What no trigger names is passed over, as if it had been delivered.
@@ -316,7 +325,7 @@ def _native(handling: Handling) -> FailureHandlingIn:
         if retry is None
         else failure_settings.RetryIn(
             strategy=Strategy(retry.type),
-            interval_s=float(retry.interval),
+            interval_s=retry.interval * unit_s,
             retries=retry.attempts,
             jitter=0.0,
         ),
@@ -346,7 +355,9 @@ def _native_alert(alert: Endpoint) -> BroughtAlertEndpoint:
     )
 
 
-def _retry_of(native: FailureHandling, schedule_s: Sequence[float]) -> RetryOut | None:
+def _retry_of(
+    native: FailureHandling, schedule_s: Sequence[float], unit_s: float
+) -> RetryOut | None:
     """Return retries as one of Socotra's strategies; others look like one that begins so."""
     retry = native.retry
     gaps = gaps_s(retry) if retry is not None else tuple(schedule_s)
@@ -354,7 +365,7 @@ def _retry_of(native: FailureHandling, schedule_s: Sequence[float]) -> RetryOut 
         return None
     linear = retry is not None and retry.strategy in {Strategy.LINEAR, Strategy.CONSTANT}
     kind = Strategy.LINEAR if linear else Strategy.EXPONENTIAL
-    return RetryOut(kind.value, max(round(gaps[0]), 1), len(gaps))
+    return RetryOut(kind.value, max(round(gaps[0] / unit_s), 1), len(gaps))
 
 
 def _triggers_of(triggers: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def test_it_is_kept_as_it_was_given() -> None:
 
 
 def test_it_is_shown_by_the_vendors_names_without_the_secret() -> None:
-    given = {"meta_event": {"is_enabled": True, "url": "http://x", "secret": "s"}}
+    given = {"meta_event": {"url": "http://x", "secret": "s"}}
     shown = config.shown(config.merged(config.DEFAULT, given))
     assert shown["ssl"] == {"enforce_secure_endpoints": False}
     assert "SSL" not in shown
@@ -42,6 +42,7 @@ def test_it_is_shown_by_the_vendors_names_without_the_secret() -> None:
         ({"request_id_header": "Host"}, "config.request_id_header"),
         ({"request_id_header": "x-convoy-signature"}, "config.request_id_header"),
         ({"search_policy": "720h"}, "config.search_policy"),
+        ({"meta_event": {"is_enabled": True}}, "config.meta_event.is_enabled"),
         ({"ratelimit": {"count": 5}}, "config.ratelimit"),
         ({"circuit_breaker": {"sample_rate": 5}}, "config.circuit_breaker.sample_rate"),
     ],

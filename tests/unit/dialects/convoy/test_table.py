@@ -76,8 +76,8 @@ async def test_a_good_request_is_answered(world: World) -> None:
     assert answer.status_code == 201
     assert answer.json() == {"status": True, "message": "done", "data": 7}
     assert (world.calls[0].body.n, world.calls[0].principal.project_id) == (1, PROJECT)
-    tried: tuple[dict[str, Any], ...] = ({}, {"json": {}}, {"json": {"any": 1}})
-    for options in tried:
+    bodies: list[dict[str, Any]] = [{}, {"json": {}}, {"json": {"any": 1}}]
+    for options in bodies:
         assert (await world.ask("PUT", **options)).status_code == 201
     assert (await world.ask("PUT", "/v1/also")).status_code == 201
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from waypost.dialects.convoy import config, things
 from waypost.dialects.convoy.config import ProjectConfig, StrategyConfig
@@ -23,12 +24,15 @@ PROJECT, ENDPOINT, OWN, SOURCE = (ids.make(n, n) for n in range(1, 5))
 def wished(
     home: ProjectConfig = config.DEFAULT,
     endpoint: dict[str, Any] | None = None,
+    *,
+    revive: bool = False,
     **subscribed: Any,
 ) -> Wish:
     to = Endpoint("e", "http://x", (Secret(ids.make(9, 9), "s", 5),), **(endpoint or {}))
     record = Record(PROJECT, things.ENDPOINT, ENDPOINT, msgspec.json.encode(to))
     wanted = msgspec.json.encode(Subscribed("n", **subscribed))
-    return wish(home, record, Record(PROJECT, things.SUBSCRIPTION, OWN, wanted, ENDPOINT), ())
+    own = Record(PROJECT, things.SUBSCRIPTION, OWN, wanted, ENDPOINT)
+    return wish(home, record, own, (), revive=revive)
 
 
 def test_it_is_called_as_the_endpoint_says() -> None:
@@ -38,6 +42,8 @@ def test_it_is_called_as_the_endpoint_says() -> None:
     assert found.keys is not None
     assert [(one.material, one.expires_at_us) for one in found.keys] == [(b"s", 5)]
     assert wished(endpoint={"status": "inactive"}).wanted.disabled is True
+    assert wished().wanted.disabled is UNSET
+    assert wished(revive=True).wanted.disabled is False
     assert wished().wanted.timeout_s == 10
 
 

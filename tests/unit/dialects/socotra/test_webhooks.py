@@ -187,3 +187,27 @@ def test_what_was_set_natively_is_shown_as_near_as_can_be(
 def test_a_refusal_has_their_paths(ours: str, theirs: str) -> None:
     error = webhooks.in_their_words(InvalidInput(details=[(ours, "why")]))
     assert error.details == ((theirs, "why"),)
+
+
+def test_an_interval_counts_in_what_it_is_worth() -> None:
+    retry = {"type": "linear", "interval": 90, "attempts": 1}
+    body = {
+        "name": "n",
+        "enabled": True,
+        "eventTypes": ["a"],
+        "endpoint": {"url": URL},
+        "failureHandling": {"retryStrategy": retry},
+    }
+    wanted = msgspec.convert(body, WebhookIn)
+    webhook = kept(webhooks.made(wanted, 0.001))
+    terms = terms_of(webhook, NOTHING_SET)
+    assert terms.retry_schedule_s == (0.09,)
+    shown = webhooks.handling_of(terms, 0.001).retry
+    assert shown == RetryOut("linear", 90, 1)
+    change = msgspec.convert({"failureHandling": {"divert": True}}, WebhookChange)
+    again = kept(webhooks.changed(webhook, terms, change, 0.001), webhook)
+    assert terms_of(again, NOTHING_SET).retry_schedule_s == (0.09,)
+    with pytest.raises(InvalidInput) as refusal:
+        webhooks.made(wanted, 24 * 3600.0)
+    place = "failureHandling.retryStrategy.interval"
+    assert refusal.value.details == ((place, "Must be at most 30"),)
