@@ -123,7 +123,9 @@ class Dispatcher:
         self._sweeper: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
-        self.delivered = self.retried = self.given_up = 0
+        self.delivered = 0
+        self.retried = 0
+        self.given_up = 0
         self.held_bytes = 0
 
     @property
