@@ -19,6 +19,7 @@ from waypost.policy import timing
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
 from waypost.policy.stream import Position
+from waypost.policy.system_events import taken_by
 from waypost.storage import deliveries, events, idempotency, outcomes, pages, receipts, streams
 from waypost.storage.connection import Connection
 from waypost.storage.outcomes import Found, Sought, Summary
@@ -222,10 +223,14 @@ class Events:
         types: tuple[str, ...] = (),
         with_payload: bool = True,
     ) -> Page[Event]:
-        """Return one page of the project's events; no types: of all types."""
+        """Return one page of the project's events.
+
+        No types: of all that producers send. System events are named, or `waypost.*` is.
+        """
+        names = [name for one in types for name in taken_by(one)]
         return await self._store.read(
             lambda c: events.list_page(
-                c, principal.project_id, request, types=types, with_payload=with_payload
+                c, principal.project_id, request, types=tuple(names), with_payload=with_payload
             )
         )
 

@@ -305,14 +305,14 @@ class Subscriptions:
         for wish in wishes:
             await self._check(principal, wish.wanted)
         asked = [self._alerts.ask(wish.wanted) for wish in wishes]
-        times = [ids.moment(self._ids.next()) for _ in wishes]
+        made = [self._announcer.new_id() for _ in wishes]
 
         def write(connection: Connection) -> list[Change]:
             for one in writes:
                 one(connection)
             return [
                 self._put(connection, principal.project_id, *each)
-                for each in zip(wishes, asked, times, strict=True)
+                for each in zip(wishes, asked, made, strict=True)
             ]
 
         def follow(changes: list[Change]) -> None:
@@ -379,10 +379,10 @@ class Subscriptions:
         return version, gone
 
     def _put(
-        self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, now_us: int
+        self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, event_id: Id
     ) -> Change:
-        """Make or change one."""
-        place = (project_id, wish.id)
+        """Make or change one; `event_id` is of the event that may tell of it, made now."""
+        place, now_us = (project_id, wish.id), ids.moment(event_id)
         present = subscriptions.find(connection, *place)
         before = present or Subscription(*place, "", api=wish.api)
         merged = replace(
@@ -404,6 +404,7 @@ class Subscriptions:
             self._keys.put(connection, after, keys)
         record(connection, Kind.SUBSCRIPTION, *place)
         version = projects.bump_routing(connection, project_id)
+        self._announcer.announce_change(connection, present or after, after, event_id, now_us)
         if present is None:
             former_routes.begin(connection, *place, version)
         elif former_routes.taken(after) != former_routes.taken(present):
@@ -431,8 +432,8 @@ class Subscriptions:
         asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
         brought_key = self._brought_key(wanted)
-        now_us = ids.moment(self._ids.next())
         event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
+        now_us = ids.moment(event_id)
 
         def write(connection: Connection) -> Change:
             place = (principal.project_id, subscription_id)
