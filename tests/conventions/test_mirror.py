@@ -68,6 +68,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
+    "operations/wishes.py": (
+        "tests/unit/operations/test_subscriptions_together.py",
+        "fields alone",
+    ),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
     "model/source.py": ("tests/unit/policy/test_source_settings.py", "fields and their defaults"),
     "model/transaction.py": (
@@ -79,6 +83,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "server/configs.py": ("tests/unit/server/test_wiring.py", "settings that reach their parts"),
+    "storage/surfaces.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "compared with what the migrations make",
+    ),
     "storage/cluster.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",
@@ -86,10 +94,6 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "storage/request_index.py": (
         "tests/unit/storage/test_streams.py",
         "an index, by which events are found",
-    ),
-    "storage/inbound_tables.py": (
-        "tests/unit/storage/migrations/test_upgrade.py",
-        "compared with what the migrations make",
     ),
     "storage/indexing.py": (
         "tests/unit/storage/migrations/test_upgrade.py",

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -24,10 +23,11 @@ from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
-from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
+from waypost.operations.alerts import Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
-from waypost.operations.signing_keys import Keys, SigningKeys
+from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.transforms import Transforms
+from waypost.operations.wishes import Change, Wish
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Brought, Settings, SubscriptionRules
@@ -56,33 +56,6 @@ _UNCHANGED: Final = Settings()
 _NO_ALERTS: Final = Settings(failure_handling=None)
 _REVISIONS: Final = 10
 """So often a change is made anew that others have overtaken."""
-
-
-class _Change(msgspec.Struct, frozen=True):
-    """What a committed change has made of a subscription."""
-
-    version: int
-    subscription: Subscription
-    keys: Keys
-    alerts: Changed = NOTHING_CHANGED
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """A subscription as another surface wants it.
-
-    Attributes:
-        id: it is made under this id where it is not there yet.
-        wanted: its settings.
-        format_settings: what its format goes by.
-        endpoint_id: the address that it shares with others.
-        keys: its secrets; None leaves those that it has, of which there must be some.
-    """
-
-    id: Id
-    wanted: Settings
-    format_settings: str | None = None
-    endpoint_id: Id | None = None
-    keys: Keys | None = None
 
 
 class Subscriptions:
@@ -144,14 +117,14 @@ class Subscriptions:
         key = self._brought_key(wanted) or self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
 
-        def write(connection: Connection) -> _Change:
+        def write(connection: Connection) -> Change:
             subscription, alerts = self._with_alerts(connection, bare, merged, asked)
             subscriptions.insert(connection, subscription)
             keys = self._keys.insert(connection, subscription, key)
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
             former_routes.begin(connection, subscription.project_id, subscription.id, version)
-            return _Change(version, subscription, keys, alerts)
+            return Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -303,7 +276,7 @@ class Subscriptions:
         asked = [self._alerts.ask(wish.wanted) for wish in wishes]
         times = [ids.moment(self._ids.next()) for _ in wishes]
 
-        def write(connection: Connection) -> list[_Change]:
+        def write(connection: Connection) -> list[Change]:
             for one in writes:
                 one(connection)
             return [
@@ -311,7 +284,7 @@ class Subscriptions:
                 for each in zip(wishes, asked, times, strict=True)
             ]
 
-        def follow(changes: list[_Change]) -> None:
+        def follow(changes: list[Change]) -> None:
             for change in changes:
                 self._follow(change)
 
@@ -370,7 +343,7 @@ class Subscriptions:
 
     def _put(
         self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, now_us: int
-    ) -> _Change:
+    ) -> Change:
         """Make or change one."""
         place = (project_id, wish.id)
         present = subscriptions.find(connection, *place)
@@ -397,7 +370,7 @@ class Subscriptions:
             former_routes.begin(connection, *place, version)
         elif former_routes.taken(after) != former_routes.taken(present):
             former_routes.end(connection, present, version, now_us)
-        return _Change(version, after, keys, alerts)
+        return Change(version, after, keys, alerts)
 
     async def _change(
         self, principal: Principal, subscription_id: Id, wanted: Settings
@@ -418,7 +391,7 @@ class Subscriptions:
         now_us = ids.moment(self._ids.next())
         event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
 
-        def write(connection: Connection) -> _Change:
+        def write(connection: Connection) -> Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
             merged = settings.reordered(present, alter(present))
@@ -438,7 +411,7 @@ class Subscriptions:
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
             self._announcer.announce_change(connection, present, changed, event_id, now_us)
-            return _Change(version, changed, keys, alerts)
+            return Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -456,7 +429,7 @@ class Subscriptions:
         handling, changed = self._alerts.keep(connection, merged.project_id, before, after, asked)
         return replace(merged, failure_handling=handling), changed
 
-    def _follow(self, change: _Change) -> None:
+    def _follow(self, change: Change) -> None:
         self._announcer.follow()
         self._alerts.follow(change.alerts)
         self._router.apply(change.version, change.subscription)

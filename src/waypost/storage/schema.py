@@ -25,13 +25,13 @@ from sqlalchemy import (
     text,
 )
 
-from waypost.storage import cluster, inbound_tables
+from waypost.storage import surfaces
 from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
 from waypost.storage.indexing import indexes, partial
 from waypost.storage.request_index import request_indexes
 
-metadata = cluster.metadata
-sources = inbound_tables.sources
+metadata = surfaces.metadata
+
 
 projects = Table(
     "projects",
@@ -408,21 +408,6 @@ fan_outs = Table(
     sqlite_with_rowid=False,
 )
 """Events whose deliveries are too many for the commit that accepted them."""
-
-records = Table(
-    "records",
-    metadata,
-    Column("project_id", IdType, primary_key=True),
-    Column("kind", Name, primary_key=True),
-    Column("id", IdType, primary_key=True),
-    Column("parent", IdType),
-    Column("ciphertext", LargeBinary, nullable=False),
-    Column("changed_us", BigInteger, nullable=False),
-    Column("deleted_us", BigInteger),
-    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
-    sqlite_with_rowid=False,
-)
-"""What other surfaces keep beside ours, encrypted."""
 
 lane_state = Table(
     "lane_state",

@@ -25,7 +25,7 @@ from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
 from waypost.model.source import CustomResponse, Source, SourceType, Verifier
 from waypost.storage import pages
-from waypost.storage.schema import sources
+from waypost.storage.surfaces import sources
 from waypost.storage.vault import Vault
 
 _PLACE = b"sources.verifier\0"

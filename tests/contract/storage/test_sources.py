@@ -22,7 +22,7 @@ from waypost.model.source import (
     Twitter,
 )
 from waypost.storage import sources
-from waypost.storage.schema import sources as table
+from waypost.storage.surfaces import sources as table
 from waypost.storage.vault import Vault
 
 VAULT = Vault(bytes(range(32)), SeededEntropy())

@@ -14,7 +14,7 @@ from waypost.model.ids import Id
 from waypost.model.replay import Plan, ReplayKind, Route
 from waypost.model.subscription import Signing, SigningKey
 from waypost.operations.replays import Wanted
-from waypost.operations.subscriptions import Wish
+from waypost.operations.wishes import Wish
 from waypost.policy.settings import Settings
 from waypost.storage import facts
 from waypost.storage.connection import Connection

@@ -22,7 +22,7 @@ from waypost.model import ids
 from waypost.model.errors import InvalidSetting
 from waypost.model.record import Record
 from waypost.model.subscription import Signing, SigningKey
-from waypost.operations.subscriptions import Wish
+from waypost.operations.wishes import Wish
 from waypost.policy.settings import Settings
 from waypost.policy.transforms import TransformIn
 
