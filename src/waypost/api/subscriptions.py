@@ -22,6 +22,7 @@ from waypost.api.shapes import (
     page_request,
 )
 from waypost.model import ids
+from waypost.model.authentication import Authentication
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
@@ -68,9 +69,9 @@ class VerificationOut(msgspec.Struct, frozen=True):
 class SubscriptionOut(msgspec.Struct, frozen=True):
     """A subscription on the wire.
 
-    The values of `headers`, and `transform`, are masked for a key that may not change
-    subscriptions. Of settings for which the project may have defaults, what holds is shown;
-    `inherited` names those not set here.
+    The secrets in `authentication` are masked; the values of `headers`, and `transform`, for a key
+    that may not change subscriptions. Of settings for which the project may have defaults, what
+    holds is shown; `inherited` names those not set here.
     """
 
     token: str
@@ -102,6 +103,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     transform: TransformIn | None
     verification: VerificationMode
     verification_status: VerificationOut | None
+    authentication: Authentication | None
     ordering: str
     on_order_failure: str
     failing_since: Moment | None
@@ -346,6 +348,7 @@ def shape(
         transform = None if transform is None else _masked(transform)
     failing_since_us = subscription.failing_since_us
     content, asked = subscription.filter, subscription.verification
+    proof = subscription.authentication
     return SubscriptionOut(
         token=ids.spell(ids.SUBSCRIPTION, subscription.id),
         created=moment(ids.moment(subscription.id)),
@@ -376,6 +379,7 @@ def shape(
         transform=None if transform is None else transforms.shown(transform),
         verification=VerificationMode.NONE if asked is None else asked.mode,
         verification_status=None if asked is None else _status(asked),
+        authentication=None if proof is None else proof.shown,
         ordering=subscription.ordering.value,
         on_order_failure=subscription.on_order_failure.value,
         failing_since=None if failing_since_us is None else moment(failing_since_us),

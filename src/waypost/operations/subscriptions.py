@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -24,10 +23,11 @@ from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
-from waypost.operations.alerts import NOTHING_CHANGED, Alerts, Asked, Changed
+from waypost.operations.alerts import Alerts, Asked, Changed
 from waypost.operations.event_types import Catalogue
-from waypost.operations.signing_keys import Keys, SigningKeys
+from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.transforms import Transforms
+from waypost.operations.wishes import Change, Wish
 from waypost.policy import settings, transforms, verification
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Brought, Settings, SubscriptionRules
@@ -56,33 +56,6 @@ _UNCHANGED: Final = Settings()
 _NO_ALERTS: Final = Settings(failure_handling=None)
 _REVISIONS: Final = 10
 """So often a change is made anew that others have overtaken."""
-
-
-class _Change(msgspec.Struct, frozen=True):
-    """What a committed change has made of a subscription."""
-
-    version: int
-    subscription: Subscription
-    keys: Keys
-    alerts: Changed = NOTHING_CHANGED
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """A subscription as another surface wants it.
-
-    Attributes:
-        id: it is made under this id where it is not there yet.
-        wanted: its settings.
-        format_settings: what its format goes by.
-        endpoint_id: the address that it shares with others.
-        keys: its secrets; None leaves those that it has, of which there must be some.
-    """
-
-    id: Id
-    wanted: Settings
-    format_settings: str | None = None
-    endpoint_id: Id | None = None
-    keys: Keys | None = None
 
 
 class Subscriptions:
@@ -139,19 +112,19 @@ class Subscriptions:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
         bare = Subscription(principal.project_id, self._ids.next(), "")
-        merged = settings.merge(bare, wanted)
+        merged = self._keys.merged(bare, wanted)
         settings.check_together(merged)
         key = self._brought_key(wanted) or self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
 
-        def write(connection: Connection) -> _Change:
+        def write(connection: Connection) -> Change:
             subscription, alerts = self._with_alerts(connection, bare, merged, asked)
             subscriptions.insert(connection, subscription)
             keys = self._keys.insert(connection, subscription, key)
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
             former_routes.begin(connection, subscription.project_id, subscription.id, version)
-            return _Change(version, subscription, keys, alerts)
+            return Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -165,13 +138,9 @@ class Subscriptions:
             lambda c: subscriptions.get(c, principal.project_id, subscription_id)
         )
 
-    def check_url(self, url: str) -> None:
-        """Refuse a URL that no subscription may have.
-
-        Raises:
-            InvalidInput: it is one; says why.
-        """
-        settings.check(Settings(url=url), self._rules)
+    def check_settings(self, wanted: Settings) -> None:
+        """Refuse settings that no subscription may have, by raising InvalidInput."""
+        settings.check(wanted, self._rules)
 
     def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:
         """Return the subscriptions that share an address, as they are in memory."""
@@ -307,7 +276,7 @@ class Subscriptions:
         asked = [self._alerts.ask(wish.wanted) for wish in wishes]
         times = [ids.moment(self._ids.next()) for _ in wishes]
 
-        def write(connection: Connection) -> list[_Change]:
+        def write(connection: Connection) -> list[Change]:
             for one in writes:
                 one(connection)
             return [
@@ -315,7 +284,7 @@ class Subscriptions:
                 for each in zip(wishes, asked, times, strict=True)
             ]
 
-        def follow(changes: list[_Change]) -> None:
+        def follow(changes: list[Change]) -> None:
             for change in changes:
                 self._follow(change)
 
@@ -370,13 +339,13 @@ class Subscriptions:
 
     def _put(
         self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, now_us: int
-    ) -> _Change:
+    ) -> Change:
         """Make or change one."""
         place = (project_id, wish.id)
         present = subscriptions.find(connection, *place)
         before = present or Subscription(*place, "")
         merged = replace(
-            settings.merge(before, wish.wanted),
+            self._keys.merged(before, wish.wanted),
             format_settings=wish.format_settings,
             endpoint_id=wish.endpoint_id,
         )
@@ -397,12 +366,12 @@ class Subscriptions:
             former_routes.begin(connection, *place, version)
         elif former_routes.taken(after) != former_routes.taken(present):
             former_routes.end(connection, present, version, now_us)
-        return _Change(version, after, keys, alerts)
+        return Change(version, after, keys, alerts)
 
     async def _change(
         self, principal: Principal, subscription_id: Id, wanted: Settings
     ) -> Subscription:
-        merged = partial(settings.merge, wanted=wanted)
+        merged = partial(self._keys.merged, wanted=wanted)
         return await self._alter(principal, subscription_id, merged, wanted)
 
     async def _alter(
@@ -418,7 +387,7 @@ class Subscriptions:
         now_us = ids.moment(self._ids.next())
         event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
 
-        def write(connection: Connection) -> _Change:
+        def write(connection: Connection) -> Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place)
             merged = settings.reordered(present, alter(present))
@@ -438,7 +407,7 @@ class Subscriptions:
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
             self._announcer.announce_change(connection, present, changed, event_id, now_us)
-            return _Change(version, changed, keys, alerts)
+            return Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
@@ -456,7 +425,7 @@ class Subscriptions:
         handling, changed = self._alerts.keep(connection, merged.project_id, before, after, asked)
         return replace(merged, failure_handling=handling), changed
 
-    def _follow(self, change: _Change) -> None:
+    def _follow(self, change: Change) -> None:
         self._announcer.follow()
         self._alerts.follow(change.alerts)
         self._router.apply(change.version, change.subscription)

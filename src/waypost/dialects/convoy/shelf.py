@@ -18,7 +18,8 @@ from waypost.model.record import Record
 from waypost.model.subscription import Signing, SigningKey
 from waypost.operations.records import Records, Write
 from waypost.operations.signing_keys import SigningKeys
-from waypost.operations.subscriptions import Subscriptions, Wish
+from waypost.operations.subscriptions import Subscriptions
+from waypost.operations.wishes import Wish
 
 
 class Shelf:

@@ -24,6 +24,7 @@ KNOWN: Final = (
     "0013_dialects",
     "0014_records",
     "0015_system_events",
+    "0016_sources",
 )
 """Every revision, oldest first."""
 
