@@ -355,11 +355,7 @@ class Subscriptions:
         )
 
     def _remove(
-        self,
-        connection: Connection,
-        principal: Principal,
-        asked: Asked,
-        at: tuple[Id, Id, int],
+        self, connection: Connection, principal: Principal, asked: Asked, at: tuple[Id, Id, int]
     ) -> tuple[int, Changed]:
         """Delete one; `at` is its id, that of the audit's record, and the present."""
         subscription_id, record_id, now_us = at
