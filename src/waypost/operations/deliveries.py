@@ -126,18 +126,22 @@ class Deliveries:
         return delivery_id in self._sending()
 
     async def tallies(
-        self, principal: Principal, subscription_ids: Sequence[ids.Id], since_us: int
+        self,
+        principal: Principal,
+        subscription_ids: Sequence[ids.Id],
+        since_us: int,
+        until_us: int | None = None,
     ) -> dict[ids.Id, Tally]:
         """Return how each of some subscriptions fares; attempts count since a moment.
 
-        `since_us` is in UTC microseconds.
+        `since_us` is in UTC microseconds, and so is `until_us`, from which on none counts.
         """
         project_id = principal.project_id
 
         def read(connection: Connection) -> dict[ids.Id, Tally]:
             found = {}
             for one in subscription_ids:
-                latest, _ = health.read_latest(connection, project_id, one, since_us)
+                latest, _ = health.read_latest(connection, project_id, one, since_us, until_us)
                 succeeded = sum(attempt.succeeded for attempt in latest)
                 count = health.count_deliveries(connection, project_id, one)
                 found[one] = Tally(count, succeeded, len(latest) - succeeded)
