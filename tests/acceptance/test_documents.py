@@ -164,6 +164,14 @@ def test_the_how_to_of_checks_ends_with_an_attempt(terminal: Terminal) -> None:
     assert '"verification_status":{"state":"pending"' in out
 
 
+def test_the_how_to_of_webhooks_ends_with_what_is_refused(terminal: Terminal) -> None:
+    page = "how-to/receive-webhooks.md"
+    for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):
+        terminal.type(block)
+    (told,) = blocks(page, "text")
+    assert told in terminal.run()
+
+
 def test_the_how_to_of_failing_receivers_ends_with_what_was_kept(terminal: Terminal) -> None:
     page = "how-to/when-receivers-fail.md"
     for block in blocks("tutorial/first-event.md", "sh")[1:5] + blocks(page, "sh"):

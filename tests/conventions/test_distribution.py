@@ -54,6 +54,7 @@ BOUND = {
     "Project",
     "Record",
     "Replay",
+    "Source",
     "Sequence[LaneWanted]",
     "Sequence[Owed]",
     "Subscription",

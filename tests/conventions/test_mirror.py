@@ -37,6 +37,19 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     ),
     "model/api.py": ("tests/unit/policy/test_credentials.py", "names alone"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
+    "dialects/convoy/ingest.py": ("tests/acceptance/clients/test_sources.py", "handlers of HTTP"),
+    "dialects/convoy/proofs.py": (
+        "tests/acceptance/clients/test_convoy_sources.py",
+        "one handler of HTTP",
+    ),
+    "dialects/convoy/sources.py": (
+        "tests/acceptance/clients/test_convoy_sources.py",
+        "handlers of HTTP",
+    ),
+    "model/authentication.py": (
+        "tests/unit/policy/test_authentication.py",
+        "fields alone, which are checked",
+    ),
     "dialects/convoy/deliveries.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/dynamic.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/endpoints.py": (_CONVOY, "a translation, tried over HTTP"),
@@ -46,7 +59,6 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),
-    "dialects/convoy/routes.py": (_CONVOY, "puts the others together"),
     "dialects/convoy/shelf.py": (_CONVOY, "what the handlers share"),
     "dialects/convoy/subscriptions.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/things.py": ("tests/unit/dialects/convoy/test_wishes.py", "fields alone"),
@@ -59,7 +71,12 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
+    "operations/wishes.py": (
+        "tests/unit/operations/test_subscriptions_together.py",
+        "fields alone",
+    ),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
+    "model/source.py": ("tests/unit/policy/test_source_settings.py", "fields and their defaults"),
     "model/transaction.py": (
         "tests/unit/policy/test_transactions.py",
         "fields and a table of steps",
@@ -73,6 +90,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "server/configs.py": ("tests/unit/server/test_wiring.py", "settings that reach their parts"),
+    "storage/surfaces.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "compared with what the migrations make",
+    ),
     "storage/cluster.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

@@ -53,6 +53,7 @@ BARE: dict[str, Any] = {
     "transform": None,
     "verification": "none",
     "verification_status": None,
+    "authentication": None,
     "ordering": "none",
     "on_order_failure": "continue",
     "failing_since": None,

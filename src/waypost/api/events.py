@@ -82,6 +82,7 @@ class EventOut(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str | None = None
     deliver_at: Moment | None = None
     deliver_before: Moment | None = None
+    source: str | None = None
 
 
 class ReceiptOut(msgspec.Struct, frozen=True):
@@ -224,6 +225,7 @@ def shape(event: Event) -> EventOut:
         path=known.path,
         deliver_at=None if due_us == accepted_us else moment(due_us),
         deliver_before=None if before_us is None else moment(before_us),
+        source=None if known.source is None else ids.spell(ids.SOURCE, known.source),
     )
 
 

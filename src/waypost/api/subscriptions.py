@@ -23,6 +23,7 @@ from waypost.api.shapes import (
 )
 from waypost.model import ids
 from waypost.model.api import Api
+from waypost.model.authentication import Authentication
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.project import Principal, Scope
 from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
@@ -69,9 +70,9 @@ class VerificationOut(msgspec.Struct, frozen=True):
 class SubscriptionOut(msgspec.Struct, frozen=True):
     """A subscription on the wire.
 
-    The values of `headers`, and `transform`, are masked for a key that may not change
-    subscriptions. Of settings for which the project may have defaults, what holds is shown;
-    `inherited` names those not set here.
+    The secrets in `authentication` are masked; the values of `headers`, and `transform`, for a key
+    that may not change subscriptions. Of settings for which the project may have defaults, what
+    holds is shown; `inherited` names those not set here.
     """
 
     token: str
@@ -106,6 +107,7 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
     transform: TransformIn | None
     verification: VerificationMode
     verification_status: VerificationOut | None
+    authentication: Authentication | None
     ordering: str
     on_order_failure: str
     failing_since: Moment | None
@@ -350,6 +352,7 @@ def shape(
         transform = None if transform is None else _masked(transform)
     failing_since_us, changed_us = subscription.failing_since_us, subscription.changed_us
     content, asked = subscription.filter, subscription.verification
+    proof = subscription.authentication
     return SubscriptionOut(
         token=ids.spell(ids.SUBSCRIPTION, subscription.id),
         created=moment(ids.moment(subscription.id)),
@@ -383,6 +386,7 @@ def shape(
         transform=None if transform is None else transforms.shown(transform),
         verification=VerificationMode.NONE if asked is None else asked.mode,
         verification_status=None if asked is None else _status(asked),
+        authentication=None if proof is None else proof.shown,
         ordering=subscription.ordering.value,
         on_order_failure=subscription.on_order_failure.value,
         failing_since=None if failing_since_us is None else moment(failing_since_us),

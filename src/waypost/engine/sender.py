@@ -58,6 +58,10 @@ class Poster(Protocol):
         ...
 
 
+Authenticate = Callable[[Subscription, Post], Post]
+"""Returns what sends as a post does, with what proves who sends."""
+
+
 class Address:
     """Where and how a subscription's deliveries are sent; made anew when its settings change.
 
@@ -137,8 +141,13 @@ class Sender:
         transport: Poster,
         formats: Mapping[str, Format],
         origin: str | None = None,
+        authenticate: Authenticate | None = None,
     ) -> None:
-        """Take the transport, the formats by name, of every surface, and this server's name."""
+        """Take the transport, the formats by name, of every surface, and this server's name.
+
+        `authenticate` is asked for the posts of subscriptions that prove who sends to them.
+        """
+        self._authenticate = authenticate
         self._loop = loop
         self._transport = transport
         self._formats = formats
@@ -158,11 +167,14 @@ class Sender:
         form = format_of(self._formats, subscription.format, subscription.format_settings)
         address = Address(subscription, keys, form, defaults)
         if address.destination is not None:
-            address.post = self._transport.to(
+            post = self._transport.to(
                 subscription.project_id,
                 address.destination,
                 insecure_tls=subscription.insecure_tls,
             )
+            address.post = post
+            if subscription.authentication is not None and self._authenticate is not None:
+                address.post = self._authenticate(subscription, post)
         return address
 
     def send(

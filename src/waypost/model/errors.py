@@ -4,7 +4,8 @@
 
     WaypostError
     ├─ InvalidInput            what was sent is wrong; says where
-    │  └─ InvalidSetting       a setting is well-formed, and can't be obeyed
+    │  ├─ InvalidSetting       a setting is well-formed, and can't be obeyed
+    │  └─ Unverified           what came in at a source is not from who it should be
     ├─ NotAuthenticated        no key, or not a good one
     ├─ NotPermitted            a good key without the scope
     ├─ NotFound                no such thing in the caller's project
@@ -57,6 +58,12 @@ class InvalidSetting(InvalidInput):
     """A setting can't be obeyed."""
 
     code = "invalid_setting"
+
+
+class Unverified(InvalidInput):
+    """Request verification failed"""  # noqa: D415 - the vendor's sentence
+
+    code = "unverified"
 
 
 class NotAuthenticated(WaypostError):

@@ -29,7 +29,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     event, as far as they were kept; `source` is what it came in by, where that is more than the
     API. It is delivered from
     `deliver_at_us` on, or `deliver_in_s` seconds after its acceptance, and not any more from
-    `deliver_before_us` on.
+    `deliver_before_us` on. `source` is where it came in, if it was at one.
     """
 
     idempotency_key: str | None = None

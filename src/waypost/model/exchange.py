@@ -18,6 +18,7 @@ class FailureKind(StrEnum):
     CONNECTION = "connection"
     PROTOCOL = "protocol"
     TOO_LARGE = "too_large"
+    AUTHENTICATION = "authentication"
     ABORTED = "aborted"
 
 

@@ -22,6 +22,7 @@ REPLAY: Final = "rpl"
 PROJECT: Final = "prj"
 KEY: Final = "key"
 TRANSACTION: Final = "txn"
+SOURCE: Final = "src"
 
 KINDS: Final = {
     EVENT: "event",
@@ -32,6 +33,7 @@ KINDS: Final = {
     PROJECT: "project",
     KEY: "API key",
     TRANSACTION: "transaction",
+    SOURCE: "source",
 }
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)

@@ -51,6 +51,8 @@ class Scope(StrEnum):
     SUBSCRIPTIONS_READ = "subscriptions.read"
     SUBSCRIPTIONS_WRITE = "subscriptions.write"
     TRANSACTIONS_WRITE = "transactions.write"
+    SOURCES_READ = "sources.read"
+    SOURCES_WRITE = "sources.write"
     ADMIN = "admin"
 
 
@@ -61,6 +63,8 @@ PROJECT_SCOPES: Final = frozenset(
         Scope.SUBSCRIPTIONS_READ,
         Scope.SUBSCRIPTIONS_WRITE,
         Scope.TRANSACTIONS_WRITE,
+        Scope.SOURCES_READ,
+        Scope.SOURCES_WRITE,
     }
 )
 """What a key may do where its creation names no scopes: all but administration."""

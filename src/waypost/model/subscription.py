@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from waypost.model.api import Api
+from waypost.model.authentication import Sealed
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
@@ -92,6 +93,7 @@ class Subscription(Inheritable, frozen=True):
         unparking: its order was changed, and some of what it is owed may be parked by the old one.
         format_settings: what its format goes by, in the format's own words; None: by nothing.
         endpoint_id: the address that it shares with other subscriptions, where a surface has such.
+        authentication: how deliveries prove who sends them; None: by their signature alone.
         failing_since_us: when the present series of nothing but failures began, UTC microseconds.
         insecure_tls: any certificate of the receiver will do.
         api: in which API it was made: a dialect lists its own only.
@@ -124,6 +126,7 @@ class Subscription(Inheritable, frozen=True):
     ordering: Ordering = Ordering.NONE
     on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
     unparking: bool = False
+    authentication: Sealed | None = None
     name: str = ""
     changed_us: int | None = None
 

@@ -185,6 +185,31 @@ class Access:
             raise TooManyRequests(retry_after_s=spent.wait_s)
         return spent.remaining
 
+    def admit(self, project_id: ids.Id, full_at: float) -> float:
+        """Let in a sender that needs no key, and count its request as a write.
+
+        Args:
+            project_id: where to.
+            full_at: what is left of its own allowance, as `waypost.policy.rate` has it.
+
+        Returns:
+            What is left of it from now on.
+
+        Raises:
+            NotFound: there is no such project (any more).
+            Unavailable: it can't be known whether what is in memory still holds.
+            TooManyRequests: nothing was left of the allowance.
+        """
+        now = self._clock.monotonic()
+        if now > self.confirmed_until:
+            raise Unavailable("the database does not answer")
+        if project_id not in self._projects:
+            raise NotFound(ids.KINDS[ids.PROJECT])
+        spent = spend(self._config.writes, full_at, now)
+        if spent.wait_s:
+            raise TooManyRequests(retry_after_s=spent.wait_s)
+        return spent.full_at
+
     def authorize(self, principal: Principal, scope: Scope, project: bytes | None) -> Principal:
         """Make sure that a caller may do what it asks for; return it in the project it names.
 

@@ -5,10 +5,8 @@ from msgspec.structs import replace
 
 from waypost.model.api import Api
 from waypost.model.errors import Conflict
-from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
-from waypost.operations.alerts import NOTHING_CHANGED, Changed
-from waypost.operations.signing_keys import Also, Keys, nothing_else
+from waypost.operations.signing_keys import Also, nothing_else
 from waypost.policy import settings, verification
 from waypost.policy.settings import Settings
 
@@ -29,35 +27,6 @@ class Within(msgspec.Struct, frozen=True):
 
 
 ANYHOW = Within()
-
-
-class Change(msgspec.Struct, frozen=True):
-    """What a committed change has made of a subscription."""
-
-    version: int
-    subscription: Subscription
-    keys: Keys
-    alerts: Changed = NOTHING_CHANGED
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """A subscription as another surface wants it.
-
-    Attributes:
-        id: it is made under this id where it is not there yet.
-        wanted: its settings.
-        format_settings: what its format goes by.
-        endpoint_id: the address that it shares with others.
-        keys: its secrets; None leaves those that it has, of which there must be some.
-        api: the API that it is made by.
-    """
-
-    id: Id
-    wanted: Settings
-    format_settings: str | None = None
-    endpoint_id: Id | None = None
-    keys: Keys | None = None
-    api: Api = Api.NATIVE
 
 
 class Overtaken(Exception):

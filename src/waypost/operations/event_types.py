@@ -1,6 +1,6 @@
 """Event types: each project's catalogue, and whether events of other types are refused."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -57,6 +57,10 @@ class Catalogue:
             raise InvalidInput(details=[(path, f"begins with {SYSTEM}, as Waypost's own types do")])
         if not self.known(project_id, name):
             raise InvalidInput(details=[(path, f"{name} is not in the project's catalogue")])
+
+    def is_strict(self, project_id: Id) -> bool:
+        """Tell whether a project refuses types that are not in its catalogue, if it has one."""
+        return project_id in self._strict
 
     def put(self, project_id: Id, names: Iterable[str]) -> None:
         """Take the names of a project's new catalogue."""
@@ -122,6 +126,48 @@ class EventTypes:
             write, lambda _: self._catalogue.put(project_id, (entry.name for entry in catalogue))
         )
         return catalogue
+
+    async def put(
+        self,
+        principal: Principal,
+        entries: Sequence[EventType],
+        *writes: Callable[[Connection], None],
+    ) -> None:
+        """Enter types, or change them, and write what goes with them; the others stay.
+
+        Raises:
+            InvalidInput: there would be too many entries; nothing is changed.
+        """
+        project_id = principal.project_id
+
+        def write(connection: Connection) -> list[str]:
+            present = {one.name: one for one in event_types.list_all(connection, project_id)}
+            present |= {one.name: one for one in entries}
+            if len(present) > CATALOGUE_MAX:
+                raise InvalidInput(details=[("event_types", f"must be at most {CATALOGUE_MAX}")])
+            event_types.replace(connection, project_id, [present[name] for name in sorted(present)])
+            for one in writes:
+                one(connection)
+            record(connection, Kind.EVENT_TYPES, project_id)
+            return list(present)
+
+        await self._configuration.change(
+            write, lambda names: self._catalogue.put(project_id, names)
+        )
+
+    async def enter(self, principal: Principal, names: Iterable[str]) -> None:
+        """Enter types that somebody asks for, as far as they are new and there is room.
+
+        Not where the project is strict: what it takes is for people to say.
+        """
+        project_id = principal.project_id
+        if self._catalogue.is_strict(project_id):
+            return
+        present = {one.name for one in await self.list_all(principal)}
+        new = [EventType(name) for name in dict.fromkeys(names) if name not in present]
+        room = CATALOGUE_MAX - len(present)
+        if new and room > 0:
+            await self.put(principal, new[:room])
 
 
 def read_catalogue(text: bytes) -> list[EventTypeIn]:

@@ -5,19 +5,23 @@ from itertools import chain, islice
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from waypost.clock import Clock, Entropy, IdSource
 from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.model import ids
 from waypost.model.api import Api
+from waypost.model.authentication import Authentication
 from waypost.model.errors import Conflict, LimitReached
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.subscription import Signing, SigningKey, Subscription
-from waypost.policy import signing, timestamp
+from waypost.policy import settings, signing, timestamp
+from waypost.policy.settings import Settings
 from waypost.policy.system_events import SecretRotated, about
-from waypost.storage import audit, signing_keys, subscriptions
+from waypost.storage import audit, authentications, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 from waypost.storage.vault import Vault
@@ -268,6 +272,24 @@ class SigningKeys:
         news = SecretRotated(**about(subscription, now_us), overlap_until=overlap_until)
         self._announcer.announce(connection, place[0], event_id, news, subscription.owner)
         return self.list_all(connection, *place)
+
+    def merged(self, present: Subscription, wanted: Settings) -> Subscription:
+        """Return a subscription with checked settings merged in, those encrypted that are."""
+        merged, given = settings.merge(present, wanted), wanted.authentication
+        if given is UNSET:
+            return merged
+        if given is None:
+            return replace(merged, authentication=None)
+        kept = authentications.seal(self._vault, merged.project_id, merged.id, given)
+        return replace(merged, authentication=kept)
+
+    def authentication(self, subscription: Subscription) -> Authentication | None:
+        """Return how a subscription authenticates, decrypted: for who may set it.
+
+        Raises:
+            ConfigInvalid: it can't be decrypted.
+        """
+        return authentications.opened(self._vault, subscription)
 
     def put(self, connection: Connection, subscription: Subscription, keys: Keys) -> Keys:
         """Keep these keys of a subscription, at once in place of those that it had."""

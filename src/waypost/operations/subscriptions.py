@@ -26,10 +26,11 @@ from waypost.model.project import Principal
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
 from waypost.operations import changing
 from waypost.operations.alerts import Alerts, Asked, Changed
-from waypost.operations.changing import ANYHOW, Change, Overtaken, Wish, Within
+from waypost.operations.changing import ANYHOW, Overtaken, Within
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.transforms import Transforms
+from waypost.operations.wishes import Change, Wish
 from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Brought, Settings, SubscriptionRules
@@ -121,7 +122,7 @@ class Subscriptions:
         await self._check(principal, wanted)
         api, most = within.api or Api.NATIVE, within.most
         bare = Subscription(principal.project_id, self._ids.next(), "", api=api)
-        merged = settings.merge(bare, wanted)
+        merged = self._keys.merged(bare, wanted)
         settings.check_together(merged)
         key = self._brought_key(wanted) or self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
@@ -152,13 +153,9 @@ class Subscriptions:
             lambda c: subscriptions.get(c, principal.project_id, subscription_id, api)
         )
 
-    def check_url(self, url: str) -> None:
-        """Refuse a URL that no subscription may have.
-
-        Raises:
-            InvalidInput: it is one; says why.
-        """
-        settings.check(Settings(url=url), self._rules)
+    def check_settings(self, wanted: Settings) -> None:
+        """Refuse settings that no subscription may have, by raising InvalidInput."""
+        settings.check(wanted, self._rules)
 
     def at(self, project_id: Id, endpoint_id: Id) -> tuple[Subscription, ...]:
         """Return the subscriptions that share an address, as they are in memory."""
@@ -390,7 +387,7 @@ class Subscriptions:
         present = subscriptions.find(connection, *place)
         before = present or Subscription(*place, "", api=wish.api)
         merged = replace(
-            settings.merge(before, wish.wanted),
+            self._keys.merged(before, wish.wanted),
             format_settings=wish.format_settings,
             endpoint_id=wish.endpoint_id,
             changed_us=None if present is None else now_us,
@@ -421,7 +418,7 @@ class Subscriptions:
         wanted: Settings,
         within: Within = ANYHOW,
     ) -> Subscription:
-        merged = partial(settings.merge, wanted=wanted)
+        merged = partial(self._keys.merged, wanted=wanted)
         return await self._alter(principal, subscription_id, merged, wanted, within)
 
     async def _alter(

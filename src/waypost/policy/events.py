@@ -169,6 +169,20 @@ def parse_batch(body: bytes, limits: EventLimits) -> list[Draft]:
     ]
 
 
+def read_event(fields: EventIn, limits: EventLimits) -> Draft:
+    """Make a draft of a decoded body, as `parse_event` does of its text.
+
+    Raises:
+        InvalidInput: it is not valid; says where.
+        PayloadTooLarge: it is over a limit.
+    """
+    try:
+        bytes(fields.payload).decode()
+    except UnicodeDecodeError as error:
+        raise _invalid("payload", "must be UTF-8") from error
+    return _draft(fields, limits, None, "")
+
+
 def draft(beside: BesideIn, payload: bytes, limits: EventLimits) -> Draft:
     """Return an event that is made up of a JSON payload and of what it is beside that.
 

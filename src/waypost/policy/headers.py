@@ -87,6 +87,11 @@ def check(headers: Mapping[str, str]) -> None:
         raise InvalidInput(details=details)
 
 
+def is_name(name: str) -> bool:
+    """Say whether it is a header name of 1 to 64 characters."""
+    return _NAME.fullmatch(name) is not None
+
+
 def is_reserved(name: str) -> bool:
     """Say whether a header of this name is Waypost's own, or must not be sent at all."""
     lowered = name.lower()
@@ -94,7 +99,7 @@ def is_reserved(name: str) -> bool:
 
 
 def _fault(name: str, value: str, seen: set[str]) -> str | None:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         return f"is not a header name of 1 to {NAME_MAX} characters"
     if is_reserved(name):
         return "is a reserved header"

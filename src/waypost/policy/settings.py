@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from waypost.model.api import Api
+from waypost.model.authentication import Authentication
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import (
@@ -24,6 +25,7 @@ from waypost.model.subscription import (
 )
 from waypost.model.verification import VerificationMode
 from waypost.policy import (
+    authentication,
     failure,
     failure_settings,
     filters,
@@ -144,6 +146,10 @@ Verify = Annotated[
 ]
 
 
+Proof = Annotated[
+    Authentication,
+    Meta(description="How deliveries prove who sends them, beside the signature; null for not."),
+]
 Limit = Annotated[
     RateLimit,
     Meta(
@@ -217,6 +223,7 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     filter: ContentFilter | UnsetType = UNSET
     transform: TransformIn | UnsetType | None = UNSET
     verification: Verify | UnsetType | None = UNSET
+    authentication: Proof | UnsetType | None = UNSET
     ordering: OrderingMode | UnsetType | None = UNSET
     on_order_failure: AfterFailure | UnsetType | None = UNSET
     insecure_tls: InsecureTls | UnsetType = UNSET
@@ -259,8 +266,9 @@ def merge(present: Present, wanted: DefaultSettings) -> Present:
     given = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
-    given.pop("verification", None)
-    given.pop("secret", None)
+    # The first two are made of more than what was given; the latter by who can encrypt it.
+    for name in ("verification", "authentication", "secret"):
+        given.pop(name, None)
     changes: dict[str, Any] = {}
     for name, value in given.items():
         changes.update(_MERGES[name](value) if name in _MERGES else {name: value})
@@ -337,6 +345,7 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         *_refusals(wanted.headers, headers.check),
         *type_faults(wanted.event_types),
         *_default_faults(wanted),
+        *_proof_faults(wanted, rules),
     ]
     contradictions = _contradictions(wanted, rules)
     if wanted.description and _CONTROLS.search(wanted.description):
@@ -375,6 +384,11 @@ def check_defaults(wanted: DefaultSettings, rules: SubscriptionRules) -> None:
         hours.check(wanted.sending_hours, "defaults.sending_hours")
 
 
+def _proof_faults(wanted: Settings, rules: SubscriptionRules) -> list[tuple[str, str]]:
+    given = wanted.authentication
+    return authentication.faults(given, rules.egress) if given else []
+
+
 def check_together(settings: Inheritable, path: str = "") -> None:
     """Refuse settings that contradict each other, once a change is merged in.
 
@@ -383,9 +397,14 @@ def check_together(settings: Inheritable, path: str = "") -> None:
         path: where they stand in the request, with a full stop behind.
 
     Raises:
-        InvalidSetting: retries are said in two ways, and not alike; or an order's failures are to
+        InvalidSetting: retries, or a header, are said in two ways; or an order's failures are to
             block where there is no order.
     """
+    if isinstance(settings, Subscription) and settings.authentication is not None:
+        name = authentication.header_name(settings.authentication.shown)
+        if name.lower() in map(str.lower, settings.headers):
+            reason = "is what authentication is sent in"
+            raise InvalidSetting(details=[(f"headers.{name}", reason)])
     if (
         isinstance(settings, Subscription)
         and settings.on_order_failure is OnOrderFailure.BLOCK

@@ -8,6 +8,7 @@ from starlette.routing import Route
 from waypost.clock import Clock
 from waypost.dialects.convoy import routes as convoy
 from waypost.dialects.convoy.format import ConvoyFormat
+from waypost.dialects.convoy.proofs import Probe
 from waypost.dialects.socotra import formats as socotra
 from waypost.dialects.socotra.reading import DivertedHandlers, EventHandlers
 from waypost.dialects.socotra.routes import SocotraRoutes
@@ -21,6 +22,7 @@ from waypost.model.project import Environment, Project
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
+from waypost.operations.event_types import EventTypes
 from waypost.operations.events import Events
 from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
@@ -29,6 +31,7 @@ from waypost.operations.records import Records
 from waypost.operations.repeats import Repeats
 from waypost.operations.replays import Replays
 from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.sources import Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
 from waypost.policy.format import NATIVE_FORMATS, Format
@@ -66,6 +69,10 @@ class Operations(Protocol):
     projects: Projects
     keys: Keys
     records: Records
+    sources: Sources
+    event_types: EventTypes
+    probe: Probe
+    base_url: str
     subscriptions: Subscriptions
     signing_keys: SigningKeys
     transforms: Transforms
@@ -104,6 +111,10 @@ def _convoy(shared: Operations) -> list[Route]:
         projects=shared.projects,
         keys=shared.keys,
         records=shared.records,
+        sources=shared.sources,
+        event_types=shared.event_types,
+        probe=shared.probe,
+        base_url=shared.base_url,
         subscriptions=shared.subscriptions,
         signing_keys=shared.signing_keys,
         transforms=shared.transforms,

@@ -67,10 +67,10 @@ class Server:
         self._held = held
         self._local_path: Path | None = None
         self._loop = asyncio.get_running_loop()
-        tools = Tools(held.clock)
+        tools = Tools(held.clock, held.secret_key)
         self._store = held.store(self._fail_from_thread)
         self._engine = Engine(config, self._store, tools, held.links())
-        self._surface = Surface(config, self._store, self._engine, tools, held.secret_key)
+        self._surface = Surface(config, self._store, self._engine, tools)
         self._fast = self._surface.fast_for(config.role)
         self._front = self._surface.front(self._fast)
         self._watch = Watch(

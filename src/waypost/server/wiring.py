@@ -26,14 +26,17 @@ from waypost.api.probes import ProbeRoutes
 from waypost.api.projects import ProjectRoutes
 from waypost.api.replays import ReplayRoutes
 from waypost.api.retention import RetentionRoutes
+from waypost.api.sources import SourceRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
+from waypost.dialects.convoy.proofs import Probe
 from waypost.egress.transport import Transport
 from waypost.engine.arrivals import Arrivals
+from waypost.engine.authenticator import Authenticator
 from waypost.engine.configuration import Configuration
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
@@ -75,6 +78,7 @@ from waypost.operations.repeats import Repeats
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.sources import Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transactions import Transactions
 from waypost.operations.transforms import Transforms
@@ -127,11 +131,12 @@ class Engine:
             clock=tools.clock,
             ca_file=None if config.egress_ca is None else str(config.egress_ca),
         )
+        self.proof = Authenticator(loop, self.transport, tools.clock, tools.ids, tools.vault)
         self.sandbox = _sandbox(loop, config)
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, tools.formats, config.origin),
+            Sender(loop, self.transport, tools.formats, config.origin, self.proof.around),
             tools.clock,
             tools.entropy,
             configs.dispatching(config),
@@ -253,13 +258,11 @@ class Engine:
 class Surface:
     """The HTTP API: what people and programs ask for."""
 
-    def __init__(
-        self, config: Config, store: Store, engine: Engine, tools: Tools, key: bytes
-    ) -> None:
-        """Make the operations and their routes; `key` is the secret key."""
-        self._config = config
-        self._tools = tools
+    def __init__(self, config: Config, store: Store, engine: Engine, tools: Tools) -> None:
+        """Make the operations and their routes."""
+        self._config, self._tools = config, tools
         self.environments = tools.environments
+        self.base_url = f"http://{config.listen}"
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, configs.access(config))
@@ -269,7 +272,7 @@ class Surface:
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
         rules = SubscriptionRules(config.egress_allow, frozenset(tools.formats), config.origin)
-        vault, changes = Vault(key, tools.entropy), engine.configuration
+        vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = _signing_keys(engine, vault, tools)
         self._roster = dispatcher.roster
@@ -277,9 +280,11 @@ class Surface:
         self.projects = Projects(
             changes, self.access, alerts, rules, self._project_changed, clock, ids
         )
+        self.events = Events(store, engine.ingest, router, self.catalogue, limits)
+        self.sources = Sources(changes, vault, self.events, self.access, clock, tools.entropy, ids)
+        self.probe: Probe = engine.proof.probe
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
-        self.events = Events(store, engine.ingest, router, self.catalogue, limits)
         self.deliveries = Deliveries(store, dispatcher.sending, tools.formats)
         self.replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         self.transactions = self._transactions(store, engine, tools)
@@ -316,8 +321,9 @@ class Surface:
             *JwksRoutes(keys).operations(),
             *ProjectRoutes(self.projects).operations(),
             *RetentionRoutes(Retention(store, engine.pruner, clock, ids)).operations(),
-            *KeyRoutes(self.keys, f"http://{self._config.listen}").operations(),
+            *KeyRoutes(self.keys, self.base_url).operations(),
             *TransactionRoutes(self.transactions).operations(),
+            *SourceRoutes(self.sources, self._limits, self.base_url).operations(),
         ]
 
     def _transactions(self, store: Store, engine: Engine, tools: Tools) -> Transactions:
@@ -365,6 +371,7 @@ class Surface:
         follow(Kind.PROJECT, ProjectMemory(self.access, self._project_changed))
         follow(Kind.API_KEY, KeyMemory(self.access))
         follow(Kind.EVENT_TYPES, CatalogueMemory(self.catalogue))
+        follow(Kind.SOURCE, self.sources.known)
         follow(
             Kind.SUBSCRIPTION,
             SubscriptionMemory(engine.router, self.signing_keys, engine.dispatcher.roster.deleted),
@@ -379,6 +386,7 @@ class Surface:
         """Bring what is in memory to what the database holds; return all signing keys."""
         await self.projects.load()
         await self.event_types.load()
+        await self.sources.load()
         return await self.signing_keys.load()
 
     def fast_for(self, role: Role) -> FastRoutes:

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     PROJECT = "project"
     API_KEY = "api_key"
     EVENT_TYPES = "event_types"
+    SOURCE = "source"
 
 
 _COUNT: Final = text(

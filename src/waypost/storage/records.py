@@ -13,7 +13,7 @@ from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.record import Record
 from waypost.storage import pages
-from waypost.storage.schema import records
+from waypost.storage.surfaces import records
 from waypost.storage.vault import Vault
 
 LISTED_MAX: Final = 10_000

@@ -25,12 +25,13 @@ from sqlalchemy import (
     text,
 )
 
-from waypost.storage import cluster
+from waypost.storage import surfaces
 from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
 from waypost.storage.indexing import indexes, partial
 from waypost.storage.request_index import request_indexes
 
-metadata = cluster.metadata
+metadata = surfaces.metadata
+
 
 projects = Table(
     "projects",
@@ -121,6 +122,8 @@ subscriptions = Table(
     Column("takes_system", SmallInteger, nullable=False, server_default="0"),
     partial("ix_subscriptions_system", "project_id", "id", only="takes_system = 1"),
     partial("ix_subscriptions_failing", "failing_since_us", only="failing_since_us IS NOT NULL"),
+    # JSON; the secrets in it are encrypted.
+    Column("authentication", Text),
     Column("name", Text, nullable=False, server_default=""),
     Column("changed_us", BigInteger),
     sqlite_with_rowid=False,
@@ -420,21 +423,6 @@ fan_outs = Table(
     sqlite_with_rowid=False,
 )
 """Events whose deliveries are too many for the commit that accepted them."""
-
-records = Table(
-    "records",
-    metadata,
-    Column("project_id", IdType, primary_key=True),
-    Column("kind", Name, primary_key=True),
-    Column("id", IdType, primary_key=True),
-    Column("parent", IdType),
-    Column("ciphertext", LargeBinary, nullable=False),
-    Column("changed_us", BigInteger, nullable=False),
-    Column("deleted_us", BigInteger),
-    Index("ix_records_parent", "project_id", "kind", "parent", "id"),
-    sqlite_with_rowid=False,
-)
-"""What other surfaces keep beside ours, encrypted."""
 
 lane_state = Table(
     "lane_state",

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.api import Api
+from waypost.model.authentication import Sealed
 from waypost.model.errors import NotFound
 from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
@@ -48,6 +49,7 @@ _read_handling = msgspec.json.Decoder(FailureHandling).decode
 _read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
 _read_verification = msgspec.json.Decoder(Verification).decode
+_read_sealed = msgspec.json.Decoder(Sealed).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -349,6 +351,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "format_settings": subscription.format_settings,
         "endpoint_id": subscription.endpoint_id,
         "takes_system": int(names_system(subscription.event_types)),
+        "authentication": _json(subscription.authentication),
         "verification_state": subscription.verification and subscription.verification.state.value,
         "ordering": subscription.ordering.value,
         "on_order_failure": subscription.on_order_failure.value,
@@ -394,6 +397,7 @@ def of_row(row: Row[Any]) -> Subscription:
         insecure_tls=bool(row.insecure_tls),
         api=Api(row.api),
         particulars={} if row.particulars is None else msgspec.json.decode(row.particulars),
+        authentication=None if row.authentication is None else _read_sealed(row.authentication),
         name=row.name,
         changed_us=row.changed_us,
     )

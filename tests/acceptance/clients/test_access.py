@@ -49,6 +49,7 @@ def tokens(site: Site, tenant: Tenant) -> dict[str, str]:
         "project_token": tenant.project,
         "api_key_token": keys[0]["token"],
         "transaction_token": tenant.claim(event, "first")["token"],
+        "source_token": tenant.source(),
     }
 
 
@@ -123,7 +124,7 @@ def test_a_key_of_its_own_project_may_do_all_of_it(
 ) -> None:
     settled_state(tenant)
     # To be sent again from the box it must be in there still, and others take it out as well.
-    early = {"resend_diverted_event": 1, "delete_event_subscription": 3}
+    early = {"resend_diverted_event": 1, "delete_event_subscription": 3, "delete_source": 3}
     for route in sorted(routes, key=lambda r: early.get(r.name, 0 if r.method == "GET" else 2)):
         response = route.ask(tenant.http, tokens)
         if route.path.startswith(ADMINISTRATION):
@@ -168,7 +169,7 @@ def test_without_a_good_key_no_route_does_anything(
 
 
 SCOPES = {"events.write", "events.read", "subscriptions.read", "subscriptions.write"}
-SCOPES |= {"transactions.write"}
+SCOPES |= {"transactions.write", "sources.read", "sources.write"}
 
 
 def test_a_key_without_the_scope_is_refused_and_told_which(

@@ -51,6 +51,7 @@ def with_body(site: Site, tenant: Tenant) -> list[tuple[Route, str]]:
         "event_subscription_token": tenant.subscribe(URL, paused=True),
         "event_token": event,
         "transaction_token": tenant.claim(event, "first")["token"],
+        "source_token": tenant.source(),
     }
     return [
         (route, route.path.format(**tokens))

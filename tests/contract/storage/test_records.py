@@ -15,7 +15,7 @@ from waypost.storage import deliveries, idempotency, projects, receipts, subscri
 from waypost.storage import records as store
 from waypost.storage.schema import idempotency_keys
 from waypost.storage.schema import receipts as receipt_table
-from waypost.storage.schema import records as table
+from waypost.storage.surfaces import records as table
 from waypost.storage.vault import Vault
 
 KIND, PART = "x.endpoint", "x.event_filter"

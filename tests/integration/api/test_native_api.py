@@ -17,7 +17,7 @@ from tests.support.receiver import Receiver, receiver
 from tests.support.routes import BODIES
 
 SCOPES = ["events.write", "events.read", "subscriptions.read", "subscriptions.write"]
-SCOPES += ["transactions.write", "admin"]
+SCOPES += ["transactions.write", "sources.read", "sources.write", "admin"]
 UNKNOWN = "01920000-0000-7000-8000-000000000001"
 
 
@@ -109,6 +109,7 @@ def spelled(world: World, path: str, tokens: dict[str, str]) -> str:
         "project_token": "prj",
         "api_key_token": "key",
         "transaction_token": "txn",
+        "source_token": "src",
     }
     return re.sub(
         r"\{(\w+)\}", lambda name: tokens.get(name[1], f"{prefixes[name[1]]}_{UNKNOWN}"), path

@@ -11,6 +11,7 @@ from tests.support.subscribing import Office, office
 from waypost.engine.configuration import Configuration
 from waypost.model import event_type
 from waypost.model.errors import InvalidInput
+from waypost.model.event_type import EventType
 from waypost.operations import event_types
 from waypost.operations.event_types import EventTypeIn, check, example_of, read_catalogue
 
@@ -107,3 +108,37 @@ def test_an_example_has_its_type_inside(example: bytes | None, payload: bytes) -
 def test_a_file_that_is_no_catalogue_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidInput):
         read_catalogue(text)
+
+
+async def test_types_are_put_beside_those_that_are_there(at: Office) -> None:
+    caller, written = at.records.principal(), []
+    await at.event_types.replace(caller, [EventTypeIn("b", "of b"), EventTypeIn("c")])
+    entries = [EventType("c", "of c"), EventType("a")]
+    await at.event_types.put(caller, entries, lambda _: written.append(1))
+    found = await at.event_types.list_all(caller)
+    assert [(one.name, one.description) for one in found] == [
+        ("a", ""),
+        ("b", "of b"),
+        ("c", "of c"),
+    ]
+    assert written == [1]
+    at.catalogue.set_strict(caller.project_id, strict=True)
+    assert at.catalogue.known(caller.project_id, "a")
+    assert not at.catalogue.known(caller.project_id, "d")
+
+
+async def test_types_that_are_asked_for_are_entered_where_there_is_room(
+    at: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = at.records.principal()
+    monkeypatch.setattr(event_types, "CATALOGUE_MAX", 3)
+    await at.event_types.put(caller, [EventType("a", "of a")])
+    await at.event_types.enter(caller, ["b", "a", "b", "c", "d"])
+    found = await at.event_types.list_all(caller)
+    assert [(one.name, one.description) for one in found] == [("a", "of a"), ("b", ""), ("c", "")]
+    with pytest.raises(InvalidInput, match="must be at most 3"):
+        await at.event_types.put(caller, [EventType("d")])
+    other = at.records.principal(project_id=at.records.other)
+    at.catalogue.set_strict(at.records.other, strict=True)
+    await at.event_types.enter(other, ["a"])
+    assert await at.event_types.list_all(other) == []

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
 from waypost.model.api import Api
+from waypost.model.authentication import Basic, HeaderKey
 from waypost.model.errors import (
     Conflict,
     InvalidInput,
@@ -319,3 +320,24 @@ async def test_a_slice_and_its_tallies_are_of_the_project(at: Office) -> None:
     assert await at.subscriptions.list_slice(stranger, which, 0, 5) == ([], False)
     tallies = await at.subscriptions.tallies(caller, [made.id])
     assert tallies[made.id].ended == {}
+
+
+async def test_how_it_authenticates_is_kept_encrypted(at: Office) -> None:
+    caller, given = at.records.principal(), Basic("ada", "top secret")
+    made = await at.subscriptions.create(caller, Settings(url=URL, authentication=given))
+    assert made.authentication is not None
+    assert made.authentication.shown == Basic("ada", "***")
+    assert b"top secret" not in made.authentication.envelope
+    assert at.keys.authentication(made) == given
+    paused = await at.subscriptions.pause(caller, made.id)
+    assert paused.authentication == made.authentication
+    other = HeaderKey("x-key", "k")
+    changed = await at.subscriptions.update(caller, made.id, Settings(authentication=other))
+    assert at.keys.authentication(changed) == other
+    assert at.changes[-1][0] == changed
+    with pytest.raises(InvalidSetting, match="is what authentication is sent in"):
+        await at.subscriptions.update(caller, made.id, Settings(headers={"X-KEY": "v"}))
+    freed = await at.subscriptions.update(caller, made.id, Settings(authentication=None))
+    assert freed.authentication is None
+    assert at.keys.authentication(freed) is None
+    await at.subscriptions.update(caller, made.id, Settings(headers={"X-KEY": "v"}))

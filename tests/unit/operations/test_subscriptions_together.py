@@ -13,8 +13,8 @@ from waypost.model.event import Attributes, Event
 from waypost.model.ids import Id
 from waypost.model.replay import Plan, ReplayKind, Route
 from waypost.model.subscription import Signing, SigningKey
-from waypost.operations.changing import Wish
 from waypost.operations.replays import Wanted
+from waypost.operations.wishes import Wish
 from waypost.policy.settings import Settings
 from waypost.storage import facts
 from waypost.storage.connection import Connection
@@ -78,9 +78,9 @@ async def test_all_are_changed_or_none(here: Office) -> None:
 
 async def test_an_event_for_an_address_is_owed_there_alone(here: Office) -> None:
     caller, one, two = here.records.principal(), here.records.ids.next(), here.records.ids.next()
-    here.subscriptions.check_url(URL)
+    here.subscriptions.check_settings(Settings(url=URL))
     with pytest.raises(InvalidInput, match="url"):
-        here.subscriptions.check_url("nonsense")
+        here.subscriptions.check_settings(Settings(url="nonsense"))
     first, second, other = await here.subscriptions.put_all(
         caller,
         [

@@ -94,7 +94,7 @@ def test_everything_an_event_may_carry_is_kept() -> None:
 
 @pytest.mark.parametrize("name", msgspec.structs.fields(Attributes), ids=lambda field: field.name)
 def test_null_is_the_same_as_absent(name: msgspec.structs.FieldInfo) -> None:
-    noted = {"headers", "query", "path"}  # of the request
+    noted = {"headers", "query", "path", "endpoints", "source"}  # of the request
     times = {"deliver_at_us", "deliver_in_s", "deliver_before_us"}
     if name.name in noted | {"occurred_at_us", "cloudevent", "content_type", "example", *times}:
         assert refusal(body(**{name.name: None}))[0] == (name.name, "is not known")

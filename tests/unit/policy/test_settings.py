@@ -232,6 +232,8 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
         *("name", "verification", "insecure_tls"),
+        # Merged by who can encrypt it.
+        "authentication",
         *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),
         "failure_handling",
         *("ordering", "on_order_failure"),

@@ -100,6 +100,7 @@ def test_a_fault_is_refused_with_its_place(
     assert refusal.details == (detail,)
 
 
+ADDRESSES = {"targets", "endpoints", "source"}
 TIMES = {"deliver_at_us", "deliver_in_s", "deliver_before_us"}
 
 
@@ -134,7 +135,7 @@ def test_a_program_is_told_what_the_event_has_and_nothing_else() -> None:
     rest = {
         name: getattr(known, name)
         for name in Attributes.__struct_fields__
-        if name not in {"occurred_at_us", "resource", "related_resources", "targets", *TIMES}
+        if name not in {"occurred_at_us", "resource", "related_resources", *ADDRESSES, *TIMES}
     }
     assert about == {**bare, **rest}
 

@@ -30,7 +30,7 @@ def load(tmp_path: Path, **given: str) -> Config:
 
 def engine(settings: Config) -> Engine:
     store = SqliteStore(Path("w.db"), on_fatal=print)
-    return Engine(settings, store, Tools(SystemClock()))
+    return Engine(settings, store, Tools(SystemClock(), bytes(range(32))))
 
 
 def test_every_setting_of_mail_is_obeyed(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def settings(tmp_path: Path) -> Config:
 
 async def parts(settings: Config) -> tuple[Engine, Surface]:
     store = SqliteStore(Path("w.db"), on_fatal=print)
-    tools = Tools(SystemClock())
+    tools = Tools(SystemClock(), bytes(range(32)))
     engine = Engine(settings, store, tools)
-    return engine, Surface(settings, store, engine, tools, bytes(range(32)))
+    return engine, Surface(settings, store, engine, tools)
 
 
 async def test_the_engine_is_made_by_the_settings(settings: Config) -> None:

@@ -21,6 +21,7 @@ from waypost.model.errors import InvalidInput
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.record import Record
+from waypost.policy.settings import Settings
 
 SECRET_MAX: Final = 256
 TYPES_MAX: Final = 500
@@ -49,7 +50,7 @@ class Dynamic:
         return await self._make(caller, posted, home)
 
     async def _make(self, caller: Principal, posted: DynamicIn, home: Home) -> Id:
-        self._shelf.subscriptions.check_url(posted.url)
+        self._shelf.subscriptions.check_settings(Settings(url=posted.url))
         if home.config.ssl.enforce_secure_endpoints and not posted.url.startswith("https://"):
             raise InvalidInput("only https endpoints allowed")
         endpoint = Endpoint(f"endpoint-{posted.url}"[:256], posted.url, (self._secret(posted),))

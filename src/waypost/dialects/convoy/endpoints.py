@@ -21,6 +21,7 @@ from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
 from waypost.model.record import Record
 from waypost.operations.deliveries import Deliveries, Tally
+from waypost.policy.settings import Settings
 
 PATH: Final = f"{PROJECT_PATH}/endpoints"
 ONE_PATH: Final = f"{PATH}/{{endpoint_id}}"
@@ -198,7 +199,8 @@ class EndpointRoutes:
             raise Conflict(
                 "current endpoint status - inactive, does not support pausing or unpausing"
             )
-        return await self._enter(call, record, "active" if status == "paused" else "paused")
+        entered: Literal["active", "paused"] = "active" if present.status == "paused" else "paused"
+        return await self._enter(call, record, entered)
 
     async def activate(self, call: Call) -> Answer:
         """Have an endpoint that is paused or inactive sent to again."""
@@ -227,7 +229,7 @@ class EndpointRoutes:
     def _merged(self, bare: Endpoint, body: EndpointIn, home: Home) -> Endpoint:
         if body.mtls_client_cert:
             raise InvalidInput(details=[("mtls_client_cert", _NOT_SUPPORTED)])
-        self._shelf.subscriptions.check_url(body.url)
+        self._shelf.subscriptions.check_settings(Settings(url=body.url))
         for name in ("slack_webhook_url", "teams_webhook_url"):
             if getattr(body, name):
                 raise InvalidInput(details=[(name, _NO_NOTICES)])
@@ -237,6 +239,10 @@ class EndpointRoutes:
         if bool(limit) is not bool(duration):
             reason = "must be given with rate_limit_duration, or neither"
             raise InvalidInput(details=[("rate_limit", reason)])
+        proof = authentication.read(body.authentication)
+        if proof is not None:
+            wanted = Settings(authentication=authentication.native(proof))
+            self._shelf.subscriptions.check_settings(wanted)
         disabled = {None: bare.status, True: "inactive", False: bare.status}[body.is_disabled]
         return msgspec.structs.replace(
             bare,
@@ -251,7 +257,7 @@ class EndpointRoutes:
             rate_limit=limit,
             rate_limit_duration=duration,
             content_type=FORM if body.content_type == FORM else JSON,
-            authentication=authentication.read(body.authentication),
+            authentication=proof,
             status=disabled,
         )
 
@@ -295,7 +301,9 @@ class EndpointRoutes:
 
     def _status(self, caller: Principal, record: Record, endpoint: Endpoint) -> str:
         parts = self._shelf.subscriptions.at(caller.project_id, record.id)
-        return "inactive" if any(one.disabled_by for one in parts) else endpoint.status
+        if any(one.disabled_by for one in parts):
+            return "inactive"
+        return endpoint.status if all(one.is_verified for one in parts) else "pending"
 
     def _shape(
         self, caller: Principal, record: Record, tally: Tally = _NO_TALLY, *, secrets: bool = True
@@ -346,7 +354,9 @@ def endpoint_out(
         "status": status,
         "http_timeout": endpoint.http_timeout,
         "events": 0,
-        "authentication": _masked(endpoint.authentication) if masked else endpoint.authentication,
+        "authentication": authentication.masked(endpoint.authentication)
+        if masked
+        else endpoint.authentication,
         "rate_limit": endpoint.rate_limit,
         "rate_limit_duration": endpoint.rate_limit_duration,
         "content_type": endpoint.content_type,
@@ -360,14 +370,4 @@ def endpoint_out(
         "created_at": born(record.id),
         "updated_at": spelled(record.changed_us),
         "deleted_at": spelled(record.deleted_us),
-    }
-
-
-def _masked(kept: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return an authentication without what it holds of secrets."""
-    if kept is None:
-        return None
-    return {
-        name: dict.fromkeys(value, MASKED) if isinstance(value, dict) else value
-        for name, value in kept.items()
     }

@@ -8,17 +8,23 @@ from waypost.clock import Clock
 from waypost.dialects.convoy import refusals
 from waypost.dialects.convoy.deliveries import DeliveryRoutes
 from waypost.dialects.convoy.endpoints import EndpointRoutes
+from waypost.dialects.convoy.event_types import EventTypeRoutes
 from waypost.dialects.convoy.events import EventRoutes
 from waypost.dialects.convoy.filters import FilterRoutes
+from waypost.dialects.convoy.ingest import IngestRoutes
 from waypost.dialects.convoy.intake import Intake
 from waypost.dialects.convoy.onboarding import OnboardingRoutes
-from waypost.dialects.convoy.projects import Homes, ProjectRoutes
+from waypost.dialects.convoy.projects import Home, Homes, ProjectRoutes
+from waypost.dialects.convoy.proofs import Probe, ProofRoutes
 from waypost.dialects.convoy.shelf import Shelf
+from waypost.dialects.convoy.sources import SourceRoutes
 from waypost.dialects.convoy.subscriptions import SubscriptionRoutes
 from waypost.dialects.convoy.table import Mount, Operation
 from waypost.dialects.convoy.views import Views
+from waypost.model.project import Principal
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
+from waypost.operations.event_types import EventTypes
 from waypost.operations.events import Events
 from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
@@ -26,6 +32,7 @@ from waypost.operations.projects import Projects
 from waypost.operations.records import Records
 from waypost.operations.replays import Replays
 from waypost.operations.signing_keys import SigningKeys
+from waypost.operations.sources import Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
 from waypost.web.aside import Aside
@@ -45,6 +52,8 @@ class Parts:
     projects: Projects
     keys: Keys
     records: Records
+    sources: Sources
+    event_types: EventTypes
     subscriptions: Subscriptions
     signing_keys: SigningKeys
     transforms: Transforms
@@ -52,6 +61,8 @@ class Parts:
     deliveries: Deliveries
     filters: Filters
     replays: Replays
+    probe: Probe
+    base_url: str
 
 
 def operations(parts: Parts) -> list[Operation]:
@@ -59,8 +70,17 @@ def operations(parts: Parts) -> list[Operation]:
     homes = Homes(parts.records)
     shelf = Shelf(parts.records, homes, parts.subscriptions, parts.signing_keys)
     endpoints = EndpointRoutes(shelf, parts.deliveries, parts.clock)
-    projects = ProjectRoutes(parts.projects, parts.keys, parts.records, homes, shelf.follow)
     filters = FilterRoutes(shelf, parts.filters, parts.transforms, parts.clock)
+    sources = SourceRoutes(
+        parts.sources, parts.records, homes, filters, parts.events.limits, parts.base_url
+    )
+
+    async def follow(caller: Principal, home: Home) -> None:
+        """Have what was made in a project go by its new configuration."""
+        await shelf.follow(caller, home)
+        await sources.follow(caller, home)
+
+    projects = ProjectRoutes(parts.projects, parts.keys, parts.records, homes, follow)
     views = Views(shelf, parts.events)
     events = EventRoutes(shelf, parts.events, parts.replays, views, parts.clock)
     deliveries = DeliveryRoutes(
@@ -73,9 +93,12 @@ def operations(parts: Parts) -> list[Operation]:
         *projects.operations(),
         *endpoints.operations(),
         *filters.operations(),
-        *SubscriptionRoutes(shelf).operations(),
+        *SubscriptionRoutes(shelf, parts.event_types).operations(),
         *events.operations(),
         *deliveries.operations(),
+        *sources.operations(),
+        *ProofRoutes(shelf.subscriptions, parts.probe, parts.clock).operations(),
+        *EventTypeRoutes(parts.event_types, parts.records).operations(),
         *OnboardingRoutes(shelf, endpoints).operations(),
         *refusals.operations(),
     ]
@@ -83,4 +106,7 @@ def operations(parts: Parts) -> list[Operation]:
 
 def routes(parts: Parts) -> list[Route]:
     """Return what the server serves; from now on errors on Convoy's paths are in its envelope."""
-    return Mount(parts.access, parts.surfaces).routes(operations(parts))
+    return [
+        *Mount(parts.access, parts.surfaces).routes(operations(parts)),
+        *IngestRoutes(parts.sources, parts.aside).routes(parts.surfaces),
+    ]

@@ -25,6 +25,8 @@ from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
 from waypost.model.record import Record
+from waypost.operations.event_types import EventTypes
+from waypost.policy.events import is_type
 
 PATH: Final = f"{PROJECT_PATH}/subscriptions"
 ONE_PATH: Final = f"{PATH}/{{subscription_id}}"
@@ -113,9 +115,10 @@ class SubscriptionChange(_Strict, frozen=True, kw_only=True):
 class SubscriptionRoutes:
     """Handlers over the operations on subscriptions."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        """Take what they are kept in."""
+    def __init__(self, shelf: Shelf, event_types: EventTypes) -> None:
+        """Take what they are kept in, and the catalogue that their types are entered in."""
         self._shelf = shelf
+        self._types = event_types
 
     def operations(self) -> list[Operation]:
         """Return the rows of the table that are about subscriptions."""
@@ -143,6 +146,7 @@ class SubscriptionRoutes:
         )
         record = self._shelf.new_subscription(caller, endpoint, wanted)
         await self._shelf.keep_subscription(caller, endpoint, record, ())
+        await self._types.enter(caller, (one for one in wanted.event_types if is_type(one)))
         data = await self._shape(caller, record)
         return Answer("Subscription created successfully", data, 201)
 

@@ -23,7 +23,7 @@ from waypost.model.api import Api
 from waypost.model.errors import InvalidSetting
 from waypost.model.record import Record
 from waypost.model.subscription import Signing, SigningKey
-from waypost.operations.changing import Wish
+from waypost.operations.wishes import Wish
 from waypost.policy.settings import Settings
 from waypost.policy.transforms import TransformIn
 
@@ -82,7 +82,7 @@ def _settings(
         event_types=None if ANY_TYPE in wanted.event_types else wanted.event_types,
         disabled=True if to.status == "inactive" else False if revive else UNSET,
         paused=to.status == "paused",
-        headers=authentication.as_headers(to.authentication),
+        authentication=authentication.native(to.authentication),
         format=NAME,
         filter=msgspec.Raw(b"null" if text is None else text),
         transform=TransformIn(javascript=wanted.function) if wanted.function else None,
@@ -112,7 +112,7 @@ def _signed(home: ProjectConfig, to: Endpoint) -> Signed:
         form=to.content_type == FORM,
         request_id_header=home.request_id_header,
         trace=home.add_event_id_trace_headers,
-        own=tuple(name.lower() for name in authentication.as_headers(to.authentication)),
+        own=authentication.header_names(to.authentication),
     )
 
 

@@ -24,7 +24,8 @@ KNOWN: Final = (
     "0013_dialects",
     "0014_records",
     "0015_system_events",
-    "0016_answers",
+    "0016_sources",
+    "0017_answers",
 )
 """Every revision, oldest first."""
 

@@ -33,6 +33,7 @@ def test_it_is_shown_by_the_vendors_names_without_the_secret() -> None:
     [
         ({"x": 1}, "config"),
         ({"sync_dynamic_event_ack": True}, "config"),
+        ({"meta_event": {"is_enabled": True}}, "config.meta_event.is_enabled"),
         ({"strategy": {"type": "default"}}, "config"),
         ({"strategy": {"retry_count": 0}}, "config"),
         ({"signature": {"versions": []}}, "config"),
@@ -42,7 +43,6 @@ def test_it_is_shown_by_the_vendors_names_without_the_secret() -> None:
         ({"request_id_header": "Host"}, "config.request_id_header"),
         ({"request_id_header": "x-convoy-signature"}, "config.request_id_header"),
         ({"search_policy": "720h"}, "config.search_policy"),
-        ({"meta_event": {"is_enabled": True}}, "config.meta_event.is_enabled"),
         ({"ratelimit": {"count": 5}}, "config.ratelimit"),
         ({"circuit_breaker": {"sample_rate": 5}}, "config.circuit_breaker.sample_rate"),
     ],

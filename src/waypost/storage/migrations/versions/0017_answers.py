@@ -5,8 +5,8 @@ from alembic import op
 
 from waypost.storage.columns import IdType, Name
 
-revision = "0016_answers"
-down_revision = "0015_system_events"
+revision = "0017_answers"
+down_revision = "0016_sources"
 
 
 def upgrade() -> None:
