@@ -231,7 +231,7 @@ class Dispatcher:
         else:
             if lane.has_ready(now_us):
                 kind.waiting.add(receiver)
-        if not lane.complete and lane.needs_refill():
+        if (not lane.complete or lane.replays_left) and lane.needs_refill():
             self._refiller.refill(receiver)
         if (wake_us := lane.wake_at(now_us)) is not None:
             self._alarms.set(receiver, wake_us)

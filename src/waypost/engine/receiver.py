@@ -83,7 +83,9 @@ class Receiver:
         self.failing_since_us = subscription.failing_since_us
         self.subscription = subscription
         if subscription.ordering is not Ordering.NONE:
-            lane.order = Chains(subscription.ordering, empty=lane.complete)
+            lane.order = Chains(
+                subscription.ordering, empty=lane.complete and not lane.replays_left
+            )
         self.take(subscription, address)
 
     def take(self, subscription: Subscription, address: Address) -> None:

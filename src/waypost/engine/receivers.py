@@ -118,8 +118,10 @@ class Receivers:
         if receiver is None:
             return False
         lane = receiver.lane
-        return not lane.complete or (
-            bool(lane.known) if delivery_id is None else delivery_id in lane.known
+        return (
+            lane.replays_left
+            or not lane.complete
+            or (bool(lane.known) if delivery_id is None else delivery_id in lane.known)
         )
 
     def oldest_due(self) -> int | None:

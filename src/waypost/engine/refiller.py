@@ -157,12 +157,17 @@ class Refiller:
 
     def _fill(self, receiver: Receiver, head: LaneHead, now_us: int) -> None:
         works = [work_of(row.owed, row.event) for row in head.rows]
+        replays_cut_us = head.replays_cut_us
+        if replays_cut_us is not None and replays_cut_us > now_us:
+            receiver.lane.know_later(replays_cut_us)
+            replays_cut_us = None
         entered = receiver.lane.end_refill(
             works,
             now_us,
             read_us=self._clock.now_us(),
             reached_end=head.cut_us is None or head.cut_us > now_us,
             next_due_us=head.cut_us,
+            replays_left=replays_cut_us is not None,
             chains=[[_placed(row, key) for row in rows] for key, rows in head.chains.items()],
             behind=head.behind,
         )

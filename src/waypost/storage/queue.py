@@ -99,6 +99,8 @@ class LaneHead(msgspec.Struct, frozen=True):
         parkable: deliveries that have to wait for others.
         blocks: of these keys, those that are blocked, with the events that they are blocked by.
         behind: keys behind this one are still to be looked for; None: none are.
+        replays_cut_us: where the lane keeps no order, what `cut_us` is for replays alone; that is
+            then for all else.
     """
 
     rows: list[LaneRow]
@@ -107,6 +109,7 @@ class LaneHead(msgspec.Struct, frozen=True):
     parkable: list[Id] = []
     blocks: dict[str, Id] = {}
     behind: str | None = None
+    replays_cut_us: int | None = None
 
 
 class LaneWanted(msgspec.Struct, frozen=True):
@@ -158,7 +161,7 @@ def _in_order(
         has_place = row.sequence is not None and (asked.strict or row.ordering_key is not None)
         (placed if has_place else others).append(row)
     placed = [row for row in placed if row.owed.id not in lane.known]
-    cut_us = head.cut_us
+    cut_us = min((us for us in (head.cut_us, head.replays_cut_us) if us is not None), default=None)
     if asked.strict:
         put_off_us = [row.owed.due_us for row in others if _is_put_off(row.owed, lane.now_us)]
         cut_us = min([*put_off_us, *([] if cut_us is None else [cut_us])], default=None)
@@ -246,12 +249,13 @@ def _head(lane: LaneWanted, found: Sequence[Any], limit: int) -> LaneHead:
     """Return the head of a lane, of which at most `limit` rows of each class were read."""
     rows = [_lane_row(lane.project_id, lane.subscription_id, row) for row in found]
     rows.sort(key=_due)
-    cut_us: int | None = None
+    cuts: dict[DeliveryClass, int] = {}
     for kind in DeliveryClass:
         last_us = [row.owed.due_us for row in rows if row.owed.kind is kind][limit - 1 :]
         if last_us:
-            cut_us = last_us[-1] if cut_us is None else min(cut_us, last_us[-1])
-    return LaneHead(rows, cut_us)
+            cuts[kind] = last_us[-1]
+    replays_cut_us = cuts.pop(DeliveryClass.REPLAY, None)
+    return LaneHead(rows, min(cuts.values(), default=None), replays_cut_us=replays_cut_us)
 
 
 def _due(row: LaneRow) -> tuple[int, Id]:

@@ -236,3 +236,14 @@ def test_reading_a_lane_never_walks_through_the_queue(records: Records, look: st
     steps = plans_of(records.connection, acts[look])
     assert any("ix_queue_lane" in step for step in steps), steps
     assert walks(steps) == []
+
+
+def test_replays_that_are_cut_do_not_cut_the_rest(records: Records) -> None:
+    one = records.subscription()
+    for due_us in (1, 2, 3):
+        owe(records, one, due_us, DeliveryClass.REPLAY)
+    owe(records, one, 9)
+    found = head(records, one, 2)
+    assert [row.owed.due_us for row in found.rows] == [1, 2, 9]
+    assert (found.cut_us, found.replays_cut_us) == (None, 2)
+    assert head(records, one, 4).replays_cut_us is None

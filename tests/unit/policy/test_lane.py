@@ -5,7 +5,8 @@ import pytest
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass
 from waypost.policy.gate import MAX_HOLD_US
-from waypost.policy.lane import REMEMBERED, Lane
+from waypost.policy.lane import Lane
+from waypost.policy.window import REMEMBERED
 from waypost.policy.work import TURNS, Work
 
 SECOND = 1_000_000

@@ -28,9 +28,10 @@ class Simulation:
         if chance.random() < 0.3:
             self.lane.gate.set(RateLimit(chance.randint(1, 3)), STANDARD_BREAKER, None)
         self.queue: dict[bytes, tuple[int, int, int]] = {}  # id -> kind, due, attempts
-        self.news: list[tuple[bytes, int]] = []
+        self.news: list[tuple[bytes, int, int]] = []  # id, kind, due
         self.reading: list[Work] | None = None
         self.cut: int | None = None
+        self.replays_cut = False
         self.read_at = 0
         self.flying: dict[bytes, Work] = {}
         self.settling: list[tuple[Work, int | None]] = []
@@ -43,14 +44,15 @@ class Simulation:
         for _ in range(self.chance.choice([1, 1, 3])):
             self.count += 1
             identifier = ids.make(START + self.count, self.count)
-            self.queue[identifier] = (0, self.now, 0)
-            self.news.append((identifier, self.now))
+            kind = self.chance.choice([0, 0, 2])
+            self.queue[identifier] = (kind, self.now, 0)
+            self.news.append((identifier, kind, self.now))
 
     def hear(self) -> None:
         while self.news:
-            identifier, due_us = self.news.pop(0)
-            fresh = Work(identifier, identifier, 0, due_us, 0)
-            if self.lane.take(fresh):
+            identifier, kind, due_us = self.news.pop(0)
+            fresh = Work(identifier, identifier, kind, due_us, 0)
+            if kind == 0 and self.lane.take(fresh):
                 self.fly(fresh)
             else:
                 self.lane.push(fresh, self.now)
@@ -60,10 +62,13 @@ class Simulation:
             return
         limit = self.lane.begin_refill()
         self.reading, self.cut, self.read_at = [], None, self.now
+        self.replays_cut = False
         for kind in range(3):
             rows = sorted((due, i, n) for i, (k, due, n) in self.queue.items() if k == kind)[:limit]
             self.reading += [Work(i, i, kind, due, n) for due, i, n in rows]
-            if len(rows) == limit:
+            if kind == 2:
+                self.replays_cut = len(rows) == limit
+            elif len(rows) == limit:
                 self.cut = rows[-1][0] if self.cut is None else min(self.cut, rows[-1][0])
         self.reading.sort(key=lambda w: w.due_us)
 
@@ -77,6 +82,7 @@ class Simulation:
             read_us=self.now,
             reached_end=reached_end,
             next_due_us=self.cut,
+            replays_left=self.replays_cut,
         )
         self.reading = None
 
