@@ -1,5 +1,6 @@
 """`waypost dev`, as a newcomer starts it."""
 
+import os
 import re
 import shlex
 import signal
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.support import elsewhere
 from tests.support.program import PATIENCE_S, Program, waypost
 from waypost.model import ids
 
@@ -106,6 +110,38 @@ def test_as_socotra_the_snippet_finds_what_a_webhook_has_missed(tmp_path: Path) 
         assert '"failureTrigger":"timeout"' in done.stdout
         assert '"suspend":true' in done.stdout
         assert done.stdout.endswith("{}\n")
+
+
+@pytest.mark.xdist_group("elsewhere")
+def test_as_stedi_the_snippet_makes_a_destination(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    python = elsewhere.client(pytestconfig, elsewhere.STEDI, elsewhere.STEDI_NEEDS, tmp_path)
+    with dev(tmp_path, "--as", "stedi", "--listen", "127.0.0.1:0") as program:
+        program.wait_for(delivered)
+        told = "\n".join(program.lines)
+        assert re.search(r"API key\s+wp_stedi_test_\S+", told)
+        snippet = told[told.index("  ask() {") : told.index("Events, live")]
+        if python is None:
+            snippet = snippet[: snippet.index("  # The same by")]
+        path = os.environ["PATH"] if python is None else f"{python.parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euc", snippet],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+            env=os.environ | {"PATH": path},
+        )
+        if python is not None:
+            assert re.search(
+                r"^evt_\S+ enrollment.activated (PENDING|DELIVERED)$", done.stdout, re.MULTILINE
+            )
+            assert re.search(r"^dst_\S+ http://127.0.0.1:3000/hook$", done.stdout, re.MULTILINE)
+        assert '"eventType":"enrollment.activated"' in done.stdout
+        assert '"object":"v1.event"' in done.stdout
+        assert done.stdout.count('"signingSecret":"whsec_') == 2
+        assert '"previousSecretExpiresAt"' in done.stdout
 
 
 def test_a_port_that_is_taken_is_replaced_by_a_free_one(tmp_path: Path) -> None:

@@ -182,3 +182,18 @@ def test_a_test_event_is_answered_by_whichever_process_is_asked(two: Two) -> Non
             assert answer["attempt"]["status"] == "SUCCESS"
             assert answer["delivery"]["state"] == "delivered"
         assert len(received.requests) == MANY
+
+
+def test_a_source_takes_in_by_what_was_set_in_the_other_process(two: Two) -> None:
+    made = ask(two.first, "/v1/sources", {"name": "s"})
+    mask = made["url"].rpartition("/")[2]
+    path = f"/ingest/{mask}"
+    eventually(lambda: call(two.second, path, {"n": 1}, key=""), lambda found: found[0] == 200)
+    assert ask(two.first, "/v1/events")["data"][0]["source"] == made["token"]
+    verifier = {"type": "github", "secret": "s"}
+    ask(two.first, f"/v1/sources/{made['token']}", {"verifier": verifier}, "PATCH")
+    after_a_second()
+    assert call(two.second, path, {"n": 1}, key="")[0] == 400
+    ask(two.first, f"/v1/sources/{made['token']}", method="DELETE")
+    after_a_second()
+    assert call(two.second, path, {"n": 1}, key="")[0] == 404

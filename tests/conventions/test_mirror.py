@@ -36,7 +36,6 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "asks and answers, over HTTP alone",
     ),
     "model/api.py": ("tests/unit/policy/test_credentials.py", "names alone"),
-    "server/dialects.py": ("tests/acceptance/clients/test_socotra.py", "wires, nothing else"),
     "cli/findings.py": ("tests/unit/cli/test_doctor.py", "fields alone, which doctor fills"),
     "dialects/convoy/ingest.py": ("tests/acceptance/clients/test_sources.py", "handlers of HTTP"),
     "dialects/convoy/proofs.py": (
@@ -64,14 +63,14 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/subscriptions.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/things.py": ("tests/unit/dialects/convoy/test_wishes.py", "fields alone"),
     "model/record.py": ("tests/contract/storage/test_records.py", "fields alone"),
+    "dialects/stedi/routes.py": (
+        "tests/acceptance/clients/test_stedi.py",
+        "paths over operations: each is asked over HTTP",
+    ),
     "model/event.py": ("tests/unit/policy/test_events.py", "fields alone, which parsing fills"),
     "model/exchange.py": ("tests/unit/policy/test_outcome.py", "fields alone, which are judged"),
     "model/failure.py": ("tests/unit/policy/test_failure_settings.py", "fields and their words"),
     "model/page.py": ("tests/unit/storage/test_pages.py", "fields alone, which reading fills"),
-    "operations/wishes.py": (
-        "tests/unit/operations/test_subscriptions_together.py",
-        "fields alone",
-    ),
     "model/project.py": ("tests/unit/operations/test_access.py", "fields and sets of scopes"),
     "model/source.py": ("tests/unit/policy/test_source_settings.py", "fields and their defaults"),
     "model/transaction.py": (
@@ -79,6 +78,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "fields and a table of steps",
     ),
     "model/subscription.py": ("tests/unit/policy/test_settings.py", "fields and their defaults"),
+    "operations/changing.py": (
+        "tests/unit/operations/test_subscriptions.py",
+        "what changes are made of, and what they make",
+    ),
     "sandbox/keeper.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
@@ -99,6 +102,7 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/unit/storage/migrations/test_upgrade.py",
         "what it makes is compared with what the migrations make",
     ),
+    "server/tools.py": ("tests/unit/server/test_wiring.py", "made there, and handed to each part"),
     "storage/schema.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

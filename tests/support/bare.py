@@ -19,6 +19,8 @@ _FLOW: dict[str, Any] = {
 }
 
 BARE: dict[str, Any] = {
+    "api": "native",
+    "name": "",
     "description": "",
     "event_types": None,
     "disabled": False,
@@ -41,6 +43,7 @@ BARE: dict[str, Any] = {
         "otherwise": "trigger",
         "retry": None,
         "retry_window_s": None,
+        "disable_after_s": None,
         "on_giving_up": ["divert"],
         "suspended": {"pending": "keep", "incoming": "keep"},
         "alert_endpoints": [],

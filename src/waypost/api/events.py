@@ -103,7 +103,13 @@ class EventsQuery(Range, frozen=True, kw_only=True):
     """Which events."""
 
     event_types: Annotated[
-        tuple[str, ...], Meta(max_length=10, description="Only events of these types.")
+        tuple[str, ...],
+        Meta(
+            max_length=10,
+            description=(
+                "Only events of these types. Without it no system events; waypost.* is for these."
+            ),
+        ),
     ] = ()
     with_content: Annotated[bool, Meta(description="Without it every payload is `{}`.")] = True
 

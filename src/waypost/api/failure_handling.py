@@ -49,6 +49,7 @@ class FailureHandlingOut(msgspec.Struct, frozen=True):
     otherwise: str
     retry: RetryOut | None
     retry_window_s: float | None
+    disable_after_s: float | None
     on_giving_up: tuple[str, ...]
     suspended: WhileSuspendedOut
     alert_endpoints: tuple[AlertEndpointOut, ...]
@@ -72,6 +73,7 @@ def handling_out(handling: FailureHandling, *, masked: bool) -> FailureHandlingO
         otherwise=handling.otherwise.value,
         retry=None if handling.retry is None else _retry(handling.retry),
         retry_window_s=handling.retry_window_s,
+        disable_after_s=handling.disable_after_s,
         on_giving_up=tuple(one.value for one in handling.on_giving_up),
         suspended=WhileSuspendedOut(
             handling.suspended.pending.value, handling.suspended.incoming.value

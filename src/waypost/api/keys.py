@@ -9,8 +9,9 @@ from msgspec import Meta
 from waypost.api.operation import Call, Operation
 from waypost.api.shapes import Listing, Moment, Named, PageOf, moment, page_of, page_request
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.errors import InvalidInput
-from waypost.model.project import Api, ApiKey, Environment, Scope
+from waypost.model.project import ApiKey, Environment, Scope
 from waypost.operations.keys import Keys, NewKey
 from waypost.policy import timestamp
 

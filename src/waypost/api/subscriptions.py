@@ -22,6 +22,7 @@ from waypost.api.shapes import (
     page_request,
 )
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.authentication import Authentication
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.project import Principal, Scope
@@ -76,6 +77,9 @@ class SubscriptionOut(msgspec.Struct, frozen=True):
 
     token: str
     created: Moment
+    updated: Moment
+    api: Api
+    name: str
     description: str
     url: str
     disabled: bool
@@ -346,12 +350,15 @@ def shape(
     if masked:
         headers = dict.fromkeys(headers, MASKED)
         transform = None if transform is None else _masked(transform)
-    failing_since_us = subscription.failing_since_us
+    failing_since_us, changed_us = subscription.failing_since_us, subscription.changed_us
     content, asked = subscription.filter, subscription.verification
     proof = subscription.authentication
     return SubscriptionOut(
         token=ids.spell(ids.SUBSCRIPTION, subscription.id),
         created=moment(ids.moment(subscription.id)),
+        updated=moment(changed_us or ids.moment(subscription.id)),
+        api=subscription.api,
+        name=subscription.name,
         description=subscription.description,
         url=subscription.url,
         disabled=subscription.disabled_by is not None,

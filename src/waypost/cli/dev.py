@@ -27,8 +27,8 @@ from waypost.cli.samples import SAMPLES, Played, Sample
 from waypost.clock import SystemClock
 from waypost.config import Config, Settings
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.errors import ConfigInvalid, WaypostError
-from waypost.model.project import Api
 from waypost.policy import timestamp
 from waypost.policy.egress import EgressRules
 from waypost.server.program import Server, StopRequest, serving

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from waypost.cli.administration import administer
+from waypost.cli.catalogues import Vendor, catalogue
 from waypost.cli.options import with_settings
 from waypost.cli.tables import show_table
 from waypost.config import Settings
@@ -23,19 +25,33 @@ Project = Annotated[
 @app.command()
 @with_settings("database_url", "secret_key")
 def load(
-    file: Annotated[Path, typer.Argument(help="A JSON file.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path | None, typer.Argument(help="A JSON file.", exists=True, dir_okay=False)
+    ] = None,
     *,
     settings: Settings,
     project: Project = None,
+    of: Annotated[
+        Vendor | None, typer.Option("--of", help="Instead of a file: this vendor's types.")
+    ] = None,
 ) -> None:
-    """Replace a project's catalogue by the one in a file.
+    """Replace a project's catalogue by the one in a file, or by a vendor's.
 
     The file holds `{"event_types": [{"name": "card.created", "description": "…", "example": {}}]}`.
     A project made with --strict-types refuses events of types that are not in it.
 
-    **Example:** `waypost event-types load event-types.json`
+    **Examples:**
+
+    `waypost event-types load event-types.json`
+
+    `waypost event-types load --of lithic`
     """
-    content = file.read_bytes()
+    if file is not None and of is None:
+        content = file.read_bytes()
+    elif of is not None and file is None:
+        content = msgspec.json.encode(catalogue(of))
+    else:
+        raise typer.BadParameter("Name a file, or a vendor by --of.")
     loaded = administer(
         settings.config, lambda client: client.send("PUT", EVENT_TYPES, content, project=project)
     )

@@ -9,8 +9,9 @@ from waypost.cli.administration import Client, administer
 from waypost.cli.options import with_settings
 from waypost.cli.tables import show_table
 from waypost.config import Settings
+from waypost.model.api import Api
 from waypost.model.errors import NotFound
-from waypost.model.project import PROJECT_SCOPES, Api, Environment, Scope
+from waypost.model.project import PROJECT_SCOPES, Environment, Scope
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 

@@ -15,6 +15,7 @@ class Played(StrEnum):
     BUILDABLE = "buildable"
     CONVOY = "convoy"
     SOCOTRA = "socotra"
+    STEDI = "stedi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,35 @@ _SOCOTRA: Final = """\
   ask DELETE webhooks/$HOOK/diverted/$EVENT
 """
 
+_STEDI: Final = """\
+  ask() { curl -s @URL/2026-02-01/$1 -H 'Authorization: Key @KEY' \\
+    -H 'Content-Type: application/json' ${2:+-d "$2"}; }
+  ask 'events?eventType=enrollment.activated'
+  EVENT=$(ask 'events?pageSize=1' | grep -o 'evt_[0-9a-f-]*')
+  ask events/$EVENT
+  DESTINATION=$(ask destinations '{"name": "Mine", "eventTypes": ["enrollment.activated"],
+    "destinationUrl": "http://127.0.0.1:3000/hook"}' | grep -o 'dst_[0-9a-f-]*')
+  ask destinations/$DESTINATION/secret
+  ask destinations/$DESTINATION/secret/rotate '{"previousSecretExpiryHours": 1}'
+
+  # The same by Stedi's own client (pip install stedi, for Python 3.12 or newer):
+  python3 -c '
+import asyncio
+from stedi import Config, Stedi
+from stedi.models import ListEventDestinationEventsInput, ListEventDestinationsInput
+
+async def show():
+    async with Stedi(Config(api_key="@KEY", endpoint_uri="@URL")) as client:
+        for event in (await client.list_event_destination_events(
+            ListEventDestinationEventsInput())).items:
+            print(event.id, event.event_type, event.status)
+        for destination in (await client.list_event_destinations(
+            ListEventDestinationsInput())).items:
+            print(destination.id, destination.destination_url)
+
+asyncio.run(show())'
+"""
+
 SAMPLES: Final[Mapping[Played, Sample]] = {
     Played.NATIVE: Sample(
         Api.NATIVE,
@@ -126,5 +156,18 @@ SAMPLES: Final[Mapping[Played, Sample]] = {
         ],
         "Read the events, break a webhook, and find what it has missed:",
         _SOCOTRA,
+    ),
+    Played.STEDI: Sample(
+        Api.STEDI,
+        [
+            {
+                "event_type": kind,
+                "payload": {"enrollment": "enr_1"},
+                "resource": {"type": "enrollment", "id": "enr_1"},
+            }
+            for kind in ("enrollment.activated", "enrollment.updated")
+        ],
+        "Read events, make a destination, rotate its secret:",
+        _STEDI,
     ),
 }

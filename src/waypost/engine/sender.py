@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from waypost import __version__
 from waypost.model import ids
-from waypost.model.delivery import Timings
+from waypost.model.delivery import DeliveryClass, Timings
 from waypost.model.errors import InvalidInput
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, TransportFailure
@@ -27,6 +27,8 @@ from waypost.policy.verification import ORIGIN
 from waypost.policy.work import Work
 
 USER_AGENT: Final = f"Waypost/{__version__}".encode()
+
+_REPLAY: Final = DeliveryClass.REPLAY
 
 Done = Callable[[Exchange], None]
 Headers = Mapping[str, str] | None
@@ -67,6 +69,7 @@ class Address:
         destination: where to; None where the URL is none.
         post: what sends there; None where nothing can be sent, or this only shows what would be.
         refusal: why nothing can be sent.
+        subscription_id: whose it is.
         start: the head up to what differs from event to event.
         headers: the subscription's own, which `start` holds.
         terms: the settings that hold, the project's defaults included.
@@ -80,6 +83,7 @@ class Address:
         "post",
         "refusal",
         "start",
+        "subscription_id",
         "terms",
         "timeout_s",
     )
@@ -95,6 +99,7 @@ class Address:
         self.terms = terms_of(subscription, defaults)
         self.keys = keys
         self.form = form
+        self.subscription_id = subscription.id
         self.headers = subscription.headers
         self.timeout_s = self.terms.timeout_s
         self.refusal: str | None = None if form else f"unknown format {subscription.format!r}"
@@ -208,6 +213,8 @@ class Sender:
                 work.attempts + 1,
                 now_us // 1_000_000,
                 address.keys,
+                address.subscription_id,
+                work.kind == _REPLAY,
             )
         )
         start = _start_with(address, headers) if headers else address.start

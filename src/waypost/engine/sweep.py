@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from waypost.clock import Clock
 from waypost.model import ids
 from waypost.model.ids import Id
-from waypost.storage import counters, idempotency, partitions, retention
+from waypost.storage import answers, counters, idempotency, partitions, retention
 from waypost.storage.connection import Connection
 from waypost.storage.partitions import BEHIND_US, Busy, Kept, Partition
 from waypost.storage.retention import Cuts, Key
@@ -34,11 +34,16 @@ T = TypeVar("T")
 
 OWED: Final = "queue"
 PARTITIONS: Final = "partitions"
-KEYS: Final = "idempotency_keys"
 COUNTERS: Final = "ordering_counters"
+_EXPIRING: Final = {
+    "idempotency_keys": (idempotency.count_expired, idempotency.prune),
+    "answers": (answers.count_expired, answers.prune),
+}
+"""What goes by an expiry of its own: how it is counted, and how a part of it is deleted."""
+
 _KINDS: Final = {kind.name: kind for kind in retention.KINDS}
 _DIVERTED, *_OTHERS = _KINDS
-PARTS: Final = (OWED, _DIVERTED, PARTITIONS, *_OTHERS, COUNTERS, KEYS)
+PARTS: Final = (OWED, _DIVERTED, PARTITIONS, *_OTHERS, COUNTERS, *_EXPIRING)
 """Tables, but for one, in the order in which they are worked on."""
 
 BUSY: Final = "busy"
@@ -137,8 +142,8 @@ class Sweep:
             order = replace(order, cuts=replace(order.cuts, events_us=events_us))
         if position.part == PARTITIONS:
             return await self._drop_one(order, position)
-        if position.part == KEYS:
-            return await self._keys(order)
+        if position.part in _EXPIRING:
+            return await self._expire(order, position)
         if position.part == COUNTERS:
             return await self._counters(order, position)
         if position.part == OWED and not order.give_up:
@@ -166,13 +171,16 @@ class Sweep:
         count, took_s = await self._write(forget)
         return Step({here.part: count}, here, took_s=took_s)
 
-    async def _keys(self, order: Order) -> Step:
+    async def _expire(self, order: Order, position: Position) -> Step:
+        part = position.part
+        count_expired, prune = _EXPIRING[part]
         if order.dry:
-            count = await self._store.read(lambda c: idempotency.count_expired(c, order.now_us))
-            return Step({KEYS: count}, None)
+            count = await self._store.read(lambda c: count_expired(c, order.now_us))
+            return Step({part: count}, position.next_part())
         limit = self._limit
-        count, took_s = await self._write(lambda c: idempotency.prune(c, order.now_us, limit))
-        return Step({KEYS: count}, Position(KEYS) if count == limit else None, took_s=took_s)
+        count, took_s = await self._write(lambda c: prune(c, order.now_us, limit))
+        rows = {part: count} if count else {}
+        return Step(rows, position if count == limit else position.next_part(), took_s=took_s)
 
     async def _counters(self, order: Order, position: Position) -> Step:
         """Look at some counters, and forget those that nobody has used for long."""

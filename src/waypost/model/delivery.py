@@ -37,6 +37,14 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
 """Which state may follow which: PENDING to PENDING is a retry."""
 
 
+class EventStatus(StrEnum):
+    """What has become of an event, over all that it is or was owed to."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
 class DeliveryClass(IntEnum):
     """What kind of work a delivery is: the lane weighs them."""
 

@@ -101,6 +101,7 @@ class FailureHandling(msgspec.Struct, frozen=True, omit_defaults=True):
         otherwise: what the others mean.
         retry: None for the subscription's schedule.
         retry_window_s: no retry is due later than this after the delivery was made.
+        disable_after_s: nothing but failures for so long disables it; None for the server's.
         never_disable: neither a 410 nor days of failures disable the subscription: they are
             failures like all others.
     """
@@ -109,6 +110,7 @@ class FailureHandling(msgspec.Struct, frozen=True, omit_defaults=True):
     otherwise: Otherwise = Otherwise.TRIGGER
     retry: Retry | None = None
     retry_window_s: float | None = None
+    disable_after_s: float | None = None
     on_giving_up: tuple[OnGivingUp, ...] = (OnGivingUp.DIVERT,)
     suspended: WhileSuspended = WhileSuspended()
     alert_endpoints: tuple[AlertEndpoint, ...] = ()

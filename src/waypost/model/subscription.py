@@ -98,6 +98,8 @@ class Subscription(Inheritable, frozen=True):
         insecure_tls: any certificate of the receiver will do.
         api: in which API it was made: a dialect lists its own only.
         particulars: what that API keeps with it; nothing else reads it.
+        name: for people.
+        changed_us: when somebody last changed it, UTC microseconds; None where nobody has.
     """
 
     project_id: Id
@@ -125,6 +127,8 @@ class Subscription(Inheritable, frozen=True):
     on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
     unparking: bool = False
     authentication: Sealed | None = None
+    name: str = ""
+    changed_us: int | None = None
 
     @property
     def is_verified(self) -> bool:

@@ -126,18 +126,22 @@ class Deliveries:
         return delivery_id in self._sending()
 
     async def tallies(
-        self, principal: Principal, subscription_ids: Sequence[ids.Id], since_us: int
+        self,
+        principal: Principal,
+        subscription_ids: Sequence[ids.Id],
+        since_us: int,
+        until_us: int | None = None,
     ) -> dict[ids.Id, Tally]:
         """Return how each of some subscriptions fares; attempts count since a moment.
 
-        `since_us` is in UTC microseconds.
+        `since_us` is in UTC microseconds, and so is `until_us`, from which on none counts.
         """
         project_id = principal.project_id
 
         def read(connection: Connection) -> dict[ids.Id, Tally]:
             found = {}
             for one in subscription_ids:
-                latest, _ = health.read_latest(connection, project_id, one, since_us)
+                latest, _ = health.read_latest(connection, project_id, one, since_us, until_us)
                 succeeded = sum(attempt.succeeded for attempt in latest)
                 count = health.count_deliveries(connection, project_id, one)
                 found[one] = Tally(count, succeeded, len(latest) - succeeded)
@@ -191,6 +195,14 @@ class Deliveries:
 
         return await self._store.read(read)
 
+    async def last_started(
+        self, principal: Principal, subscription_ids: Collection[ids.Id]
+    ) -> dict[ids.Id, int]:
+        """Return when subscriptions were last sent something, UTC microseconds, where they were."""
+        return await self._store.read(
+            lambda c: attempts.last_started(c, principal.project_id, subscription_ids)
+        )
+
     async def attempt(
         self, principal: Principal, event_id: ids.Id, attempt_id: ids.Id
     ) -> tuple[ShownAttempt, dict[str, str] | None]:
@@ -234,6 +246,7 @@ class Deliveries:
                 attempt.number,
                 ids.moment(attempt.id) // 1_000_000,
                 (SigningKey(ids.FIRST, subscription.signing, _NO_KEY),),
+                subscription.id,
             )
         )
         lines = Address(masked, (), form).start.partition(b"\r\n")[2] + rendered.head

@@ -9,6 +9,7 @@ import msgspec
 from waypost.engine.ingest import Accepted, Done, Ingest
 from waypost.engine.router import Router
 from waypost.model import ids
+from waypost.model.delivery import EventStatus
 from waypost.model.errors import IdempotencyMismatch, InvalidInput, WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Event, Receipt
 from waypost.model.page import Page, PageRequest
@@ -18,11 +19,13 @@ from waypost.policy import timing
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
 from waypost.policy.stream import Position
-from waypost.storage import deliveries, events, idempotency, pages, receipts, streams
+from waypost.policy.system_events import taken_by
+from waypost.storage import deliveries, events, idempotency, outcomes, pages, receipts, streams
 from waypost.storage.connection import Connection
+from waypost.storage.outcomes import Found, Sought, Summary
 from waypost.storage.store import Store
 
-__all__ = ["Accepted", "Events", "Places", "Seen"]
+__all__ = ["Accepted", "Events", "Found", "Places", "Seen", "Sought", "Summary"]
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -220,11 +223,38 @@ class Events:
         types: tuple[str, ...] = (),
         with_payload: bool = True,
     ) -> Page[Event]:
-        """Return one page of the project's events; no types: of all types."""
+        """Return one page of the project's events.
+
+        No types: of all that producers send. System events are named, or `waypost.*` is.
+        """
+        names = [name for one in types for name in taken_by(one)]
         return await self._store.read(
             lambda c: events.list_page(
-                c, principal.project_id, request, types=types, with_payload=with_payload
+                c, principal.project_id, request, types=tuple(names), with_payload=with_payload
             )
+        )
+
+    async def status(self, principal: Principal, event_id: ids.Id) -> tuple[Event, EventStatus]:
+        """Return an event, and how it stands over all that it is or was owed to.
+
+        Raises:
+            NotFound: the project has none with this id (any more).
+        """
+        project_id = principal.project_id
+        return await self._store.read(
+            lambda c: (
+                events.get(c, project_id, event_id),
+                outcomes.status_of(c, project_id, event_id),
+            )
+        )
+
+    async def seek(self, principal: Principal, request: PageRequest, sought: Sought) -> Found:
+        """Return one page of the project's events and how they stand.
+
+        A page may be short of items, or empty, before the end: so many events are looked at.
+        """
+        return await self._store.read(
+            lambda c: outcomes.list_page(c, principal.project_id, request, sought)
         )
 
     async def read_on(

@@ -7,17 +7,10 @@ import msgspec
 from waypost.clock import Clock, Entropy, IdSource
 from waypost.engine.configuration import Configuration
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.errors import InvalidInput, LimitReached
 from waypost.model.page import Page, PageRequest
-from waypost.model.project import (
-    PROJECT_SCOPES,
-    Api,
-    ApiKey,
-    Environment,
-    Principal,
-    Project,
-    Scope,
-)
+from waypost.model.project import PROJECT_SCOPES, ApiKey, Environment, Principal, Project, Scope
 from waypost.operations.access import Access
 from waypost.policy import credentials
 from waypost.storage import audit, keys, projects

@@ -12,8 +12,9 @@ from waypost.clock import Clock, Entropy, IdSource
 from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.authentication import Authentication
-from waypost.model.errors import LimitReached
+from waypost.model.errors import Conflict, LimitReached
 from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.subscription import Signing, SigningKey, Subscription
@@ -38,6 +39,28 @@ _KEY_BITS: Final = 256
 
 Keys = tuple[SigningKey, ...]
 Changed = Callable[[Subscription, Keys], None]
+Also = Callable[[Connection, Subscription, Keys], None]
+"""What is done in the transaction of a change: told of the subscription and its keys."""
+
+
+def nothing_else(_connection: Connection, _subscription: Subscription, _keys: Keys) -> None:
+    """Do nothing else."""
+
+
+class Rotation(msgspec.Struct, frozen=True):
+    """How a secret is replaced.
+
+    Attributes:
+        overlap_us: how long the present one goes on signing beside the new one, microseconds; 0:
+            not at all.
+        alone: refused while an earlier one still signs.
+    """
+
+    overlap_us: int = OVERLAP_US
+    alone: bool = False
+
+
+STANDARD_ROTATION: Final = Rotation()
 
 
 class PublicKey(msgspec.Struct, frozen=True):
@@ -85,20 +108,29 @@ class SigningKeys:
             self.publish(subscription_id, own)
         return keys
 
+    async def valid(
+        self, principal: Principal, subscription_id: Id, *, api: Api | None = None
+    ) -> Keys:
+        """Return the keys that sign now: the present one, and then those that it has replaced.
+
+        Raises:
+            NotFound: the project has no such subscription, made by `api`.
+        """
+        project_id, now_us = principal.project_id, self._clock.now_us()
+
+        def read(connection: Connection) -> Keys:
+            subscriptions.get(connection, project_id, subscription_id, api)
+            return self.list_all(connection, project_id, subscription_id)
+
+        return valid_of(await self._store.read(read), now_us)
+
     async def secret(self, principal: Principal, subscription_id: Id) -> str:
         """Return the present secret: `whsec_…`, or of an ed25519 key the public half, `whpk_…`.
 
         Raises:
             NotFound: the project has no such subscription.
         """
-        project_id = principal.project_id
-
-        def read(connection: Connection) -> SigningKey:
-            subscriptions.get(connection, project_id, subscription_id)
-            keys = self.list_all(connection, project_id, subscription_id)
-            return next(key for key in keys if key.expires_at_us is None)
-
-        key = await self._store.read(read)
+        key = (await self.valid(principal, subscription_id))[0]
         if key.scheme is Signing.ED25519:
             return signing.spell_public_key(key)
         return signing.spell_secret(key)
@@ -120,11 +152,28 @@ class SigningKeys:
 
         return await self._store.read(read)
 
-    async def rotate(self, principal: Principal, subscription_id: Id) -> None:
-        """Replace the present secret; it goes on signing for 24 hours beside the new one.
+    async def rotate(
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        how: Rotation = STANDARD_ROTATION,
+        *,
+        api: Api | None = None,
+        also: Also = nothing_else,
+    ) -> None:
+        """Replace the present secret.
+
+        Args:
+            principal: who asks.
+            subscription_id: whose.
+            how: for how long the present one goes on signing.
+            api: the API that the subscription must have been made by; None for any.
+            also: done in the same transaction; told of all keys, newest first.
+
 
         Raises:
-            NotFound: the project has no such subscription.
+            NotFound: the project has no such subscription, made by `api`.
+            Conflict: an earlier secret still signs, and must not.
             LimitReached: as many old secrets as there may be are still valid.
         """
         project_id = principal.project_id
@@ -133,9 +182,10 @@ class SigningKeys:
         event_id = self._announcer.new_id()
 
         def write(connection: Connection) -> tuple[Subscription, Keys]:
-            subscription = subscriptions.get(connection, project_id, subscription_id)
+            subscription = subscriptions.get(connection, project_id, subscription_id, api)
             key = made[subscription.signing]
-            keys = self.replace(connection, subscription, key, now_us, event_id)
+            keys = self.replace(connection, subscription, key, now_us, event_id, how)
+            also(connection, subscription, keys)
             subject = ids.spell(ids.SUBSCRIPTION, subscription_id)
             audit.record(connection, principal, record_id, "secret.rotate", subject)
             record(connection, Kind.SUBSCRIPTION, project_id, subscription_id)
@@ -196,22 +246,29 @@ class SigningKeys:
         key: SigningKey,
         now_us: int,
         event_id: Id,
+        how: Rotation = STANDARD_ROTATION,
     ) -> Keys:
-        """Put a new key in the place of the present one, which then is valid for 24 hours more.
+        """Put a new key in the place of the present one, which is valid for a while more.
 
         `event_id` is that of the system event that tells of it.
 
         Raises:
+            Conflict: an earlier one is still valid, and must not be.
             LimitReached: as many old keys as there may be are still valid.
         """
         place = (subscription.project_id, subscription.id)
         signing_keys.delete_expired(connection, *place, now_us)
         present = self.list_all(connection, *place)
+        if how.alone and len(present) > 1:
+            raise Conflict("The secret that the present one has replaced is still valid.")
         if len(present) > OLD_KEYS_MAX:
             raise LimitReached(f"No more than {OLD_KEYS_MAX} old secrets may be valid at once.")
-        signing_keys.expire(connection, *place, now_us + OVERLAP_US)
+        signing_keys.expire(connection, *place, now_us + how.overlap_us)
+        if how.overlap_us == 0:
+            # Signatures are made by whole seconds: what is kept would be good to the end of this.
+            signing_keys.delete_expired(connection, *place, now_us)
         signing_keys.insert(connection, self._vault, *place, key)
-        overlap_until = timestamp.spell(now_us + OVERLAP_US)
+        overlap_until = timestamp.spell(now_us + how.overlap_us)
         news = SecretRotated(**about(subscription, now_us), overlap_until=overlap_until)
         self._announcer.announce(connection, place[0], event_id, news, subscription.owner)
         return self.list_all(connection, *place)
@@ -258,3 +315,9 @@ class SigningKeys:
             self._public[subscription_id] = public
         else:
             self._public.pop(subscription_id, None)
+
+
+def valid_of(keys: Keys, now_us: int) -> Keys:
+    """Return those that are valid at a moment, UTC microseconds, the present one first."""
+    valid = [key for key in keys if key.expires_at_us is None or key.expires_at_us > now_us]
+    return tuple(sorted(valid, key=lambda key: key.expires_at_us is not None))

@@ -17,18 +17,20 @@ from waypost.engine.announcer import Announcer
 from waypost.engine.configuration import Configuration
 from waypost.engine.router import Router
 from waypost.model import ids
-from waypost.model.errors import Conflict, InvalidInput
+from waypost.model.api import Api
+from waypost.model.errors import Conflict, InvalidInput, LimitReached
 from waypost.model.event import SYSTEM
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
+from waypost.operations import changing
 from waypost.operations.alerts import Alerts, Asked, Changed
+from waypost.operations.changing import ANYHOW, Change, Overtaken, Wish, Within
 from waypost.operations.event_types import Catalogue
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.transforms import Transforms
-from waypost.operations.wishes import Change, Wish
-from waypost.policy import settings, transforms, verification
+from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
 from waypost.policy.settings import Brought, Settings, SubscriptionRules
 from waypost.policy.system_events import require_some
@@ -100,18 +102,25 @@ class Subscriptions:
         self._deleted = deleted
         self._ids = source
 
-    async def create(self, principal: Principal, wanted: Settings) -> Subscription:
+    async def create(
+        self,
+        principal: Principal,
+        wanted: Settings,
+        within: Within = ANYHOW,
+    ) -> Subscription:
         """Make a subscription, with a secret of its own.
 
         Raises:
             InvalidInput: a setting is not allowed, or there is no URL.
             InvalidSetting: settings contradict each other.
+            LimitReached: the project has as many as it may have.
             Unavailable: a transform can't be compiled now.
         """
         if wanted.url is UNSET:
             raise InvalidInput(details=[("url", "is required")])
         await self._check(principal, wanted)
-        bare = Subscription(principal.project_id, self._ids.next(), "")
+        api, most = within.api or Api.NATIVE, within.most
+        bare = Subscription(principal.project_id, self._ids.next(), "", api=api)
         merged = self._keys.merged(bare, wanted)
         settings.check_together(merged)
         key = self._brought_key(wanted) or self._keys.make(merged.signing)
@@ -124,18 +133,23 @@ class Subscriptions:
             record(connection, Kind.SUBSCRIPTION, subscription.project_id, subscription.id)
             version = projects.bump_routing(connection, subscription.project_id)
             former_routes.begin(connection, subscription.project_id, subscription.id, version)
+            if most is not None and subscriptions.count(connection, bare.project_id, api) > most:
+                raise LimitReached(f"There may be no more than {most} of these.")
+            within.also(connection, subscription, keys)
             return Change(version, subscription, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
 
-    async def get(self, principal: Principal, subscription_id: Id) -> Subscription:
+    async def get(
+        self, principal: Principal, subscription_id: Id, *, api: Api | None = None
+    ) -> Subscription:
         """Return a subscription.
 
         Raises:
-            NotFound: the project has none with this id.
+            NotFound: the project has none with this id; or it was not made by `api`.
         """
         return await self._store.read(
-            lambda c: subscriptions.get(c, principal.project_id, subscription_id)
+            lambda c: subscriptions.get(c, principal.project_id, subscription_id, api)
         )
 
     def check_settings(self, wanted: Settings) -> None:
@@ -154,25 +168,32 @@ class Subscriptions:
         """Return what a project's subscriptions go by where they set nothing."""
         return self._router.defaults(project_id)
 
-    async def list_page(self, principal: Principal, request: PageRequest) -> Page[Subscription]:
-        """Return one page of the project's subscriptions."""
+    async def list_page(
+        self, principal: Principal, request: PageRequest, *, api: Api | None = None
+    ) -> Page[Subscription]:
+        """Return one page of the project's subscriptions, or of those that were made by `api`."""
+        project_id = principal.project_id
         return await self._store.read(
-            lambda c: subscriptions.list_page(c, principal.project_id, request)
+            lambda c: subscriptions.list_page(c, project_id, request, api)
         )
 
     async def update(
-        self, principal: Principal, subscription_id: Id, wanted: Settings
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        wanted: Settings,
+        within: Within = ANYHOW,
     ) -> Subscription:
         """Merge settings into a subscription. Another signature scheme rotates its secret.
 
         Raises:
-            NotFound: the project has none with this id.
+            NotFound: the project has none with this id, made by the API that it must be.
             InvalidInput: a setting is not allowed.
             LimitReached: its secret can't be rotated now.
             Unavailable: a transform can't be compiled now.
         """
         await self._check(principal, wanted)
-        return await self._change(principal, subscription_id, wanted)
+        return await self._change(principal, subscription_id, wanted, within)
 
     async def revise(
         self,
@@ -195,10 +216,10 @@ class Subscriptions:
             present = await self.get(principal, subscription_id)
             wanted = revise(present)
             await self._check(principal, wanted)
-            merged = partial(_merged_if, same_as=present, wanted=wanted)
+            merged = partial(changing.merged_if, same_as=present, wanted=wanted)
             try:
                 return await self._alter(principal, subscription_id, merged, wanted)
-            except _Overtaken:
+            except Overtaken:
                 continue
         raise Conflict("The event subscription is being changed by others.")
 
@@ -242,7 +263,7 @@ class Subscriptions:
         Raises:
             NotFound: the project has none with this id.
         """
-        return await self._alter(principal, subscription_id, _unsuspended)
+        return await self._alter(principal, subscription_id, changing.unsuspended)
 
     async def verify(self, principal: Principal, subscription_id: Id) -> Subscription:
         """Verify the URL of a subscription anew; nothing is sent until it is.
@@ -251,15 +272,25 @@ class Subscriptions:
             NotFound: the project has none with this id.
             Conflict: it needs no verification.
         """
-        return await self._alter(principal, subscription_id, _unverified)
+        return await self._alter(principal, subscription_id, changing.unverified)
 
-    async def delete(self, principal: Principal, subscription_id: Id) -> None:
+    async def delete(
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        within: Within = ANYHOW,
+    ) -> None:
         """Delete a subscription with its secrets; what it is owed is cancelled.
 
         Raises:
-            NotFound: the project has none with this id.
+            NotFound: the project has none with this id, made by the API that it must be.
         """
-        await self.delete_all(principal, (subscription_id,))
+
+        def first(connection: Connection) -> None:
+            place = (principal.project_id, subscription_id)
+            within.also(connection, subscriptions.get(connection, *place, within.api), ())
+
+        await self.delete_all(principal, (subscription_id,), first)
 
     async def put_all(
         self, principal: Principal, wishes: Sequence[Wish], *writes: Write
@@ -274,14 +305,14 @@ class Subscriptions:
         for wish in wishes:
             await self._check(principal, wish.wanted)
         asked = [self._alerts.ask(wish.wanted) for wish in wishes]
-        times = [ids.moment(self._ids.next()) for _ in wishes]
+        made = [self._announcer.new_id() for _ in wishes]
 
         def write(connection: Connection) -> list[Change]:
             for one in writes:
                 one(connection)
             return [
                 self._put(connection, principal.project_id, *each)
-                for each in zip(wishes, asked, times, strict=True)
+                for each in zip(wishes, asked, made, strict=True)
             ]
 
         def follow(changes: list[Change]) -> None:
@@ -317,12 +348,14 @@ class Subscriptions:
 
         await self._configuration.change(write, after)
 
+    async def was_deleted(self, principal: Principal, subscription_id: Id, api: Api) -> bool:
+        """Tell whether the project had this subscription, made by `api`, and has it no more."""
+        return await self._store.read(
+            lambda c: subscriptions.was_deleted(c, principal.project_id, subscription_id, api)
+        )
+
     def _remove(
-        self,
-        connection: Connection,
-        principal: Principal,
-        asked: Asked,
-        at: tuple[Id, Id, int],
+        self, connection: Connection, principal: Principal, asked: Asked, at: tuple[Id, Id, int]
     ) -> tuple[int, Changed]:
         """Delete one; `at` is its id, that of the audit's record, and the present."""
         subscription_id, record_id, now_us = at
@@ -342,16 +375,17 @@ class Subscriptions:
         return version, gone
 
     def _put(
-        self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, now_us: int
+        self, connection: Connection, project_id: Id, wish: Wish, asked: Asked, event_id: Id
     ) -> Change:
-        """Make or change one."""
-        place = (project_id, wish.id)
+        """Make or change one; `event_id` is of the event that may tell of it, made now."""
+        place, now_us = (project_id, wish.id), ids.moment(event_id)
         present = subscriptions.find(connection, *place)
-        before = present or Subscription(*place, "")
+        before = present or Subscription(*place, "", api=wish.api)
         merged = replace(
             self._keys.merged(before, wish.wanted),
             format_settings=wish.format_settings,
             endpoint_id=wish.endpoint_id,
+            changed_us=None if present is None else now_us,
         )
         settings.check_together(merged)
         after, alerts = self._with_alerts(connection, before, merged, asked)
@@ -366,6 +400,7 @@ class Subscriptions:
             self._keys.put(connection, after, keys)
         record(connection, Kind.SUBSCRIPTION, *place)
         version = projects.bump_routing(connection, project_id)
+        self._announcer.announce_change(connection, present or after, after, event_id, now_us)
         if present is None:
             former_routes.begin(connection, *place, version)
         elif former_routes.taken(after) != former_routes.taken(present):
@@ -373,10 +408,14 @@ class Subscriptions:
         return Change(version, after, keys, alerts)
 
     async def _change(
-        self, principal: Principal, subscription_id: Id, wanted: Settings
+        self,
+        principal: Principal,
+        subscription_id: Id,
+        wanted: Settings,
+        within: Within = ANYHOW,
     ) -> Subscription:
         merged = partial(self._keys.merged, wanted=wanted)
-        return await self._alter(principal, subscription_id, merged, wanted)
+        return await self._alter(principal, subscription_id, merged, wanted, within)
 
     async def _alter(
         self,
@@ -384,18 +423,20 @@ class Subscriptions:
         subscription_id: Id,
         alter: Callable[[Subscription], Subscription],
         wanted: Settings = _UNCHANGED,
+        within: Within = ANYHOW,
     ) -> Subscription:
         asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
         brought_key = self._brought_key(wanted)
-        now_us = ids.moment(self._ids.next())
         event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
+        now_us = ids.moment(event_id)
 
         def write(connection: Connection) -> Change:
             place = (principal.project_id, subscription_id)
-            present = subscriptions.get(connection, *place)
+            present = subscriptions.get(connection, *place, within.api)
             merged = settings.reordered(present, alter(present))
-            changed, alerts = self._with_alerts(connection, present, merged, asked)
+            altered = replace(merged, changed_us=now_us)
+            changed, alerts = self._with_alerts(connection, present, altered, asked)
             settings.check_together(changed)
             subscriptions.update(connection, changed)
             if changed.ordering is not present.ordering:
@@ -411,6 +452,7 @@ class Subscriptions:
             if former_routes.taken(changed) != former_routes.taken(present):
                 former_routes.end(connection, present, version, now_us)
             self._announcer.announce_change(connection, present, changed, event_id, now_us)
+            within.also(connection, changed, keys)
             return Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
@@ -446,25 +488,3 @@ class Subscriptions:
         if wanted.transform is not UNSET and wanted.transform is not None:
             program = transforms.read(wanted.transform)
             await self._programs.require(principal.project_id, program)
-
-
-class _Overtaken(Exception):
-    """What was to be changed has been changed by somebody else."""
-
-
-def _merged_if(present: Subscription, *, same_as: Subscription, wanted: Settings) -> Subscription:
-    if present != same_as:
-        raise _Overtaken
-    return settings.merge(present, wanted)
-
-
-def _unsuspended(present: Subscription) -> Subscription:
-    if present.suspension is None:
-        return present
-    return replace(present, suspension=None, failing_since_us=None)
-
-
-def _unverified(present: Subscription) -> Subscription:
-    if present.verification is None:
-        raise Conflict("The event subscription needs no verification.")
-    return replace(present, verification=verification.again(present.verification))

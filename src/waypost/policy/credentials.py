@@ -9,7 +9,8 @@ import hashlib
 import zlib
 from typing import Final
 
-from waypost.model.project import Api, Environment
+from waypost.model.api import Api
+from waypost.model.project import Environment
 
 SECRET_BITS: Final = 256
 

@@ -38,6 +38,8 @@ class FailurePolicy(msgspec.Struct, frozen=True):
         jitter: the share of a gap by which chance may shorten or stretch it.
         window_us: no retry is due later than this after the delivery was made, microseconds.
         triggers: the names of failures that count; None for all.
+        disable_after_us: nothing but failures for so long disables the subscription, microseconds;
+            None for the server's.
         lasting: a receiver that is gone, or has failed for days, is not disabled.
     """
 
@@ -50,6 +52,7 @@ class FailurePolicy(msgspec.Struct, frozen=True):
     suspend: bool = False
     disable: bool = False
     alert: bool = False
+    disable_after_us: int | None = None
     lasting: bool = False
 
 
@@ -89,6 +92,7 @@ def policy_of(
         lasting: the subscription is never disabled by itself.
     """
     retry, window_s = handling.retry, handling.retry_window_s
+    disable_s = handling.disable_after_s
     done = handling.on_giving_up
     return FailurePolicy(
         schedule_s,
@@ -100,6 +104,7 @@ def policy_of(
         suspend=OnGivingUp.SUSPEND in done,
         disable=OnGivingUp.DISABLE in done,
         alert=OnGivingUp.ALERT in done,
+        disable_after_us=None if disable_s is None else int(disable_s * 1_000_000),
         lasting=lasting or handling.never_disable,
     )
 

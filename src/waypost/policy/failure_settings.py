@@ -29,6 +29,7 @@ RETRIES_MAX: Final = 1_000
 SCHEDULE_MAX: Final = 50
 GAP_MAX_S: Final = 30 * 24 * 3600.0
 WINDOW_MAX_S: Final = 365 * 24 * 3600.0
+DISABLE_AFTER_MIN_S: Final = 60.0
 TRIGGERS_MAX: Final = 50
 ALERT_ENDPOINTS_MAX: Final = 5
 
@@ -146,6 +147,19 @@ class FailureHandlingIn(_Strict, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    disable_after_s: (
+        Annotated[
+            float,
+            Meta(
+                ge=DISABLE_AFTER_MIN_S,
+                le=WINDOW_MAX_S,
+                description=(
+                    "Nothing but failures for so long disables it, seconds; null for the server's."
+                ),
+            ),
+        ]
+        | None
+    ) = None
     on_giving_up: Annotated[
         tuple[OnGivingUp, ...],
         Meta(description="What is done when a delivery is given up; [] for nothing."),
@@ -181,6 +195,7 @@ def kept(wanted: FailureHandlingIn) -> FailureHandling:
             jitter=retry.jitter,
         ),
         retry_window_s=wanted.retry_window_s,
+        disable_after_s=wanted.disable_after_s,
         on_giving_up=tuple(dict.fromkeys(wanted.on_giving_up)),
         suspended=wanted.suspended or WhileSuspended(),
         alert_endpoints=tuple(kept_endpoint(FIRST, one) for one in wanted.alert_endpoints),

@@ -39,6 +39,8 @@ class Outgoing(msgspec.Struct, frozen=True):
         attempt_number: 1 for the first.
         now_s: when the attempt is made, UTC seconds since 1970.
         keys: the subscription's, expired ones among them or not.
+        subscription_id: to whom.
+        manual: somebody has asked for it: a resend, or a replay.
     """
 
     event: Event
@@ -48,6 +50,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     attempt_number: int
     now_s: int
     keys: tuple[SigningKey, ...]
+    subscription_id: Id = b""
+    manual: bool = False
 
 
 class Rendered(msgspec.Struct, frozen=True):

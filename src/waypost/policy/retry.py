@@ -11,7 +11,11 @@ STANDARD: Final = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.
 LITHIC: Final = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 36000.0)
 """Eight attempts over 27 hours: docs.lithic.com, "Events API", "Retry schedule"."""
 
-SCHEDULES: Final = {"standard": STANDARD, "lithic": LITHIC}
+STEDI: Final = (300.0, 1500.0, 5400.0, 21600.0, 57600.0, 86400.0)
+"""Seven attempts, 5 and 30 minutes, 2, 8, 24 and 48 hours behind the first: Stedi's documents on
+event destinations, "Message handling"."""
+
+SCHEDULES: Final = {"standard": STANDARD, "lithic": LITHIC, "stedi": STEDI}
 """Schedules by name: seconds from each failed attempt to the next one."""
 
 JITTER: Final = 0.2

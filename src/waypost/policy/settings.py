@@ -49,12 +49,14 @@ TIMEOUT_MAX_S: Final = 120.0
 CONCURRENCY_MAX: Final = 1_000
 WORTH_MAX_S: Final = 366 * 24 * 3600
 DESCRIPTION_MAX: Final = 2_000
+NAME_MAX: Final = 255
 _NAMELESS: Final = "needs a name of this server, which WAYPOST_ORIGIN would tell, and has none"
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Control characters; a description may still have lines and tabs."""
 
 Description = Annotated[str, Meta(max_length=DESCRIPTION_MAX, description="For people.")]
+Name = Annotated[str, Meta(max_length=NAME_MAX, description="For people.")]
 EventTypes = Annotated[
     tuple[str, ...],
     Meta(
@@ -88,7 +90,7 @@ Concurrency = Annotated[
     ),
 ]
 FormatName = Annotated[
-    str, Meta(description="What is sent: payload, envelope, cloudevents or thin.")
+    str, Meta(description="What is sent: payload, envelope, cloudevents, thin, or stedi.")
 ]
 Owner = Annotated[Text, Meta(description="Only this owner's events; null for all.")]
 Gap = Annotated[float, Meta(ge=0, le=GAP_MAX_S)]
@@ -97,8 +99,8 @@ Schedule = Annotated[
     Meta(
         max_length=SCHEDULE_MAX,
         description=(
-            "Seconds from each failed attempt to the next; or standard, or lithic; null for the"
-            " project's, or standard."
+            "Seconds from each failed attempt to the next; or standard, lithic or stedi; null for"
+            " the project's, or standard."
         ),
     ),
 ]
@@ -225,6 +227,7 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     ordering: OrderingMode | UnsetType | None = UNSET
     on_order_failure: AfterFailure | UnsetType | None = UNSET
     insecure_tls: InsecureTls | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
 
 
 class Brought(Settings, frozen=True, kw_only=True):
@@ -347,6 +350,8 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
     contradictions = _contradictions(wanted, rules)
     if wanted.description and _CONTROLS.search(wanted.description):
         details.append(("description", "must not hold control characters"))
+    if wanted.name and _CONTROLS.search(wanted.name):
+        details.append(("name", "must not hold control characters"))
     if wanted.format is not UNSET and wanted.format not in rules.formats:
         details.append(("format", f"must be one of {', '.join(sorted(rules.formats))}"))
     if details:

@@ -85,7 +85,7 @@ def settle(
         jitter: chance, from 0 to below 1, for the next due time.
         failing_since_us: when the subscription's present series of nothing but failures began, this
             attempt not counted; None where its last attempt was a success.
-        disable_after_us: for how long it may last, microseconds.
+        disable_after_us: for how long it may last, microseconds, where the policy sets nothing.
         made_us: when the delivery was made, UTC microseconds; asked for by a retry window alone.
     """
     if outcome.kind is _KIND_DELIVERED:
@@ -93,7 +93,8 @@ def settle(
     if not policy.lasting:
         if outcome.gone:
             return GaveUp(Reason.GONE, disable=DisabledBy.GONE, alert=policy.alert)
-        if failing_since_us is not None and now_us - failing_since_us >= disable_after_us:
+        longest_us = policy.disable_after_us or disable_after_us
+        if failing_since_us is not None and now_us - failing_since_us >= longest_us:
             by = DisabledBy.FAILING
             return GaveUp(Reason.SUBSCRIPTION_FAILING, disable=by, alert=policy.alert)
     if policy.otherwise is not Otherwise.TRIGGER and trigger_of(outcome, policy.triggers) is None:

@@ -19,7 +19,7 @@ from waypost.model.ids import Id
 from waypost.model.replay import ReplayKind, ReplayState
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy import timestamp
-from waypost.policy.routing import takes_type
+from waypost.policy.routing import PREFIX, takes_type
 
 LEVELS_US: Final = (2 * 3600 * 1_000_000, 24 * 3600 * 1_000_000)
 """A subscription is told of when it has failed for so long, and again when for so long."""
@@ -206,6 +206,13 @@ def require_some(pattern: str, path: str) -> None:
     """
     if not any(takes_type((pattern,), name) for name in NAMES):
         raise InvalidInput(details=[(path, f"{pattern} is not among {', '.join(NAMES)}")])
+
+
+def taken_by(pattern: str) -> tuple[str, ...]:
+    """Return the types of system events that a prefix such as `waypost.*` takes; else itself."""
+    if is_system(pattern) and pattern.endswith(PREFIX):
+        return tuple(name for name in NAMES if takes_type((pattern,), name)) or (pattern,)
+    return (pattern,)
 
 
 @cache

@@ -1,6 +1,7 @@
 """The dialects that are not fast routes alone: what each is made of, and its formats."""
 
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 from starlette.routing import Route
 
@@ -13,6 +14,11 @@ from waypost.dialects.socotra.reading import DivertedHandlers, EventHandlers
 from waypost.dialects.socotra.routes import SocotraRoutes
 from waypost.dialects.socotra.tokens import Tokens
 from waypost.dialects.socotra.webhook_routes import WebhookHandlers
+from waypost.dialects.stedi import delivery as stedi
+from waypost.dialects.stedi.routes import StediRoutes
+from waypost.model import ids
+from waypost.model.ids import Id
+from waypost.model.project import Environment, Project
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.diverted import Diverted
@@ -22,6 +28,7 @@ from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
+from waypost.operations.repeats import Repeats
 from waypost.operations.replays import Replays
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.sources import Sources
@@ -32,12 +39,23 @@ from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
 from waypost.web.fast import FastRoutes
 
-FORMATS: Final[dict[str, Format]] = {
-    **NATIVE_FORMATS,
-    **socotra.FORMATS,
-    ConvoyFormat.name: ConvoyFormat(),
-}
-"""Every delivery format, by name."""
+
+class Environments(dict[Id, Environment]):
+    """The environment of each project, which never changes."""
+
+    def add(self, project: Project) -> None:
+        """Take a project; its notices of failures are in the same environment."""
+        self[project.id] = self[ids.alerts_of(project.id)] = project.environment
+
+
+def formats(environments: Mapping[Id, Environment]) -> dict[str, Format]:
+    """Return every delivery format, by name."""
+    return {
+        **NATIVE_FORMATS,
+        **socotra.FORMATS,
+        ConvoyFormat.name: ConvoyFormat(),
+        **stedi.formats(environments),
+    }
 
 
 class Operations(Protocol):
@@ -63,11 +81,13 @@ class Operations(Protocol):
     diverted: Diverted
     filters: Filters
     replays: Replays
+    repeats: Repeats
+    environments: Environments
 
 
 def dialect_routes(shared: Operations, socotra_interval_s: float) -> list[Route]:
     """Return the routes of all dialects; see the setting of that name."""
-    return [*_socotra(shared, socotra_interval_s), *_convoy(shared)]
+    return [*_socotra(shared, socotra_interval_s), *_convoy(shared), *_stedi(shared)]
 
 
 def _socotra(shared: Operations, interval_s: float) -> list[Route]:
@@ -104,3 +124,16 @@ def _convoy(shared: Operations) -> list[Route]:
         replays=shared.replays,
     )
     return convoy.routes(parts)
+
+
+def _stedi(shared: Operations) -> list[Route]:
+    return StediRoutes(
+        shared.access,
+        shared.surfaces,
+        shared.events,
+        shared.deliveries,
+        shared.subscriptions,
+        shared.signing_keys,
+        shared.repeats,
+        shared.environments,
+    ).routes()

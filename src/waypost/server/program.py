@@ -29,8 +29,9 @@ from waypost.model.errors import Unavailable
 from waypost.server.databases import Holding, hold
 from waypost.server.figures import Figures, GroupReadings
 from waypost.server.handover import Line, Orders
+from waypost.server.tools import Tools
 from waypost.server.watch import Watch, resident_bytes
-from waypost.server.wiring import Engine, SigningKeysOfAll, Surface, Tools
+from waypost.server.wiring import Engine, SigningKeysOfAll, Surface
 from waypost.telemetry import Exporter, Reading
 from waypost.web.listener import Listener, bind, bind_local
 

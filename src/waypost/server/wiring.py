@@ -30,7 +30,7 @@ from waypost.api.sources import SourceRoutes
 from waypost.api.subscriptions import SubscriptionRoutes
 from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
-from waypost.clock import AlignedClock, Clock, IdSource, SystemEntropy
+from waypost.clock import AlignedClock
 from waypost.config import Config, Role
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.dialects.convoy.proofs import Probe
@@ -74,6 +74,7 @@ from waypost.operations.keys import Keys
 from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
+from waypost.operations.repeats import Repeats
 from waypost.operations.replays import Examples, Replays
 from waypost.operations.retention import Retention
 from waypost.operations.signing_keys import SigningKeys
@@ -85,8 +86,9 @@ from waypost.policy.events import EventLimits
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool
 from waypost.server import configs
-from waypost.server.dialects import FORMATS, dialect_routes
+from waypost.server.dialects import dialect_routes
 from waypost.server.telling import tellers
+from waypost.server.tools import Tools
 from waypost.storage import projects, subscriptions
 from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
@@ -101,17 +103,6 @@ from waypost.web.limits import HttpLimits
 _MICROS: Final = 1_000_000
 SigningKeysOfAll = dict[Id, tuple[SigningKey, ...]]
 """The signing keys of every subscription, by its id."""
-
-
-class Tools:
-    """What every part may need: time, chance, ids, and what encrypts."""
-
-    def __init__(self, clock: Clock, key: bytes) -> None:
-        """Take the clock of the database and the secret key, and the rest from the system."""
-        self.clock = clock
-        self.entropy = SystemEntropy()
-        self.vault = Vault(key, self.entropy)
-        self.ids = IdSource(self.clock, self.entropy)
 
 
 class Engine:
@@ -145,7 +136,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             self.configuration,
             self.router,
-            Sender(loop, self.transport, FORMATS, config.origin, self.proof.around),
+            Sender(loop, self.transport, tools.formats, config.origin, self.proof.around),
             tools.clock,
             tools.entropy,
             configs.dispatching(config),
@@ -271,6 +262,7 @@ class Surface:
         """Make the operations and their routes."""
         self._config, self._tools = config, tools
         self.base_url = f"http://{config.listen}"
+        self.environments = tools.environments
         self.errors = ErrorCounts()
         self.surfaces = Surfaces(tools.entropy)
         self.access = Access(tools.clock, configs.access(config))
@@ -279,7 +271,7 @@ class Surface:
         ids, clock = tools.ids, tools.clock
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(FORMATS), config.origin)
+        rules = SubscriptionRules(config.egress_allow, frozenset(tools.formats), config.origin)
         vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = _signing_keys(engine, vault, tools)
@@ -293,7 +285,7 @@ class Surface:
         self.probe: Probe = engine.proof.probe
         if engine.sharing is not None:
             self._follow(engine.sharing, engine)
-        self.deliveries = Deliveries(store, dispatcher.sending, FORMATS)
+        self.deliveries = Deliveries(store, dispatcher.sending, tools.formats)
         self.replays = Replays(store, dispatcher.owed, engine.replays_wanted, ids, router)
         self.transactions = self._transactions(store, engine, tools)
         self.transforms = Transforms(store, engine.sandbox, ids)
@@ -301,6 +293,7 @@ class Surface:
         self.filters = Filters(store)
         self.diverted = Diverted(store, dispatcher, ids)
         self.records = Records(changes, vault, ids)
+        self.repeats = Repeats(store, vault, clock)
         self.clock = clock
         self.keys = Keys(changes, self.access, clock, tools.entropy, ids)
         self.table = self._native(store, engine)
@@ -368,6 +361,7 @@ class Surface:
 
     def _project_changed(self, project: Project) -> None:
         """Take what is kept in memory of a project."""
+        self.environments.add(project)
         self.catalogue.set_strict(project.id, project.strict_types)
         self._roster.defaults_changed(project.id, project.defaults)
 

@@ -157,6 +157,37 @@ def list_of_deliveries(
     return sorted(found, key=_position, reverse=True)
 
 
+def last_started(
+    connection: Connection, project_id: ids.Id, subscription_ids: Collection[ids.Id]
+) -> dict[ids.Id, int]:
+    """Return when the last attempt of each subscription was due that has ended, UTC microseconds.
+
+    A subscription without one is left out.
+    """
+    found: dict[ids.Id, int] = {}
+    for subscription_id in subscription_ids:
+        newest = [
+            connection.execute(
+                select(table.c.id)
+                .where(
+                    table.c.project_id == project_id,
+                    table.c.subscription_id == subscription_id,
+                    *conditions,
+                )
+                .order_by(table.c.id.desc())
+                .limit(1)
+            ).scalar_one_or_none()
+            for table, conditions in (
+                (attempts, ()),
+                (deliveries, (deliveries.c.timings.is_not(None),)),
+            )
+        ]
+        known = [attempt_id for attempt_id in newest if attempt_id is not None]
+        if known:
+            found[subscription_id] = ids.moment(max(known))
+    return found
+
+
 def _finished(
     connection: Connection,
     project_id: ids.Id,

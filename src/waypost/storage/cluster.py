@@ -1,10 +1,19 @@
-"""The tables by which processes share a database: who lives, who sends for what, what changed."""
+"""The tables by which processes share a database: facts of it, who lives, who sends for what."""
 
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, SmallInteger, Table, Text
 
 from waypost.storage.columns import BUSY_OPTIONS, IdType
 
 metadata = MetaData()
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Single facts about this database: the fingerprint of the secret key, the default project."""
 
 workers = Table(
     "workers",

@@ -11,6 +11,7 @@ from waypost.model.errors import NotFound
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
 from waypost.model.page import Page, PageRequest
 from waypost.storage import pages
+from waypost.storage.matching import is_of_producers
 from waypost.storage.schema import events
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
@@ -105,14 +106,13 @@ def list_page(
         connection: where from.
         project_id: whose.
         request: which part; a page is also cut where its payloads weigh too much.
-        types: only events of these types; empty for all.
+        types: only events of these types; empty for all, but for those of system events.
         with_payload: False leaves the payloads where they are: each is `{}`.
     """
     columns = [c for c in events.c if c is not events.c.payload]
     payload = events.c.payload if with_payload else _EMPTY.label("payload")
     query = select(*columns, payload).where(events.c.project_id == project_id)
-    if types:
-        query = query.where(events.c.type.in_(types))
+    query = query.where(events.c.type.in_(types) if types else is_of_producers())
     return pages.read(connection, query, (events.c.id,), request, _event, _weight)
 
 

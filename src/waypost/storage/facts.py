@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, text
 
-from waypost.storage.schema import facts
+from waypost.storage.cluster import facts
 
 DEFAULT_PROJECT: Final = "default_project"
 """The project of a call that names none, and whose account is this installation's; hex digits."""

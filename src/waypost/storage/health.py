@@ -43,9 +43,17 @@ class Backlog(msgspec.Struct, frozen=True):
 
 
 def read_latest(
-    connection: Connection, project_id: Id, subscription_id: Id, since_us: int
+    connection: Connection,
+    project_id: Id,
+    subscription_id: Id,
+    since_us: int,
+    until_us: int | None = None,
 ) -> tuple[list[Sampled], Id | None]:
-    """Return a subscription's latest attempts since a moment, and the id of the oldest of them."""
+    """Return a subscription's latest attempts since a moment, and the id of the oldest of them.
+
+    `until_us`: those from that moment on are left out; both are UTC microseconds.
+    """
+    last = ids.LAST if until_us is None else ids.lowest(until_us)
     found: list[tuple[Id, Sampled]] = []
     for table, columns in ((attempts, (attempts.c.state,)), (deliveries, ())):
         rows = connection.execute(
@@ -54,6 +62,7 @@ def read_latest(
                 table.c.project_id == project_id,
                 table.c.subscription_id == subscription_id,
                 table.c.id >= ids.lowest(since_us),
+                table.c.id < last,
             )
             .order_by(table.c.id.desc())
             .limit(SAMPLED)

@@ -19,9 +19,10 @@ from sqlalchemy import (
 )
 
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.errors import NotFound
 from waypost.model.page import Page, PageRequest
-from waypost.model.project import Api, ApiKey, Scope
+from waypost.model.project import ApiKey, Scope
 from waypost.storage import pages
 from waypost.storage.schema import api_keys
 

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Integer, func, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from waypost.model.event import SYSTEM
 from waypost.policy.routing import ALL, PREFIX
 from waypost.storage.schema import events
 
@@ -39,7 +40,14 @@ def is_of_types(patterns: tuple[str, ...]) -> ColumnElement[bool]:
         events.c.type.in_([name for name in patterns if not name.endswith("*")])
     ]
     conditions += [func.substr(events.c.type, 1, len(one)) == one for one in prefixes]
-    return events.c.type == events.c.type if ALL in patterns else or_(*conditions)
+    if ALL in patterns:
+        conditions.append(is_of_producers())
+    return or_(*conditions)
+
+
+def is_of_producers() -> ColumnElement[bool]:
+    """Return the condition of an event that it is no system event: those are meant if named."""
+    return func.substr(events.c.type, 1, len(SYSTEM)) != SYSTEM
 
 
 def may_be_of_owner(owner: str) -> ColumnElement[bool]:

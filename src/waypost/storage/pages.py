@@ -74,7 +74,7 @@ def read(
     """
     up = runs_up(request)
     ordered = (
-        query.where(*_within(order, request))
+        query.where(*within(order, request))
         .order_by(*(order if up else [column.desc() for column in order]))
         .limit(request.size + 1)
     )
@@ -104,7 +104,8 @@ def merge(
     return Page(kept[::-1] if up else kept, has_more=more)
 
 
-def _within(order: Order, request: PageRequest) -> list[ColumnElement[bool]]:
+def within(order: Order, request: PageRequest) -> list[ColumnElement[bool]]:
+    """Return the conditions of the part of a list that is asked for; see `read`."""
     first = order[0]
     conditions: list[ColumnElement[bool]] = []
     if request.begin_us is not None:

@@ -124,6 +124,8 @@ subscriptions = Table(
     partial("ix_subscriptions_failing", "failing_since_us", only="failing_since_us IS NOT NULL"),
     # JSON; the secrets in it are encrypted.
     Column("authentication", Text),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("changed_us", BigInteger),
     sqlite_with_rowid=False,
 )
 
@@ -201,6 +203,19 @@ idempotency_keys = Table(
     Index("ix_idempotency_keys_expiry", "expires_at_us"),
     sqlite_with_rowid=False,
 )
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("project_id", IdType, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("expires_at_us", BigInteger, nullable=False),
+    Index("ix_answers_expiry", "expires_at_us"),
+    sqlite_with_rowid=False,
+)
+"""What changes of subscriptions were answered with under an idempotency key, encrypted."""
 
 receipts = Table(
     "receipts",
@@ -463,15 +478,6 @@ audit = Table(
     Column("key_name", Text),
     sqlite_with_rowid=False,
 )
-
-facts = Table(
-    "facts",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""Single facts about this database: the fingerprint of the secret key, the default project."""
 
 PARTITIONED: Final = (events, deliveries, attempts)
 """On PostgreSQL in partitions, by the id of the event."""

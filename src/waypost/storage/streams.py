@@ -10,7 +10,7 @@ from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.policy.stream import Position, read_on
 from waypost.storage import events
-from waypost.storage.matching import INDEXED_BY
+from waypost.storage.matching import INDEXED_BY, is_of_producers
 from waypost.storage.request_index import REQUEST_INDEX
 from waypost.storage.schema import events as table
 
@@ -44,7 +44,7 @@ def read_on_from(
         project_id: whose.
         position: where the reader is.
         until: only events before this id; None for all.
-        event_type: only events of this type; None for all.
+        event_type: only events of this type; None for all, but for those of system events.
         size: how many at most; fewer where their payloads weigh much.
         now_us: the present, UTC microseconds.
     """
@@ -52,8 +52,7 @@ def read_on_from(
     query = select(key).where(table.c.project_id == project_id, key > position.after)
     if until is not None:
         query = query.where(key < until)
-    if event_type is not None:
-        query = query.where(table.c.type == event_type)
+    query = query.where(is_of_producers() if event_type is None else table.c.type == event_type)
     query = query.order_by(key).limit(size + len(position.seen) + 1)
     found = list(connection.execute(query).scalars())
     read, _ = read_on(position, found, size, now_us)

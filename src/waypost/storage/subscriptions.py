@@ -10,6 +10,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    func,
     or_,
     select,
 )
@@ -52,14 +53,16 @@ _read_sealed = msgspec.json.Decoder(Sealed).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
-def get(connection: Connection, project_id: ids.Id, subscription_id: ids.Id) -> Subscription:
+def get(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id, api: Api | None = None
+) -> Subscription:
     """Return a subscription.
 
     Raises:
-        NotFound: the project has none with this id, or it was deleted.
+        NotFound: the project has none with this id, or it was deleted, or not made by `api`.
     """
     found = find(connection, project_id, subscription_id)
-    if found is None:
+    if found is None or api not in {None, found.api}:
         raise NotFound(ids.KINDS[ids.SUBSCRIPTION])
     return found
 
@@ -88,10 +91,31 @@ def demand_ever(connection: Connection, project_id: ids.Id, subscription_id: ids
 
 
 def list_page(
-    connection: Connection, project_id: ids.Id, request: PageRequest
+    connection: Connection, project_id: ids.Id, request: PageRequest, api: Api | None = None
 ) -> Page[Subscription]:
-    """Return one page of a project's subscriptions."""
-    return pages.read(connection, _of(project_id), (subscriptions.c.id,), request, of_row)
+    """Return one page of a project's subscriptions, or of those that were made by `api`."""
+    query = _of(project_id)
+    if api is not None:
+        query = query.where(subscriptions.c.api == api.value)
+    return pages.read(connection, query, (subscriptions.c.id,), request, of_row)
+
+
+def count(connection: Connection, project_id: ids.Id, api: Api) -> int:
+    """Return how many subscriptions a project has that were made by `api`."""
+    made = _of(project_id).where(subscriptions.c.api == api.value).subquery()
+    return int(connection.execute(select(func.count()).select_from(made)).scalar_one())
+
+
+def was_deleted(
+    connection: Connection, project_id: ids.Id, subscription_id: ids.Id, api: Api
+) -> bool:
+    """Tell whether a project had a subscription, made by `api`, that was deleted."""
+    row = connection.execute(
+        select(subscriptions.c.deleted_at_us).where(
+            *_is(project_id, subscription_id), subscriptions.c.api == api.value
+        )
+    ).one_or_none()
+    return row is not None and row.deleted_at_us is not None
 
 
 class SubscriptionFilter(msgspec.Struct, frozen=True):
@@ -334,6 +358,8 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "unparking": int(subscription.unparking),
         "insecure_tls": int(subscription.insecure_tls),
         "particulars": _json(subscription.particulars or None),
+        "name": subscription.name,
+        "changed_us": subscription.changed_us,
     }
 
 
@@ -372,6 +398,8 @@ def of_row(row: Row[Any]) -> Subscription:
         api=Api(row.api),
         particulars={} if row.particulars is None else msgspec.json.decode(row.particulars),
         authentication=None if row.authentication is None else _read_sealed(row.authentication),
+        name=row.name,
+        changed_us=row.changed_us,
     )
 
 

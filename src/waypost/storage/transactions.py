@@ -22,12 +22,13 @@ from sqlalchemy import (
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
-from waypost.model.event import SYSTEM, Event
+from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.transaction import Change, Standing, Transaction, TransactionState
 from waypost.storage import events as stored_events
 from waypost.storage import pages
+from waypost.storage.matching import is_of_producers
 from waypost.storage.schema import events, transactions
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -200,7 +201,7 @@ def _events(project_id: Id, wanted: Wanted) -> Select[Any]:
     if wanted.types:
         return query.where(events.c.type.in_(wanted.types))
     # As with subscriptions: whoever wants all wants what producers send.
-    return query.where(~events.c.type.startswith(SYSTEM, autoescape=True))
+    return query.where(is_of_producers())
 
 
 def _take(connection: Connection, query: Select[Any], wanted: Wanted, most: int) -> list[Id]:

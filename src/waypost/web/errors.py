@@ -68,11 +68,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Rendered(NamedTuple):
-    """A problem in the envelope of a surface."""
+    """A problem in the envelope of a surface; `headers` go along."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 Render = Callable[[Problem], Rendered]
@@ -171,7 +172,7 @@ class Surfaces:
     def response(self, path: str, problem: Problem) -> Response:
         """Return the response to a problem on `path`."""
         rendered = self.render_for(path)(problem)
-        headers = dict(problem.headers)
+        headers = {**dict(problem.headers), **dict(rendered.headers)}
         if problem.retry_after_s is not None:
             headers["retry-after"] = str(max(1, math.ceil(problem.retry_after_s)))
         if rendered.status == 413:

@@ -240,6 +240,10 @@ class Query:
             self._details.append((name, "Must not hold an empty value"))
         return tuple(parts)
 
+    def blame(self, name: str, reason: str) -> None:
+        """Complain of a parameter that was read."""
+        self._details.append((name, reason))
+
     def _one(self, name: str) -> str | None:
         """Return the one value of a parameter."""
         self._known.add(name)

@@ -58,11 +58,8 @@ def state_of(tenant: Tenant) -> list[Any]:
     subscriptions = tenant.ask(200, "GET", "/v1/event_subscriptions")["data"]
     for subscription in subscriptions:
         del subscription["failing_since"]  # saved behind the failures' back
-    events = tenant.ask(200, "GET", "/v1/events")["data"]
-    # System events are made behind what they tell of.
-    events = [one for one in events if not one["event_type"].startswith("waypost.")]
-    paths = ["deliveries", "diverted_events", "event_types", "replays"]
-    return [subscriptions, events, *(tenant.ask(200, "GET", f"/v1/{path}") for path in paths)]
+    paths = ["events", "deliveries", "diverted_events", "event_types", "replays"]
+    return [subscriptions, *(tenant.ask(200, "GET", f"/v1/{path}") for path in paths)]
 
 
 def settled_state(tenant: Tenant) -> list[Any]:

@@ -333,8 +333,15 @@ def test_endpoints_are_found_changed_and_counted(convoy: Convoy, received: Recei
         lambda: convoy.ask(200, "GET", f"/endpoints/{first}"), lambda one: one["success_count"] == 1
     )
     assert (shown["events"], shown["failure_rate"]) == (1, 0)
-    rates = convoy.ask(200, "GET", "/endpoints/period-failure-rates")
-    assert rates[first] == 0
+    received.status = 500
+    convoy.send(first)
+    received.wait_for(2)
+
+    def rates(**query: str) -> Any:
+        return convoy.ask(200, "GET", "/endpoints/period-failure-rates", params=query)[first]
+
+    eventually(rates, lambda one: one == 50)
+    assert rates(startDate="2020-01-01T00:00:00", endDate="2020-01-02T00:00:00") == 0
     convoy.ask(200, "DELETE", f"/endpoints/{first}")
     assert convoy.refused(404, "GET", f"/endpoints/{first}") == "Resource not found"
 

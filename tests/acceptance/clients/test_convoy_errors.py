@@ -1,5 +1,6 @@
 """What Convoy's API refuses, each in its envelope; and requests of every kind."""
 
+import os
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +10,7 @@ from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver
 from tests.support.site import Site, Tenant
 
+EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 500
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 EVENT = {"endpoint_id": UNKNOWN, "event_type": "a", "data": 1}
 ENDPOINT = {"name": "e", "url": "http://127.0.0.1:9/x"}
@@ -184,7 +186,7 @@ PLACES = sorted({(method, path.partition("?")[0]) for method, path, *_ in ERRORS
         max_size=2,
     ),
 )
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_request_is_an_error_of_the_servers(
     convoy: Convoy, place: tuple[str, str], body: Any, query: dict[str, str]
 ) -> None:

@@ -31,9 +31,9 @@ def disable(tenant: Tenant, token: str) -> None:
     tenant.ask(200, "PATCH", f"{SUBSCRIPTIONS}/{token}", json={"url": url, "disabled": True})
 
 
-def listed(tenant: Tenant) -> list[str]:
-    events = tenant.ask(200, "GET", "/v1/events")["data"]
-    return [one["event_type"] for one in events if one["event_type"].startswith("waypost.")]
+def listed(tenant: Tenant, types: str = "waypost.*") -> list[str]:
+    events = tenant.ask(200, "GET", "/v1/events", params={"event_types": types})["data"]
+    return [one["event_type"] for one in events]
 
 
 def test_what_happens_to_a_subscription_is_told_and_listed(
@@ -94,10 +94,15 @@ def test_whoever_takes_everything_takes_none(
     assert listed(tenant) == ["waypost.subscription.disabled"]
     tenant.post("other")
     assert [one.body for one in told.wait_for(2)] == [b'{"n":1}'] * 2
+    assert [one["event_type"] for one in tenant.ask(200, "GET", "/v1/events")["data"]] == ["other"]
+    assert listed(tenant, "waypost.subscription.*,other") == [
+        "other",
+        "waypost.subscription.disabled",
+    ]
+    assert listed(tenant, "waypost.breaker.*") == []
     [system] = [
         one["token"]
-        for one in tenant.ask(200, "GET", "/v1/events")["data"]
-        if one["event_type"].startswith("waypost.")
+        for one in tenant.ask(200, "GET", "/v1/events", params={"event_types": "waypost.*"})["data"]
     ]
     assert tenant.deliveries(system) == []
     claimable = tenant.ask(200, "GET", "/v1/unclaimed_events", params={"tx_key": "k"})["data"]

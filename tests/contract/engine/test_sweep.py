@@ -276,15 +276,20 @@ async def test_a_part_without_work_leads_to_the_next(records: Records, part: str
     assert not any(step.rows.values())
 
 
-async def test_keys_go_by_their_own_expiry(records: Records) -> None:
+async def test_what_has_an_expiry_of_its_own_goes_by_it(records: Records) -> None:
     now_us = records.clock.now_us()
-    for n in range(3):
-        key = {"key": str(n), "event_id": bytes(16), "fingerprint": bytes(16)}
-        row = {**key, "project_id": records.project, "expires_at_us": now_us + n - 1}
-        records.connection.execute(insert(idempotency_keys).values(**row))
-    assert (await step_of(records, PARTS[-1], Cuts(ahead=True))).rows == {PARTS[-1]: 2}
-    assert (await step_of(records, PARTS[-1], Cuts())).rows == {PARTS[-1]: 2}
-    assert rows_of(records, idempotency_keys.c.key) == [("2",)]
+    for table, values in (
+        (idempotency_keys, {"event_id": bytes(16)}),
+        (schema.answers, {"ciphertext": b""}),
+    ):
+        for n in range(3):
+            key = {"key": str(n), "fingerprint": bytes(16), **values}
+            row = {**key, "project_id": records.project, "expires_at_us": now_us + n - 1}
+            records.connection.execute(insert(table).values(**row))
+        assert table.name in PARTS
+        assert (await step_of(records, table.name, Cuts(ahead=True))).rows == {table.name: 2}
+        assert (await step_of(records, table.name, Cuts())).rows == {table.name: 2}
+        assert rows_of(records, table.c.key) == [("2",)]
 
 
 async def test_a_step_holds_as_much_as_takes_a_few_milliseconds(records: Records) -> None:

@@ -217,6 +217,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
         "insecure_tls": True,
         "format": "thin",
         "signing": "v1a",
+        "name": "A name",
         "owner": "o",
         "retry_schedule": [1, 2.5],
         "filter": {"body": {"n": {"$gt": 1}}, "headers": {"X-Tenant": "a"}},
@@ -230,7 +231,7 @@ async def test_beyond_lithic_every_setting_comes_back(at: Surface) -> None:
     bare = await at.made()
     expected = {**BARE, "url": URL}
     assert {name: bare[name] for name in expected} == expected
-    assert set(bare) - set(expected) == {"token", "created"}
+    assert set(bare) - set(expected) == {"token", "created", "updated"}
     path = f"{PATH}/{made['token']}"
     nulls = dict.fromkeys(
         (
@@ -262,7 +263,9 @@ async def test_pause_and_resume_answer_with_the_subscription(at: Surface) -> Non
     made = await at.made()
     for verb, paused in (("pause", True), ("resume", False)):
         answer = await at.http.post(f"{PATH}/{made['token']}/{verb}")
-        assert (answer.status_code, answer.json()) == (200, {**made, "paused": paused})
+        shown = answer.json()
+        assert shown["updated"] > made["updated"]
+        assert shown == {**made, "paused": paused, "updated": shown["updated"]}
 
 
 async def test_who_may_only_read_sees_neither_secrets_nor_header_values(at: Surface) -> None:
@@ -389,6 +392,7 @@ HANDLING: dict[str, Any] = {
     "otherwise": "divert",
     "retry": {"strategy": "exponential", "interval_s": 5, "max_interval_s": 60, "retries": 7},
     "retry_window_s": 3600,
+    "disable_after_s": 7200,
     "on_giving_up": ["divert", "suspend", "alert"],
     "suspended": {"pending": "divert", "incoming": "cancel"},
     "alert_endpoints": [{**ALERT, "headers": {"x-key": "k"}, "insecure_tls": True}],
@@ -468,7 +472,8 @@ async def test_unsuspending_ends_a_suspension_and_nothing_else(at: Surface) -> N
     assert (await at.stranger.post(f"{path}/unsuspend")).status_code == 404
     for _ in range(2):
         answer = await at.http.post(f"{path}/unsuspend")
-        assert (answer.status_code, answer.json()) == (200, made)
+        shown = answer.json()
+        assert (answer.status_code, shown) == (200, {**made, "updated": shown["updated"]})
 
 
 @pytest.mark.parametrize("ordering", ["none", None])

@@ -24,6 +24,7 @@ BARE: dict[str, Any] = {
     "otherwise": "trigger",
     "retry": None,
     "retry_window_s": None,
+    "disable_after_s": None,
     "on_giving_up": ["divert"],
     "suspended": {"pending": "keep", "incoming": "keep"},
     "alert_endpoints": [],
@@ -45,6 +46,7 @@ def test_everything_is_shown_but_secrets() -> None:
         otherwise=Otherwise.DIVERT,
         retry=Retry(Strategy.LINEAR, interval_s=5, retries=3, max_interval_s=9, jitter=0),
         retry_window_s=60,
+        disable_after_s=90,
         on_giving_up=(OnGivingUp.SUSPEND, OnGivingUp.ALERT),
         suspended=WhileSuspended(Pending.DIVERT, Incoming.CANCEL),
         alert_endpoints=(
@@ -71,6 +73,7 @@ def test_everything_is_shown_but_secrets() -> None:
             "jitter": 0,
         },
         "retry_window_s": 60,
+        "disable_after_s": 90,
         "on_giving_up": ["suspend", "alert"],
         "suspended": {"pending": "divert", "incoming": "cancel"},
         "alert_endpoints": [endpoint],

@@ -9,9 +9,10 @@ from waypost.api.keys import KeyIn, KeyRoutes
 from waypost.api.operation import Call
 from waypost.api.shapes import Listing
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.errors import InvalidInput, NotFound
 from waypost.model.page import Page, PageRequest
-from waypost.model.project import Api, ApiKey, Environment, Principal, Project, Scope
+from waypost.model.project import ApiKey, Environment, Principal, Project, Scope
 from waypost.operations.keys import Keys, MadeKey, NewKey
 
 BASE_URL = "http://127.0.0.1:8080"

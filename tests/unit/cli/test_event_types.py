@@ -36,3 +36,13 @@ def test_each_project_has_its_own(waypost: Run, folder: Path) -> None:
     waypost("event-types", "load", str(file), *project)
     assert waypost("event-types", "list", *project)[1] == "card.created\tA card\n"
     assert waypost("event-types", "list")[1] == ""
+
+
+def test_a_vendors_catalogue_is_loaded_by_its_name(waypost: Run, folder: Path) -> None:
+    assert waypost("event-types", "load", "--of", "lithic")[:2] == (0, "62 event types\n")
+    assert "card_transaction.updated\t" in waypost("event-types", "list")[1]
+    assert waypost("event-types", "load", "--of", "stedi")[:2] == (0, "10 event types\n")
+    assert waypost("event-types", "load")[0] == 2
+    file = folder / "types.json"
+    file.write_text(json.dumps(CATALOGUE))
+    assert waypost("event-types", "load", str(file), "--of", "stedi")[0] == 2

@@ -16,7 +16,7 @@ def test_a_key_is_alone_on_standard_output(waypost: Run) -> None:
     assert status == 0
     assert credentials.is_key(out.removesuffix("\n"))
     assert out.startswith("wp_test_")
-    assert "events.read, events.write, subscriptions.read, subscriptions.write, transactions" in err
+    assert "events.read, events.write, sources.read, sources.write, subscriptions.read" in err
     ((token, name, *_),) = listed(waypost)
     assert name == "billing"
     assert token in err

@@ -9,11 +9,12 @@ from tests.support.engine import KEY, Broken, Receivers
 from waypost import __version__
 from waypost.engine.sender import Sender
 from waypost.model import ids
+from waypost.model.delivery import DeliveryClass
 from waypost.model.event import Event
 from waypost.model.exchange import Exchange, FailureKind, TransportFailure
 from waypost.model.subscription import Subscription
 from waypost.model.verification import Verification, VerificationMode
-from waypost.policy.format import NATIVE_FORMATS
+from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
 from waypost.policy.signing import sign
 from waypost.policy.work import Work
 
@@ -104,6 +105,28 @@ async def test_a_replayed_delivery_names_the_replay(name: str) -> None:
     line = f"\r\nwebhook-replay-id: {ids.spell(ids.REPLAY, ids.make(7, 7))}\r\n"
     assert sent.head.count(line.encode()) == 1
     assert sent.head.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("kind", DeliveryClass)
+async def test_a_format_is_told_to_whom_and_whether_somebody_asked_for_it(
+    kind: DeliveryClass,
+) -> None:
+    post, told = Post(), []
+
+    class Told:
+        name = "told"
+        signature_header = "none"
+
+        def render(self, outgoing: Outgoing) -> Rendered:
+            told.append(outgoing)
+            return Rendered(b"", b"")
+
+    post.work.kind = kind
+    post.sender._formats = {"told": Told()}
+    post.send(replace(ONE, format="told"))
+    (outgoing,) = told
+    assert outgoing.subscription_id == ONE.id
+    assert outgoing.manual is (kind is DeliveryClass.REPLAY)
 
 
 async def test_headers_of_the_event_take_the_place_of_the_subscription_s() -> None:

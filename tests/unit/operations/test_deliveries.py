@@ -148,3 +148,10 @@ async def test_there_are_no_headers_once_the_subscription_is_deleted(
     place = (scene.caller.project_id, scene.subscription.id)
     await store.write(lambda c: subscriptions.delete(c, *place, 1))
     assert await headers(deliveries, scene) is None
+
+
+async def test_when_a_subscription_was_last_sent_something_is_told(
+    deliveries: Deliveries, scene: Scene
+) -> None:
+    asked = (scene.subscription.id,)
+    assert await deliveries.last_started(scene.caller, asked) == {}

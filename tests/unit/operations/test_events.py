@@ -10,13 +10,14 @@ from tests.support.database import Records
 from waypost.engine.ingest import Done
 from waypost.engine.router import Router
 from waypost.model import ids
+from waypost.model.delivery import EventStatus
 from waypost.model.errors import InvalidInput, NotFound
 from waypost.model.event import Attributes
 from waypost.model.page import PageRequest
 from waypost.model.project import Principal
 from waypost.model.subscription import Subscription
 from waypost.operations.event_types import Catalogue
-from waypost.operations.events import Accepted, Events, Places
+from waypost.operations.events import Accepted, Events, Places, Sought, Summary
 from waypost.policy.events import Draft, EventLimits
 from waypost.policy.origin import Origin
 from waypost.policy.stream import Position
@@ -132,6 +133,26 @@ async def test_an_event_is_read_in_its_own_project_alone(records: Records, tmp_p
         with pytest.raises(NotFound, match="event"):
             await events.get(stranger, event_id)
         assert (await events.list_page(stranger, PageRequest())).items == []
+
+
+async def test_how_events_stand_is_told_in_their_own_project_alone(
+    records: Records, tmp_path: Path
+) -> None:
+    event_id, other = records.event("a.b"), records.event("c")
+    records.pending(event_id, records.subscription())
+    async with database.opened(tmp_path / "w.db") as store:
+        events = Made(store).events
+        caller, stranger = records.principal(), records.principal(project_id=records.other)
+        event, status = await events.status(caller, event_id)
+        assert (event.id, status) == (event_id, EventStatus.PENDING)
+        found = await events.seek(caller, PageRequest(), Sought())
+        assert found.items == [
+            Summary(other, "c", EventStatus.DELIVERED),
+            Summary(event_id, "a.b", EventStatus.PENDING),
+        ]
+        with pytest.raises(NotFound):
+            await events.status(stranger, event_id)
+        assert (await events.seek(stranger, PageRequest(), Sought())).items == []
 
 
 async def test_the_stream_and_a_request_are_of_the_callers_project(

@@ -10,9 +10,11 @@ from standardwebhooks import Webhook
 
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
-from waypost.model.errors import LimitReached
+from waypost.model.api import Api
+from waypost.model.errors import Conflict, LimitReached, NotFound
 from waypost.model.subscription import Signing
 from waypost.operations import signing_keys
+from waypost.operations.signing_keys import Rotation
 from waypost.policy import signing
 from waypost.policy.settings import Settings
 
@@ -74,6 +76,28 @@ async def test_during_a_rotation_both_secrets_are_good_and_then_the_new_one(at: 
     assert (is_good(at, old), is_good(at, new)) == (True, True)
     at.records.clock.forward(2)
     assert (is_good(at, old), is_good(at, new)) == (False, True)
+
+
+async def test_how_long_the_old_secret_stays_good_may_be_said(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, Settings(url=URL))
+    first = (await at.keys.valid(caller, made.id))[0]
+    hour = Rotation(3_600_000_000, alone=True)
+    await at.keys.rotate(caller, made.id, hour)
+    second, old = await at.keys.valid(caller, made.id)
+    assert (old.id, second.expires_at_us) == (first.id, None)
+    with pytest.raises(Conflict):
+        await at.keys.rotate(caller, made.id, hour)
+    at.records.clock.forward(3_601)
+    assert await at.keys.valid(caller, made.id) == (second,)
+    await at.keys.rotate(caller, made.id, Rotation(0, alone=True))
+    (third,) = await at.keys.valid(caller, made.id)
+    assert third.id != second.id
+    await at.keys.rotate(caller, made.id, hour)
+    with pytest.raises(NotFound):
+        await at.keys.rotate(caller, made.id, api=Api.STEDI)
+    with pytest.raises(NotFound):
+        await at.keys.valid(caller, made.id, api=Api.STEDI)
 
 
 async def test_after_a_restart_the_same_keys_are_loaded(at: Office) -> None:

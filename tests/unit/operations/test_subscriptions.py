@@ -4,18 +4,27 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import select, update
 
 from tests.support.database import URL
 from tests.support.subscribing import Office, office
 from waypost.model.api import Api
 from waypost.model.authentication import Basic, HeaderKey
-from waypost.model.errors import Conflict, InvalidInput, InvalidSetting, NotFound, Unavailable
+from waypost.model.errors import (
+    Conflict,
+    InvalidInput,
+    InvalidSetting,
+    LimitReached,
+    NotFound,
+    Unavailable,
+)
 from waypost.model.event_type import EventType
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.subscription import DisabledBy, Signing, Subscription
 from waypost.model.transform import Deferred, Fault, FaultKind, Language, Transform
+from waypost.operations.changing import Within
 from waypost.operations.event_types import EventTypeIn
 from waypost.operations.subscriptions import SubscriptionFilter
 from waypost.policy.settings import Brought, Settings
@@ -63,6 +72,52 @@ async def test_no_two_have_the_same_secret(at: Office) -> None:
     assert len({keys[0].material for _, keys in at.changes}) == 20
 
 
+async def test_those_of_one_api_are_counted_and_are_nobody_elses(at: Office) -> None:
+    caller, api = at.records.principal(), Api.STEDI
+    native = await at.subscriptions.create(caller, NAMED)
+    made = await at.subscriptions.create(caller, NAMED, Within(api, 1))
+    with pytest.raises(LimitReached):
+        await at.subscriptions.create(caller, NAMED, Within(api, 1))
+    assert len(at.changes) == 2
+    assert (await at.subscriptions.list_page(caller, PageRequest(), api=api)).items == [made]
+    assert await at.subscriptions.get(caller, made.id, api=api) == made
+    with pytest.raises(NotFound):
+        await at.subscriptions.get(caller, native.id, api=api)
+    with pytest.raises(NotFound):
+        await at.subscriptions.update(caller, native.id, NAMED, Within(api))
+    with pytest.raises(NotFound):
+        await at.subscriptions.delete(caller, native.id, Within(api))
+    assert not await at.subscriptions.was_deleted(caller, made.id, api)
+    await at.subscriptions.delete(caller, made.id, Within(api))
+    assert await at.subscriptions.was_deleted(caller, made.id, api)
+    await at.subscriptions.create(caller, NAMED, Within(api, 1))
+
+
+async def test_a_change_tells_when_it_was_and_what_else_fails_undoes_it(at: Office) -> None:
+    caller = at.records.principal()
+    made = await at.subscriptions.create(caller, NAMED)
+    assert made.changed_us is None
+    at.records.clock.forward(5)
+    changed = await at.subscriptions.update(caller, made.id, Settings(name="n"))
+    assert changed.name == "n"
+    assert abs((changed.changed_us or 0) - at.records.clock.now_us()) < 1_000
+
+    def fail(*_: object) -> None:
+        raise NotFound("anything")
+
+    failing = Within(also=fail)
+    for change in (
+        at.subscriptions.create(caller, NAMED, failing),
+        at.subscriptions.update(caller, made.id, Settings(name="m"), failing),
+        at.subscriptions.delete(caller, made.id, failing),
+        at.keys.rotate(caller, made.id, also=fail),
+    ):
+        with pytest.raises(NotFound, match="anything"):
+            await change
+    assert (await at.subscriptions.list_page(caller, PageRequest())).items == [changed]
+    assert len(await at.keys.valid(caller, made.id)) == 1
+
+
 async def test_one_without_a_url_is_refused(at: Office) -> None:
     with pytest.raises(InvalidInput) as refusal:
         await at.subscriptions.create(at.records.principal(), Settings(description="x"))
@@ -98,7 +153,8 @@ async def test_pause_and_resume(at: Office) -> None:
             found = at.router.find(caller.project_id, made.id)
             assert found is not None
             assert found.paused is paused
-    assert await at.subscriptions.get(caller, made.id) == made
+    left = await at.subscriptions.get(caller, made.id)
+    assert replace(left, changed_us=None) == made
 
 
 async def test_a_person_disables_and_enables(at: Office) -> None:

@@ -13,8 +13,8 @@ from waypost.model.event import Attributes, Event
 from waypost.model.ids import Id
 from waypost.model.replay import Plan, ReplayKind, Route
 from waypost.model.subscription import Signing, SigningKey
+from waypost.operations.changing import Wish
 from waypost.operations.replays import Wanted
-from waypost.operations.wishes import Wish
 from waypost.policy.settings import Settings
 from waypost.storage import facts
 from waypost.storage.connection import Connection

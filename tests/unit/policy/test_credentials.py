@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waypost.model.project import Api, Environment
+from waypost.model.api import Api
+from waypost.model.project import Environment
 from waypost.policy.credentials import SECRET_BITS, digest, is_key, spell
 
 SECRETS = st.integers(0, 2**SECRET_BITS - 1)

@@ -114,6 +114,10 @@ def test_a_failure_is_told_to_people(outcome: Outcome, name: str, message: str) 
             FailureHandling(on_giving_up=tuple(OnGivingUp)),
             FailurePolicy((1.0,), suspend=True, disable=True, alert=True),
         ),
+        (
+            FailureHandling(disable_after_s=90.5),
+            FailurePolicy((1.0,), disable_after_us=90_500_000),
+        ),
         (FailureHandling(retry_window_s=1.5), FailurePolicy((1.0,), window_us=1_500_000)),
         (
             FailureHandling(triggers=("5xx",), otherwise=Otherwise.DIVERT),

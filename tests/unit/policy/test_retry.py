@@ -27,6 +27,7 @@ MIDDLE = 0.5
     [
         ("standard", "5s 5m 30m 2h 5h 10h 14h 20h 24h"),
         ("lithic", "5s 5m 30m 2h 5h 10h 10h"),
+        ("stedi", "5m 25m 90m 6h 16h 24h"),
     ],
 )
 def test_a_named_schedule_is_as_documented(name: str, gaps: str) -> None:

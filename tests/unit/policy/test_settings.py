@@ -135,6 +135,7 @@ def test_what_is_not_given_stays() -> None:
             {"transform": Transform(Language.JAVASCRIPT, "x")},
         ),
         ({"transform": {"template": [1]}}, {"transform": Transform(Language.TEMPLATE, "[1]")}),
+        ({"name": "n"}, {"name": "n"}),
         ({"insecure_tls": True}, {"insecure_tls": True}),
         ({"verification": None}, {"verification": None}),
         ({"verification": "none"}, {"verification": None}),
@@ -230,7 +231,7 @@ def test_every_setting_is_merged_by_some_case_above() -> None:
     assert set(Settings.__struct_fields__) == {
         *("url", "description", "event_types", "disabled", "paused", "headers", "timeout_s"),
         *("concurrency", "format", "signing", "owner", "retry_schedule", "filter", "transform"),
-        *("verification", "insecure_tls"),
+        *("name", "verification", "insecure_tls"),
         # Merged by who can encrypt it.
         "authentication",
         *("rate_limit", "breaker", "sending_hours", "priority", "deliver_before_s"),

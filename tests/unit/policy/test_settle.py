@@ -215,3 +215,17 @@ def test_a_delivery_leaves_the_queue_once_and_never_by_silence(
     if isinstance(settled, RetryAt):
         assert settled.due_us > NOW_US
         assert attempts < len(schedule)
+
+
+@pytest.mark.parametrize("own_s, since_s, disabled", [(60, 60, True), (60, 59, False)])
+def test_for_how_long_it_may_fail_is_a_setting(
+    own_s: float, since_s: float, disabled: bool
+) -> None:
+    policy = FailurePolicy((5.0,), disable_after_us=int(own_s * SECOND_US))
+    since_us = NOW_US - int(since_s * SECOND_US)
+    settled = settle(0, BAD, policy, NOW_US, MIDDLE, since_us)
+    if disabled:
+        by = DisabledBy.FAILING
+        assert settled == GaveUp(Reason.SUBSCRIPTION_FAILING, disable=by)
+    else:
+        assert settled == after(5)

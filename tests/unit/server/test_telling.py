@@ -8,7 +8,8 @@ from waypost.clock import SystemClock
 from waypost.config import Config
 from waypost.egress.mail import Smtp
 from waypost.server.telling import smtp_of
-from waypost.server.wiring import Engine, Tools
+from waypost.server.tools import Tools
+from waypost.server.wiring import Engine
 from waypost.storage.sqlite.store import SqliteStore
 
 MAIL = {

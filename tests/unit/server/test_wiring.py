@@ -8,7 +8,8 @@ import pytest
 from waypost import config
 from waypost.clock import SystemClock
 from waypost.config import Config
-from waypost.server.wiring import Engine, Surface, Tools
+from waypost.server.tools import Tools
+from waypost.server.wiring import Engine, Surface
 from waypost.storage.sqlite.store import SqliteStore
 from waypost.web.fast import FastRoutes
 

@@ -274,3 +274,21 @@ def test_the_head_of_a_long_lane_is_read_without_the_rest(tmp_path: Path) -> Non
     )
     assert [ids.moment(one.id) for one in page.items] == [499, 498, 497]
     assert steps < 20
+
+
+def test_when_a_subscription_was_last_sent_something_is_told(records: Records) -> None:
+    one, two, three = (records.subscription() for _ in range(3))
+    event_id = records.event()
+    delivered(records, event_id, one)
+    last = ended(records, event_id, one)
+    ended(records, event_id, two)
+    newest = delivered(records, event_id, two)
+    records.ended(event_id, two, DeliveryState.CANCELLED)
+    owed(records, event_id, three, due_us=records.clock.now_us())
+    place = (records.connection, records.project)
+    wanted = (one.id, two.id, three.id)
+    assert attempts.last_started(*place, wanted) == {
+        one.id: ids.moment(last.id),
+        two.id: ids.moment(newest.id),
+    }
+    assert attempts.last_started(records.connection, records.other, wanted) == {}

@@ -32,6 +32,7 @@ HANDLING = FailureHandling(
     otherwise=Otherwise.IGNORE,
     retry=Retry(Strategy.LINEAR, interval_s=1.5, retries=3, max_interval_s=4.0, jitter=0.0),
     retry_window_s=60.5,
+    disable_after_s=90.5,
     on_giving_up=(OnGivingUp.SUSPEND, OnGivingUp.ALERT),
     suspended=WhileSuspended(Pending.DIVERT, Incoming.CANCEL),
     alert_endpoints=(
@@ -64,6 +65,9 @@ def test_it_is_suspended_once(records: Records) -> None:
 def full(records: Records) -> Subscription:
     return records.subscription(
         description="for\tpeople",
+        api=Api.STEDI,
+        name="Über",
+        changed_us=1_700_000_000_000_002,
         event_types=("card.*", "a.b"),
         disabled_by=DisabledBy.GONE,
         paused=True,
@@ -85,7 +89,6 @@ def full(records: Records) -> Subscription:
         failure_handling=HANDLING,
         suspension=WHY,
         insecure_tls=True,
-        api=Api.SOCOTRA,
         particulars={"tag": "t", "headers": {"x": ["1", "2"]}},
     )
 
@@ -98,7 +101,7 @@ def test_every_field_comes_back(records: Records) -> None:
 
 
 def test_every_changed_field_comes_back(records: Records) -> None:
-    bare = records.subscription(api=Api.SOCOTRA)
+    bare = records.subscription(api=Api.STEDI)
     changed = Subscription(
         bare.project_id,
         bare.id,
@@ -164,6 +167,27 @@ def test_those_that_fail_are_found_together(records: Records) -> None:
         subscriptions.set_failing_since(records.connection, records.project, one.id, 9)
     subscriptions.delete(records.connection, records.project, gone.id, 5)
     assert subscriptions.failing_since(records.connection) == {failing.id: 9}
+
+
+def test_those_made_by_one_api_are_told_apart(records: Records) -> None:
+    native, made = records.subscription(), records.subscription(api=Api.STEDI)
+    gone = records.subscription(api=Api.STEDI)
+    records.subscription(api=Api.STEDI, project_id=records.other)
+    subscriptions.delete(records.connection, records.project, gone.id, 5)
+    place = (records.connection, records.project)
+
+    def listed(api: Api | None) -> list[bytes]:
+        page = subscriptions.list_page(*place, PageRequest(), api)
+        return [one.id for one in page.items]
+
+    assert (listed(None), listed(Api.STEDI)) == ([made.id, native.id], [made.id])
+    assert subscriptions.count(*place, Api.STEDI) == 1
+    assert subscriptions.get(*place, made.id, Api.STEDI) == made
+    for other in (native, gone):
+        with pytest.raises(NotFound):
+            subscriptions.get(*place, other.id, Api.STEDI)
+    found = [subscriptions.was_deleted(*place, one.id, Api.STEDI) for one in (native, made, gone)]
+    assert found == [False, False, True]
 
 
 def test_a_slice_is_of_those_that_are_asked_for(records: Records) -> None:

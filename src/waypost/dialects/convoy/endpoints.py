@@ -212,9 +212,9 @@ class EndpointRoutes:
     async def failure_rates(self, call: Call) -> Answer:
         """Return the share of each endpoint's attempts in a range of time that failed, percent."""
         call.allow(*paging.DATES)
-        begin_us, _ = paging.read_window(call, self._clock.now_us())
+        begin_us, end_us = paging.read_window(call, self._clock.now_us())
         records = await self._shelf.records.all(call.principal, things.ENDPOINT)
-        tallies = await self._tallies(call.principal, *records, since_us=begin_us)
+        tallies = await self._tallies(call.principal, *records, span=(begin_us, end_us))
         data = {ids.spell_ulid(one): tally.failure_rate for one, tally in tallies.items()}
         return Answer("Endpoint failure rates fetched successfully", data)
 
@@ -284,16 +284,19 @@ class EndpointRoutes:
         return Answer("endpoint status updated successfully", data, 202)
 
     async def _tallies(
-        self, caller: Principal, *records: Record, since_us: int | None = None
+        self, caller: Principal, *records: Record, span: tuple[int, int] | None = None
     ) -> dict[Id, Tally]:
-        """Return what became of the deliveries to endpoints, by their ids."""
-        since = self._clock.now_us() - RATE_WINDOW_US if since_us is None else since_us
+        """Return what became of the deliveries to endpoints, by their ids.
+
+        Attempts count within a span, UTC microseconds; None: of the last hour.
+        """
+        since_us, until_us = span or (self._clock.now_us() - RATE_WINDOW_US, None)
         parts = {
             one.id: [s.id for s in self._shelf.subscriptions.at(caller.project_id, one.id)]
             for one in records
         }
         wanted = [subscription_id for some in parts.values() for subscription_id in some]
-        counted = await self._deliveries.tallies(caller, wanted, since)
+        counted = await self._deliveries.tallies(caller, wanted, since_us, until_us)
         return {
             one: sum((counted[part] for part in some if part in counted), _NO_TALLY)
             for one, some in parts.items()

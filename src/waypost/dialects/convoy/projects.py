@@ -12,8 +12,9 @@ from waypost.dialects.convoy.config import ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.page import PageRequest
-from waypost.model.project import Api, Principal, Project, Scope
+from waypost.model.project import Principal, Project, Scope
 from waypost.model.record import Record
 from waypost.operations.keys import Keys, MadeKey, NewKey
 from waypost.operations.projects import Projects

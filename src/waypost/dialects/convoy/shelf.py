@@ -16,10 +16,10 @@ from waypost.model.ids import Id
 from waypost.model.project import Principal
 from waypost.model.record import Record
 from waypost.model.subscription import Signing, SigningKey
+from waypost.operations.changing import Wish
 from waypost.operations.records import Records, Write
 from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.subscriptions import Subscriptions
-from waypost.operations.wishes import Wish
 
 
 class Shelf:

@@ -19,10 +19,11 @@ from waypost.dialects.convoy.things import (
     subscribed_of,
 )
 from waypost.model import ids
+from waypost.model.api import Api
 from waypost.model.errors import InvalidSetting
 from waypost.model.record import Record
 from waypost.model.subscription import Signing, SigningKey
-from waypost.operations.wishes import Wish
+from waypost.operations.changing import Wish
 from waypost.policy.settings import Settings
 from waypost.policy.transforms import TransformIn
 
@@ -60,6 +61,7 @@ def wish(
             SigningKey(one.id, Signing.HMAC, one.value.encode(), one.expires_us)
             for one in to.secrets
         ),
+        api=Api.CONVOY,
     )
 
 

@@ -25,6 +25,7 @@ KNOWN: Final = (
     "0014_records",
     "0015_system_events",
     "0016_sources",
+    "0017_answers",
 )
 """Every revision, oldest first."""
 

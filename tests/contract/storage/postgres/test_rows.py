@@ -54,5 +54,5 @@ def test_what_is_ended_is_what_is_still_owed_to_the_subscription(records: Record
         (records.project, b"e" * 16, mine[1], SUBSCRIPTION, 2, 2, 7, "x")
     ]
     assert held(records, "diverted_events") == [
-        (records.project, mine[1], b"e" * 16, SUBSCRIPTION, "x", 7, 2)
+        (records.project, mine[1], b"e" * 16, SUBSCRIPTION, "x", 7, 2, 0)
     ]

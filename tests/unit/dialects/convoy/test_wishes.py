@@ -14,7 +14,7 @@ from waypost.model import ids
 from waypost.model.errors import InvalidSetting
 from waypost.model.event import Attributes
 from waypost.model.record import Record
-from waypost.operations.wishes import Wish
+from waypost.operations.changing import Wish
 from waypost.policy import filters
 from waypost.policy.content import Content
 

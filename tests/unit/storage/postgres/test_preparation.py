@@ -105,7 +105,7 @@ def test_rights_that_are_missing_are_named(url: PostgresUrl) -> None:
     guest = at(url.conninfo.replace("//postgres@", "//guest_of_tests@"))
     try:
         line = refusal(guest)
-        assert "lacks DELETE on api_keys and" in line
+        assert "lacks DELETE on answers and" in line
         assert "GRANT them" in line
         with open_apart(guest) as reader:
             assert preparation.describe(reader).may_partition is False

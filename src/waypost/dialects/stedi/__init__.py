@@ -1,0 +1,1 @@
+"""Stedi's event destinations API."""
