@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from waypost.model.delivery import DeliveryClass, Reason
+from waypost.model.delivery import PARKED, DeliveryClass, Reason
 from waypost.model.event import SYSTEM
 from waypost.model.flow import BreakerState, Wait
 from waypost.model.ids import Id
@@ -303,9 +303,9 @@ def read_backlog(
     here = (queue.c.project_id == project_id, queue.c.subscription_id == subscription_id)
     due = [
         connection.execute(
-            select(func.min(queue.c.due_us)).where(*here, queue.c["class"] == kind.value)
+            select(func.min(queue.c.due_us)).where(*here, queue.c["class"] == int(kind))
         ).scalar_one()
-        for kind in DeliveryClass
+        for kind in (*DeliveryClass, PARKED)
     ]
     oldest_us = min((one for one in due if one is not None), default=before_us)
     if oldest_us >= before_us:

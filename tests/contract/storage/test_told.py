@@ -3,16 +3,17 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from tests.support.database import Records
 from tests.support.plans import plans_of, walks
 from waypost.model import ids
-from waypost.model.delivery import DeliveryState, Reason
+from waypost.model.delivery import PARKED, DeliveryState, Reason
 from waypost.model.flow import BreakerState, LaneState, Wait, Waits
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import DisabledBy, Subscription
 from waypost.policy.system_events import LEVELS_US
-from waypost.storage import lane_states, replays, subscriptions, told
+from waypost.storage import lane_states, replays, schema, subscriptions, told
 from waypost.storage.told import Backlog, Finished, Found, What
 
 HOUR_US = 3_600_000_000
@@ -142,6 +143,8 @@ def test_a_backlog_tells_its_age_its_size_and_what_holds_it_up(records: Records)
     assert read(first + 1) == Backlog(first, 2, None)
     lane_states.save(connection, *place(one), LaneState(waits=Waits(Wait.PAUSED)))
     assert read(first + 1) == Backlog(first, 2, Wait.PAUSED)
+    connection.execute(update(schema.queue).values({"class": PARKED}))
+    assert read(first + 1) == Backlog(first, 2, Wait.PAUSED), "what waits for others waits as well"
 
 
 @pytest.mark.parametrize("what", ["failing", "opened", "boxes", "finished"])

@@ -4,14 +4,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from tests.support.database import Records
 from tests.support.plans import plans_of, walks
-from waypost.model.delivery import AttemptState, DeliveryState, Timings
+from waypost.model.delivery import PARKED, AttemptState, DeliveryState, Timings
 from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
-from waypost.storage import health
+from waypost.storage import health, schema
 from waypost.storage.health import Backlog
 from waypost.storage.schema import attempts, deliveries
 
@@ -106,6 +106,10 @@ def test_the_backlog_is_counted_up_to_a_bound(
     owed = [records.pending(records.event(), one) for _ in range(3)]
     records.pending(records.event(), other)
     assert health.read_backlog(*place) == Backlog(3, exact=True, oldest=owed[0])
+    parked = update(schema.queue).where(schema.queue.c.id == owed[0]).values({"class": PARKED})
+    records.connection.execute(parked)
+    assert health.read_backlog(*place) == Backlog(3, exact=True, oldest=owed[0])
+    records.connection.execute(update(schema.queue).values({"class": 0}))
     monkeypatch.setattr(health, "COUNTED", 2)
     assert health.read_backlog(*place) == Backlog(2, exact=False, oldest=owed[0])
 
