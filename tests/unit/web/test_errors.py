@@ -29,6 +29,7 @@ from waypost.web.errors import (
 CASES: list[tuple[errors.WaypostError, int]] = [
     (errors.InvalidInput("wrong"), 400),
     (errors.InvalidSetting("wrong"), 422),
+    (errors.Unverified(), 400),
     (UnsupportedMediaType(), 415),
     (errors.NotAuthenticated(), 401),
     (errors.NotPermitted(), 403),
