@@ -39,7 +39,6 @@ CASES: list[tuple[errors.WaypostError, int]] = [
     (errors.LimitReached(), 400),
     (errors.AlreadyClaimed(), 409),
     (errors.NotHeld(), 409),
-    (errors.Unverified(), 400),
     (errors.PayloadTooLarge(), 413),
     (errors.TooManyRequests(), 429),
     (errors.Unavailable(), 503),
