@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 
 from tests.support import postgres
 from tests.support.buildable import Client
@@ -130,6 +131,7 @@ def judge(database: str, emitted: set[str], claims: Claims) -> None:
     assert lost <= CONSUMERS * (PROCESSES + len(kept) // 1_000)
 
 
+@pytest.mark.long
 def test_each_message_is_had_once_under_each_key(tmp_path: Path) -> None:
     run(tmp_path, messages=300, kills=2)
 

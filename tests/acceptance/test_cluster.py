@@ -30,27 +30,32 @@ async def test_faults_lose_nothing_and_heal(tmp_path: Path) -> None:
     assert judgement.handovers > 0
 
 
+@pytest.mark.long
 async def test_a_late_result_changes_nothing(tmp_path: Path) -> None:
     judgement = await scenarios.overtaken(tmp_path)
     assert_right(judgement.verdict)
     assert judgement.verdict.received == 2
 
 
+@pytest.mark.long
 async def test_a_late_result_shows_that_the_owner_is_not_checked(tmp_path: Path) -> None:
     judgement = await scenarios.overtaken(tmp_path, bug="owner-unchecked")
     assert "lost" in judgement.verdict.kinds
 
 
+@pytest.mark.long
 async def test_a_freeze_shows_that_a_lease_is_not_minded(tmp_path: Path) -> None:
     judgement = await scenarios.faults(tmp_path, 2, 1, SEED, kinds=FREEZES, bug="no-fencing")
     assert "two owners" in judgement.verdict.kinds
 
 
+@pytest.mark.long
 async def test_load_shows_a_cursor_over_late_commits(tmp_path: Path) -> None:
     judgement = await scenarios.steady(tmp_path, WORKERS, LEASE_S, bug="cursor-over-late-commits")
     assert "lost" in judgement.verdict.kinds
 
 
+@pytest.mark.long
 async def test_without_a_bug_nothing_is_wrong(tmp_path: Path) -> None:
     judgement = await scenarios.steady(tmp_path, WORKERS, LEASE_S)
     assert_right(judgement.verdict)

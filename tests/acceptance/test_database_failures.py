@@ -210,6 +210,7 @@ def test_a_black_hole(tmp_path: Path, database: Server, record_property: Found) 
     it.producer.assert_refused_well()
 
 
+@pytest.mark.long
 def test_memory_stays_as_it_is_while_the_database_is_away(
     tmp_path: Path, database: Server, record_property: Found
 ) -> None:

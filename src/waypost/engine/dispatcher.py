@@ -82,6 +82,7 @@ class Dispatcher:
         given_up: how many deliveries failed for good.
         held_bytes: payload bytes of work that is in memory.
         roster: whose deliveries are sent here.
+        background: how replays are kept from slowing down what is live.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Dispatcher:
         self._receivers = Receivers(
             router, sender, shards, window=config.window, limit=config.lanes
         )
+        self.background = self._receivers.background
         self._flight = Flight(config.max_in_flight, config.max_slow)
         self._fast, self._slow = self._flight.fast, self._flight.slow
         self._alarms = Alarms(loop, clock, self._pump)
@@ -123,10 +125,7 @@ class Dispatcher:
         self._sweeper: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
-        self.delivered = 0
-        self.retried = 0
-        self.given_up = 0
-        self.held_bytes = 0
+        self.delivered = self.retried = self.given_up = self.held_bytes = 0
 
     @property
     def in_flight_count(self) -> int:
@@ -178,7 +177,7 @@ class Dispatcher:
         size = len(event.payload)
         keep = self.held_bytes + size <= self._config.payload_bytes
         work = Work(delivery_id, event.id, 0, due_us, 0, event if keep else None)
-        now_us = self._clock.now_us()
+        now_us = self.background.live_us = self._clock.now_us()
         if self._may_send() and self._slots(receiver).free and lane.take(work):
             self.held_bytes += size if keep else 0
             self._begin(receiver, work, now_us)

@@ -11,6 +11,7 @@ from waypost.engine.shards import Shards
 from waypost.model.ids import Id
 from waypost.model.shards import shard_of
 from waypost.model.subscription import Inheritable, SigningKey, Subscription
+from waypost.policy.background import Background
 from waypost.policy.lane import Lane
 
 _LOOKED_AT: Final = 500
@@ -45,6 +46,7 @@ class Receivers:
         self._window = window
         self._limit = limit
         self._by_id: dict[Id, Receiver] = {}
+        self.background = Background()
         self.keys: dict[Id, tuple[SigningKey, ...]] = {}
         self.get = self._by_id.get
 
@@ -80,7 +82,12 @@ class Receivers:
                 shard = shard_of(subscription_id)
                 empty = empty and shard not in self._shards.unseen
                 address = self.address(present)
-                lane = Lane(address.terms.concurrency, self._window, empty=empty)
+                lane = Lane(
+                    address.terms.concurrency,
+                    self._window,
+                    empty=empty,
+                    background=self.background,
+                )
                 epoch = self._shards.epochs[shard]
                 receiver = Receiver(present, address, lane, epoch)
                 state = self._router.lane_states.pop(subscription_id, None)

@@ -25,6 +25,7 @@ from waypost.model.delivery import DeliveryClass, Owed
 from waypost.model.ids import Id
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import Subscription
+from waypost.policy.background import Background
 from waypost.storage import diverted, missed, projects, queue, replays, selecting, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.replays import Move
@@ -33,8 +34,11 @@ from waypost.storage.store import Store
 
 _START: Final = (ids.FIRST, ids.FIRST)
 _MICROS: Final = 1_000_000
-_PACE_US: Final = 100_000
-"""A job with a rate makes about so long steps."""
+_PACE_US: Final = 20_000
+"""A job with a rate makes about so long steps: short ones, which keep nobody waiting for long."""
+
+BESIDE_RATE: Final = 1_000.0
+"""The rate of a job that has none, while anything live comes in, deliveries a second."""
 
 
 class Replayer:
@@ -50,13 +54,18 @@ class Replayer:
         owed: Callable[[Sequence[Owed]], None],
         source: IdSource,
         router: Router,
+        background: Background | None = None,
     ) -> None:
-        """Take the store, who is told of what is owed anew, ids, and who hears of what."""
+        """Take the store, who is told of what is owed anew, ids, who hears of what, and the pace.
+
+        `background` tells whether anything live comes in; None: nothing does.
+        """
         self.mine: Callable[[Id], bool] = lambda _: True
         self._store = store
         self._owed = owed
         self._ids = source
         self._planner = Planner(store, router)
+        self._background = background or Background()
         self._last = _START
         self.job = Job("replayer", self.run_once)
 
@@ -69,10 +78,13 @@ class Replayer:
                 self.job.wake_in((soonest_us - now_us) / _MICROS)
             return False
         self._last = (replay.project_id, replay.id)
-        step = await self._planner.plan(replay, at_once(replay.plan.rate))
+        rate = replay.plan.rate
+        if rate is None and not self._background.is_quiet(now_us):
+            rate = BESIDE_RATE
+        step = await self._planner.plan(replay, at_once(rate))
         made = [self._ids.next_at() for _ in step.pairs]
         now_us = ids.moment(self._ids.next())
-        owe = partial(_owe, step=step, made=made, now_us=now_us)
+        owe = partial(_owe, step=step, made=made, now_us=now_us, rate=rate)
         await self._store.write(owe, self._owed)
         return True
 
@@ -100,19 +112,23 @@ def at_once(rate: float | None) -> int:
     return min(max(int(rate * _PACE_US / _MICROS), 1), PAIRS_MAX)
 
 
-def next_due_us(replay: Replay, owed: int, now_us: int) -> int:
-    """Return when a job's next step is due, after one that has owed so many.
+def next_due_us(replay: Replay, owed: int, now_us: int, rate: float | None) -> int:
+    """Return when a job's next step is due, after one that has owed so many, at a rate.
 
     What it could not do in time because others kept it waiting it does not make up for.
     """
-    rate = replay.plan.rate
     if rate is None or not owed:
         return replay.due_us
     return max(replay.due_us, now_us - _PACE_US) + int(owed * _MICROS / rate)
 
 
 def _owe(
-    connection: Connection, *, step: Step, made: Sequence[tuple[Id, int]], now_us: int
+    connection: Connection,
+    *,
+    step: Step,
+    made: Sequence[tuple[Id, int]],
+    now_us: int,
+    rate: float | None = None,
 ) -> list[Owed]:
     """Write one step, if everything that it goes by still holds; return what is owed by it."""
     replay = step.replay
@@ -133,7 +149,7 @@ def _owe(
         len(fresh),
         step.within,
         step.looked,
-        next_due_us(replay, len(fresh), now_us),
+        next_due_us(replay, len(fresh), now_us, rate),
     )
     if not replays.advance(connection, replay, move, now_us):
         return []

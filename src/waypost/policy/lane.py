@@ -15,27 +15,38 @@ from typing import Final
 from waypost.model.delivery import DeliveryClass
 from waypost.model.flow import Wait, Waits
 from waypost.model.subscription import Ordering
+from waypost.policy.background import Background
 from waypost.policy.chains import Chains
 from waypost.policy.window import Window
 from waypost.policy.work import TURNS, Work
 
+_FRESH: Final = int(DeliveryClass.FRESH)
 _REPLAY: Final = int(DeliveryClass.REPLAY)
 
 
 class Lane(Window):
     """The head of one subscription's queue: its window, and what starts from it when."""
 
-    __slots__ = ("_turn",)
+    __slots__ = ("_background", "_turn")
 
-    def __init__(self, concurrency: int, window: int, *, empty: bool = False) -> None:
+    def __init__(
+        self,
+        concurrency: int,
+        window: int,
+        *,
+        empty: bool = False,
+        background: Background | None = None,
+    ) -> None:
         """Make a lane.
 
         Args:
             concurrency: how many tries may be in flight.
             window: how many deliveries the lane may hold.
             empty: the database is known to owe nothing here, so no refill is needed.
+            background: when replays may start, for all lanes of the process; None: at any time.
         """
         super().__init__(concurrency, window, empty=empty)
+        self._background = background or Background()
         self._turn = 0
 
     # Work enters.
@@ -114,6 +125,12 @@ class Lane(Window):
         self._turn = (self._turn + 1) & 7
         for kind in TURNS[self._turn]:
             if ready[kind]:
+                if kind == _REPLAY:
+                    if self._background.free_at(now_us) > now_us:
+                        continue
+                    self._background.started(now_us)
+                elif kind == _FRESH:
+                    self._background.live_us = now_us
                 self.in_flight += 1
                 if not gate.clear:
                     gate.started(now_us)
@@ -240,6 +257,10 @@ class Lane(Window):
         soonest = self._later[0][0] if self._later else None
         if self._next_due_us is not None and (soonest is None or self._next_due_us < soonest):
             soonest = self._next_due_us
+        if ready[_REPLAY]:
+            next_us = self._background.free_at(now_us)
+            if next_us > now_us and (soonest is None or next_us < soonest):
+                soonest = next_us
         return soonest if soonest is None else max(soonest, free_us)
 
     def waits(self, now_us: int) -> Waits | None:

@@ -158,7 +158,9 @@ class Engine:
         )
         self.arrivals = Arrivals(self.ingest, sharing)
         self.pruner = _pruner(config, store, tools, sharing)
-        self.replayer = Replayer(store, self.dispatcher.owed, tools.ids, self.router)
+        self.replayer = Replayer(
+            store, self.dispatcher.owed, tools.ids, self.router, self.dispatcher.background
+        )
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
         if sharing is None:
             self.reconciler = Reconciler(store, self.dispatcher)
