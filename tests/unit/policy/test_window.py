@@ -3,6 +3,7 @@
 import pytest
 
 from waypost.model import ids
+from waypost.policy.background import GAP_US
 from waypost.policy.lane import Lane
 from waypost.policy.work import Work
 
@@ -24,8 +25,8 @@ def lane() -> Lane:
     return made
 
 
-def popped(lane: Lane) -> int:
-    found = lane.pop(START)
+def popped(lane: Lane, now_us: int = START) -> int:
+    found = lane.pop(now_us)
     assert found is not None
     lane.landed()
     lane.leave(found.id)
@@ -41,7 +42,7 @@ def test_more_replays_than_fit_are_left_to_the_database(lane: Lane) -> None:
 
 def test_what_is_live_enters_past_them(lane: Lane) -> None:
     assert [lane.push(work(10 + n, LIVE), START) for n in range(4)] == [True] * 4
-    assert [popped(lane) for _ in range(6)].count(LIVE) == 4
+    assert [popped(lane, START + n * GAP_US) for n in range(6)].count(LIVE) == 4
 
 
 def test_they_are_looked_for_when_few_are_left(lane: Lane) -> None:
