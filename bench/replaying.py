@@ -10,6 +10,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from bench.bars import REPLAY_P99
 from bench.child import ChildError
@@ -29,6 +30,8 @@ BATCH = 1_000
 FILL_DEADLINE_S = 600.0
 REPLAY_DEADLINE_S = 300.0
 POLL_S = 0.05
+UNDER_WAY_S = 1.0
+"""So long the live posts go on before the replay begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,16 @@ def measure(
     it.post(load)
     it.drain()
     replayed = it.acknowledged
-    started_ns = time.perf_counter_ns()
-    wanted = {"filter": {}, "route": "as_before", **({} if rate is None else {"rate": rate})}
-    it.server.ask("POST", "/v1/replays", wanted)
+    end = datetime.now(UTC).isoformat()
     child = it.begin(Load(seconds=REPLAY_DEADLINE_S, rate=live, first_sequence=BESIDE_FROM))
+    time.sleep(UNDER_WAY_S)
+    started_ns = time.perf_counter_ns()
+    wanted: dict[str, object] = {"filter": {"end": end}, "route": "as_before"}
+    if rate is not None:
+        wanted["rate"] = rate
+    it.server.ask("POST", "/v1/replays", wanted)
     deadline = time.monotonic() + REPLAY_DEADLINE_S
-    while it.receiver.summary()[0] < 2 * replayed:
+    while it.receiver.summary()[0] < 2 * replayed + live * UNDER_WAY_S:
         if time.monotonic() > deadline:
             raise ChildError(f"the replay took more than {REPLAY_DEADLINE_S:.0f} s")
         time.sleep(POLL_S)

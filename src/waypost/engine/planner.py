@@ -94,7 +94,8 @@ class Planner:
         if replay.kind is not ReplayKind.SELECTED:
             return await self._store.read(partial(_missed, replay=replay))
         version = self._router.routes(replay.project_id).version
-        found = await self._store.read(partial(_read, replay=replay))
+        # One more than needed: the first may have been done in part.
+        found = await self._store.read(partial(_read, replay=replay, most=most + 1))
         step = await self._select(replay, found, most)
         to = replay.subscription_id
         return msgspec.structs.replace(
@@ -166,10 +167,10 @@ class Planner:
         return self._filter
 
 
-def _read(connection: Connection, replay: Replay) -> _Found:
+def _read(connection: Connection, replay: Replay, most: int | None = None) -> _Found:
     plan = replay.plan
     with_payload = plan.content is not None or plan.route is Route.AFRESH
-    part = selecting.read_slice(connection, replay, with_payload=with_payload)
+    part = selecting.read_slice(connection, replay, with_payload=with_payload, most=most)
     event_ids = [event.id for event in part.found]
     past: list[Past] = []
     if plan.route is Route.AS_BEFORE or plan.of or plan.among or plan.state:

@@ -34,11 +34,13 @@ from waypost.storage.store import Store
 
 _START: Final = (ids.FIRST, ids.FIRST)
 _MICROS: Final = 1_000_000
-_PACE_US: Final = 20_000
+_PACE_US: Final = 50_000
 """A job with a rate makes about so long steps: short ones, which keep nobody waiting for long."""
 
-BESIDE_RATE: Final = 1_000.0
-"""The rate of a job that has none, while anything live comes in, deliveries a second."""
+BESIDE_RATE: Final = 700.0
+"""The rate of a job that has none, while anything live comes in, deliveries a second.
+
+Less than what lanes start beside it: so they take each step as it comes, and read nothing anew."""
 
 
 class Replayer:

@@ -78,7 +78,9 @@ class Past(msgspec.Struct, frozen=True):
     state: PastState
 
 
-def read_slice(connection: Connection, replay: Replay, *, with_payload: bool) -> Slice:
+def read_slice(
+    connection: Connection, replay: Replay, *, with_payload: bool, most: int | None = None
+) -> Slice:
     """Read the next events of a job.
 
     The event at its position is among them where it is not done for all subscriptions.
@@ -87,7 +89,9 @@ def read_slice(connection: Connection, replay: Replay, *, with_payload: bool) ->
         connection: where from.
         replay: the job.
         with_payload: else each payload is `null`, and stays where it is.
+        most: so many events at most; None: `SLICE`.
     """
+    limit = SLICE if most is None else min(most, SLICE)
     plan = replay.plan
     up = plan.order is Order.OLDEST_FIRST
     key = events.c.id
@@ -96,13 +100,13 @@ def read_slice(connection: Connection, replay: Replay, *, with_payload: bool) ->
         select(*columns)
         .where(events.c.project_id == replay.project_id, *_bounds(replay, up=up))
         .order_by(key if up else key.desc())
-        .limit(SLICE)
+        .limit(limit)
     ).all()
     looked_at = [row.id for row in rows]
     whole = Slice(
         [event for event in map(_event, rows) if _is_meant(replay, event)],
         looked_at,
-        ended=len(rows) < SLICE,
+        ended=len(rows) < limit,
     )
     if not with_payload:
         return whole
