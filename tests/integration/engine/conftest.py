@@ -1,4 +1,4 @@
-"""A database for each test, before anything runs on it, and what was logged."""
+"""A database for each test, and what was logged."""
 
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support import database
+from tests.support import database, postgres
 from tests.support.database import Records
 
 
@@ -18,9 +18,21 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def records(path: Path) -> Records:
-    """Return what makes rows in it; only while no engine runs."""
-    return database.make(path)
+def url() -> Iterator[str]:
+    """Have a database on PostgreSQL, for several processes."""
+    with postgres.fresh(database.fill) as made:
+        yield made
+
+
+@pytest.fixture
+def records(request: pytest.FixtureRequest, path: Path) -> Iterator[Records]:
+    """Return what makes rows in it; in that at `url` where a test asks for one."""
+    shared = "url" in request.fixturenames
+    made = database.make(request.getfixturevalue("url") if shared else path)
+    yield made
+    if shared:
+        made.connection.close()
+        made.connection.engine.dispose()
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,12 @@
 """What one process changes of the configuration, and when the others go by it."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import pytest
 from sqlalchemy import select
 
-from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.nodes import Node, node, nodes, until
 from waypost.engine import ingest
@@ -21,20 +20,6 @@ from waypost.operations.keys import NewKey
 from waypost.policy.origin import Origin
 from waypost.policy.settings import Settings
 from waypost.storage import cluster, configuration, events, schema
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.fresh(database.fill) as made:
-        yield made
-
-
-@pytest.fixture
-def records(url: str) -> Iterator[Records]:
-    made = database.make(url)
-    yield made
-    made.connection.close()
-    made.connection.engine.dispose()
 
 
 def refusal(call: Callable[[], object]) -> type[WaypostError] | None:

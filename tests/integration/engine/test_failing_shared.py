@@ -1,12 +1,9 @@
 """Failure handling where two processes share a database: suspensions, alerts and defaults."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
 
-from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.nodes import Node, nodes, until
 from waypost.model import ids
@@ -15,20 +12,6 @@ from waypost.policy.failure_settings import FailureHandlingIn
 from waypost.policy.settings import DefaultSettings
 
 SECRET = "whsec_" + "A" * 40
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.fresh(database.fill) as made:
-        yield made
-
-
-@pytest.fixture
-def records(url: str) -> Iterator[Records]:
-    made = database.make(url)
-    yield made
-    made.connection.close()
-    made.connection.engine.dispose()
 
 
 def handling(**fields: Any) -> FailureHandlingIn:

@@ -4,12 +4,10 @@ import asyncio
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
-from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.engine import Post
 from tests.support.nodes import Node, nodes, until
@@ -19,20 +17,6 @@ from waypost.model.subscription import Ordering
 
 KEYS = ("a", "b", "c", "d")
 COUNT = 40
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.fresh(database.fill) as made:
-        yield made
-
-
-@pytest.fixture
-def records(url: str) -> Iterator[Records]:
-    made = database.make(url)
-    yield made
-    made.connection.close()
-    made.connection.engine.dispose()
 
 
 @pytest.mark.parametrize("ordering", [Ordering.KEY, Ordering.STRICT])

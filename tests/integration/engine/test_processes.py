@@ -1,12 +1,10 @@
 """Several processes on one PostgreSQL: who sends what, and what each learns of the others."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-import pytest
 from sqlalchemy import select
 
-from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.engine import Post
 from tests.support.nodes import PATIENCE_S, Node, node, nodes, until
@@ -22,20 +20,6 @@ from waypost.model.transform import Made, Skipped
 from waypost.policy.settings import Settings
 from waypost.policy.transforms import TransformIn
 from waypost.storage import schema
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.fresh(database.fill) as made:
-        yield made
-
-
-@pytest.fixture
-def records(url: str) -> Iterator[Records]:
-    made = database.make(url)
-    yield made
-    made.connection.close()
-    made.connection.engine.dispose()
 
 
 def shares(*running: Node) -> list[int]:

@@ -1,12 +1,9 @@
 """System events where two processes share a database: each thing is told once, whoever sends."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
 
-from tests.support import database, postgres
 from tests.support.database import Records
 from tests.support.nodes import Node, nodes, until
 from waypost.model import ids
@@ -17,20 +14,6 @@ NO_RETRIES = {"strategy": "schedule", "schedule_s": []}
 SUSPENDS = msgspec.convert(
     {"retry": NO_RETRIES, "on_giving_up": ["divert", "suspend"]}, FailureHandlingIn, strict=False
 )
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with postgres.fresh(database.fill) as made:
-        yield made
-
-
-@pytest.fixture
-def records(url: str) -> Iterator[Records]:
-    made = database.make(url)
-    yield made
-    made.connection.close()
-    made.connection.engine.dispose()
 
 
 def told(*running: Node) -> list[tuple[str, str]]:
