@@ -83,6 +83,8 @@ def test_unknown_fields_and_wrong_types_are_named(
             for wrong in (None, True, 1.5):
                 if name in {"payload", "filter"}:
                     continue  # any JSON, and what a filter has to be is a matter of its own
+                if (name, wrong) == ("ordering_key", None):
+                    continue  # of what has no key
                 blamed = tenant.refused(400, route.method, path, json={**body, name: wrong})
                 assert blamed == [name], (route.name, wrong)
     assert kept(tenant) == before
