@@ -13,6 +13,11 @@ from tests.torture.rig import MAX_IN_FLIGHT
 KILLS = 20
 STOPS = 3
 SEED = 25
+ALWAYS = {
+    *("accept.before-commit", "accept.after-commit", "settle.after-commit"),
+    *("retry.after-commit", "replay.committed", "checkpoint.amid"),
+}
+"""Crash points that every run tries; all others are tried by the long one."""
 
 
 def assert_right(verdict: Verdict) -> None:
@@ -37,7 +42,13 @@ async def test_stops_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     assert verdict.repeats == 0
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, marks=() if point in ALWAYS else pytest.mark.long, id=point)
+        for point in POINTS
+    ],
+)
 async def test_a_crash_at_any_point_loses_nothing(point: str, tmp_path: Path) -> None:
     verdict = await scenarios.crash(tmp_path, point)
     assert_right(verdict)

@@ -21,6 +21,7 @@ CRASHES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bug", CRASHES)
 async def test_a_crash_shows_the_bug(bug: str, tmp_path: Path) -> None:
     point, kind = CRASHES[bug]
@@ -38,11 +39,13 @@ async def test_without_the_bug_one_key_is_one_event(tmp_path: Path) -> None:
     assert verdict.violations == []
 
 
+@pytest.mark.long
 async def test_a_stop_shows_that_nothing_was_waited_for(tmp_path: Path) -> None:
     verdict = await scenarios.stops(tmp_path, 2, seed=1, bug="stop-without-waiting")
     assert "doubled" in verdict.kinds
 
 
+@pytest.mark.long
 async def test_without_the_bug_a_stop_doubles_nothing(tmp_path: Path) -> None:
     verdict = await scenarios.stops(tmp_path, 2, seed=1)
     assert verdict.violations == []

@@ -19,7 +19,7 @@ RATE = 300
 KILLS = 2
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """What serves on a database of each kind."""
     if request.param == "sqlite":
