@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,24 @@ def test_the_curl_line_sends_another(tmp_path: Path) -> None:
         assert token is not None
         program.wait_for(lambda line: delivered(line) and token[0] in line)
         assert any("card.updated" in line for line in program.lines)
+
+
+def test_as_lithic_the_snippet_makes_a_subscription_by_its_client(tmp_path: Path) -> None:
+    with dev(tmp_path, "--as", "lithic", "--listen", "127.0.0.1:0") as program:
+        program.wait_for(delivered)
+        told = "\n".join(program.lines)
+        snippet = told[told.index("  curl -s ") : told.index("Events, live")]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euc", snippet],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+            env=os.environ | {"PATH": path},
+        )
+        assert done.stdout.count("card_transaction.updated") == 2, "by curl, and by the client"
+        assert re.search(r"^ep_\S+ whsec_\S+$", done.stdout, re.MULTILINE)
 
 
 def test_as_buildable_the_snippet_takes_a_message(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ class Played(StrEnum):
     """Whose API is tried."""
 
     NATIVE = "native"
+    LITHIC = "lithic"
     BUILDABLE = "buildable"
     CONVOY = "convoy"
     SOCOTRA = "socotra"
@@ -45,6 +46,20 @@ _NATIVE: Final = """\
   curl @URL/v1/events -H 'Authorization: @KEY' \\
     -H 'Content-Type: application/json' \\
     -d '{"event_type": "card.updated", "payload": {"limit": 7000}}'
+"""
+
+_LITHIC: Final = """\
+  curl -s @URL/v1/events -H 'Authorization: @KEY'; echo
+
+  # The same, and more, by Lithic's own client (pip install lithic):
+  python3 -c '
+from lithic import Lithic
+
+client = Lithic(api_key="@KEY", base_url="@URL")
+for event in client.events.list():
+    print(event.token, event.event_type)
+made = client.events.subscriptions.create(url="http://127.0.0.1:3000/hook", disabled=True)
+print(made.token, client.events.subscriptions.retrieve_secret(made.token).secret)'
 """
 
 _BUILDABLE: Final = """\
@@ -123,6 +138,15 @@ SAMPLES: Final[Mapping[Played, Sample]] = {
         ({"event_type": "card.created", "payload": {"card": "c_1", "limit": 5000}},),
         "Send an event yourself:",
         _NATIVE,
+    ),
+    Played.LITHIC: Sample(
+        Api.NATIVE,
+        [
+            {"event_type": kind, "payload": {"card_token": "7ef7d65c-9023-4da3-b113-3b8583fd7951"}}
+            for kind in ("card.created", "card_transaction.updated")
+        ],
+        "Read the events, make an event subscription, get its secret:",
+        _LITHIC,
     ),
     Played.BUILDABLE: Sample(
         Api.BUILDABLE,
