@@ -196,31 +196,21 @@ class TransactionRoutes:
                 errors=(404, 409),
                 handler=self.heartbeat,
             ),
-            Operation(
-                method="POST",
-                path=f"{ONE_PATH}/finish",
-                name="finish_transaction",
-                summary="Finish a transaction",
-                description="409 where it has ended, or where the claim is another's by now.",
-                tag=TAG,
-                scope=Scope.TRANSACTIONS_WRITE,
-                body=EndIn,
-                result=TransactionOut,
-                errors=(404, 409),
-                handler=self.finish,
-            ),
-            Operation(
-                method="POST",
-                path=f"{ONE_PATH}/fail",
-                name="fail_transaction",
-                summary="Fail a transaction",
-                description="409 where it has ended, or where the claim is another's by now.",
-                tag=TAG,
-                scope=Scope.TRANSACTIONS_WRITE,
-                body=EndIn,
-                result=TransactionOut,
-                errors=(404, 409),
-                handler=self.fail,
+            *(
+                Operation(
+                    method="POST",
+                    path=f"{ONE_PATH}/{verb}",
+                    name=f"{verb}_transaction",
+                    summary=f"{verb.capitalize()} a transaction",
+                    description="409 where it has ended, or where the claim is another's by now.",
+                    tag=TAG,
+                    scope=Scope.TRANSACTIONS_WRITE,
+                    body=EndIn,
+                    result=TransactionOut,
+                    errors=(404, 409),
+                    handler=handler,
+                )
+                for verb, handler in (("finish", self.finish), ("fail", self.fail))
             ),
         ]
 

@@ -1,5 +1,7 @@
 """Changes of event subscriptions: what is asked of them, and what they have made."""
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec.structs import replace
 
@@ -9,7 +11,7 @@ from waypost.model.ids import Id
 from waypost.model.subscription import Subscription
 from waypost.operations.alerts import NOTHING_CHANGED, Changed
 from waypost.operations.signing_keys import Also, Keys, nothing_else
-from waypost.policy import settings, verification
+from waypost.policy import verification
 from waypost.policy.settings import Settings
 
 
@@ -64,7 +66,12 @@ class Overtaken(Exception):
     """What was to be changed has been changed by somebody else."""
 
 
-def merged_if(present: Subscription, *, same_as: Subscription, wanted: Settings) -> Subscription:
+def merged_if(
+    present: Subscription,
+    *,
+    same_as: Subscription,
+    merge: Callable[[Subscription], Subscription],
+) -> Subscription:
     """Merge settings into a subscription that is still the same.
 
     Raises:
@@ -72,7 +79,7 @@ def merged_if(present: Subscription, *, same_as: Subscription, wanted: Settings)
     """
     if present != same_as:
         raise Overtaken
-    return settings.merge(present, wanted)
+    return merge(present)
 
 
 def unsuspended(present: Subscription) -> Subscription:

@@ -59,7 +59,7 @@ class Frontiers:
             wanted: which ones were looked for.
             start: from where on.
             found: the first that was found; where none was, the newest that there is; None where
-                there is none at all.
+                there is none at all, or it was not looked so far.
             now_us: the present, UTC microseconds.
         """
         if found is None or wanted.admits is not None or not _is_final(wanted.standings):

@@ -216,7 +216,11 @@ class Subscriptions:
             present = await self.get(principal, subscription_id)
             wanted = revise(present)
             await self._check(principal, wanted)
-            merged = partial(changing.merged_if, same_as=present, wanted=wanted)
+            merged = partial(
+                changing.merged_if,
+                same_as=present,
+                merge=partial(self._keys.merged, wanted=wanted),
+            )
             try:
                 return await self._alter(principal, subscription_id, merged, wanted)
             except Overtaken:

@@ -272,11 +272,13 @@ class Transactions:
             found = transactions.find_events(connection, project_id, wanted, now_us, most, start)
             page = found[skip : skip + size]
             first = next((one for one in found if one >= start), None)
+            if first is None and len(found) < most:
+                first = events.newest(connection, project_id)
             return (
                 events.list_some(connection, project_id, page),
                 transactions.list_of_events(connection, project_id, page),
                 len(found),
-                first or events.newest(connection, project_id),
+                first,
             )
 
         page, theirs, total, first = await self._store.read(read)

@@ -87,7 +87,7 @@ class Operations(Protocol):
 
 def dialect_routes(shared: Operations, socotra_interval_s: float) -> list[Route]:
     """Return the routes of all dialects; see the setting of that name."""
-    return [*_socotra(shared, socotra_interval_s), *_convoy(shared), *_stedi(shared)]
+    return [*_socotra(shared, socotra_interval_s), *convoy.routes(shared), *_stedi(shared)]
 
 
 def _socotra(shared: Operations, interval_s: float) -> list[Route]:
@@ -99,31 +99,6 @@ def _socotra(shared: Operations, interval_s: float) -> list[Route]:
     ]
     tokens = Tokens(access, shared.keys, surfaces)
     return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]
-
-
-def _convoy(shared: Operations) -> list[Route]:
-    parts = convoy.Parts(
-        access=shared.access,
-        surfaces=shared.surfaces,
-        aside=shared.aside,
-        fast=shared.fast,
-        clock=shared.clock,
-        projects=shared.projects,
-        keys=shared.keys,
-        records=shared.records,
-        sources=shared.sources,
-        event_types=shared.event_types,
-        probe=shared.probe,
-        base_url=shared.base_url,
-        subscriptions=shared.subscriptions,
-        signing_keys=shared.signing_keys,
-        transforms=shared.transforms,
-        events=shared.events,
-        deliveries=shared.deliveries,
-        filters=shared.filters,
-        replays=shared.replays,
-    )
-    return convoy.routes(parts)
 
 
 def _stedi(shared: Operations) -> list[Route]:

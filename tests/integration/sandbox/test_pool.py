@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.egress import until
 from tests.support.sandbox import LINE, PROJECT, Programs, Watched, children, ended
 from waypost.model.transform import Deferred, Fault, FaultKind, Made, Skipped
 from waypost.sandbox import frames, pool
@@ -127,8 +128,7 @@ async def test_a_worker_may_die_idle(programs: Programs) -> None:
     for pid, watch in watched:
         os.kill(pid, signal.SIGKILL)
         assert watch.ends()
-    while programs.pool._idle:
-        await asyncio.sleep(0)
+    await until(lambda: not programs.pool._idle)
     assert await programs.run(ADD) == MADE
 
 
@@ -148,8 +148,7 @@ async def test_idle_workers_are_few(programs: Programs) -> None:
     for number in range(2 * pool.IDLE_MAX):
         assert await programs.run(ADD, project=number.to_bytes(16)) == MADE
         assert len(programs.pool._idle) <= pool.IDLE_MAX
-    while programs.pool.worker_count > pool.IDLE_MAX:
-        await asyncio.sleep(0)
+    await until(lambda: programs.pool.worker_count <= pool.IDLE_MAX)
 
 
 @linux
@@ -230,6 +229,7 @@ async def test_the_end_is_the_end_of_all_processes(programs: Programs) -> None:
 SERVER = """
 import asyncio, sys
 sys.path[:] = {path!r}
+from tests.support.egress import until
 from tests.support.sandbox import Programs
 from waypost.sandbox.pool import Pool, PoolConfig
 

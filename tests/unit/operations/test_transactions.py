@@ -232,6 +232,23 @@ class Passing:
         self._world.clock.forward(seconds)
 
 
+async def test_a_page_full_of_leases_that_ran_out_hides_nothing(world: World) -> None:
+    world.clock.forward(5)
+    fresh = world.records.event("a")
+    for event_id in (world.first, world.second):
+        await world.transactions.claim(world.caller, world.which(event_id), 1_000_000)
+    await world.transactions.claim(world.caller, world.which(world.other))
+    # Learns that before `fresh` there is nothing; then both leases run out.
+    assert await world.found() == [fresh]
+    world.clock.forward(5)
+    world.records.event("a")
+    wanted = Wanted("k", CLAIMABLE)
+    events, has_more = await world.transactions.wait(world.caller, wanted, 1, 0)
+    assert ([event.id for event in events], has_more) == ([world.first], True)
+    assert await world.found() == world.unlearnt(())
+    assert fresh in await world.found()
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_what_was_learnt_of_earlier_looks_hides_nothing(world: World, seed: int) -> None:
     dice = random.Random(seed)

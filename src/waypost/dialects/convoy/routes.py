@@ -1,6 +1,6 @@
 """All of Convoy's API, put together."""
 
-from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.routing import Route
 
@@ -40,8 +40,7 @@ from waypost.web.errors import Surfaces
 from waypost.web.fast import FastRoutes
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Protocol):
     """The operations that Convoy's API is a translation of."""
 
     access: Access

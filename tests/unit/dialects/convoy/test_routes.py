@@ -4,7 +4,7 @@ import re
 from unittest.mock import MagicMock
 
 from tests.conventions import tree
-from waypost.dialects.convoy.routes import Parts, operations
+from waypost.dialects.convoy.routes import operations
 from waypost.web.fast import FastRoutes
 
 DOCUMENT = (tree.ROOT / "docs" / "reference" / "convoy.md").read_text("utf-8")
@@ -12,9 +12,7 @@ TESTS = tree.ROOT / "tests" / "acceptance" / "clients"
 
 
 def test_every_operation_is_documented() -> None:
-    parts = MagicMock(spec=Parts)
-    for name in Parts.__slots__:
-        setattr(parts, name, MagicMock())
+    parts = MagicMock()
     parts.fast = FastRoutes()
     rows = [row for row in DOCUMENT.splitlines() if row.startswith("| `")]
     missing = []
