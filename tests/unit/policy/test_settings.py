@@ -13,6 +13,7 @@ from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.failure import FailureHandling, Otherwise, Retry, Strategy
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import (
+    NOTHING_SET,
     DisabledBy,
     Inheritable,
     OnOrderFailure,
@@ -35,8 +36,9 @@ from waypost.policy.settings import (
     check_defaults,
     check_together,
     merge,
+    reordered,
 )
-from waypost.policy.terms import Terms
+from waypost.policy.terms import Terms, terms_of
 
 RULES = SubscriptionRules(EgressRules(), frozenset({"payload", "thin"}))
 URL = "https://receiver.example/hook"
@@ -138,15 +140,19 @@ def test_what_is_not_given_stays() -> None:
         ({"name": "n"}, {"name": "n"}),
         ({"insecure_tls": True}, {"insecure_tls": True}),
         ({"verification": None}, {"verification": None}),
-        ({"verification": "none"}, {"verification": None}),
+        ({"verification": "none"}, {"verification": None, "verify": VerificationMode.NONE}),
         (
             {"verification": "challenge"},
-            {"verification": Verification(VerificationMode.CHALLENGE)},
+            {
+                "verification": Verification(VerificationMode.CHALLENGE),
+                "verify": VerificationMode.CHALLENGE,
+            },
         ),
         ({"ordering": "key"}, {"ordering": Ordering.KEY}),
-        ({"ordering": None}, {"ordering": Ordering.NONE}),
+        ({"ordering": "none"}, {"ordering": Ordering.NONE}),
+        ({"ordering": None}, {"ordering": None}),
         ({"on_order_failure": "block"}, {"on_order_failure": OnOrderFailure.BLOCK}),
-        ({"on_order_failure": None}, {"on_order_failure": OnOrderFailure.CONTINUE}),
+        ({"on_order_failure": None}, {"on_order_failure": None}),
     ],
 )
 def test_what_is_given_is_merged_and_nothing_else(
@@ -170,6 +176,9 @@ def test_what_is_given_is_merged_and_nothing_else(
         ({"sending_hours": {"windows": ["* 9 * * *"]}}, {"sending_hours": NINE}),
         ({"priority": "low"}, {"priority": Priority.LOW}),
         ({"deliver_before_s": 5}, {"deliver_before_s": 5}),
+        ({"ordering": "key"}, {"ordering": Ordering.KEY}),
+        ({"on_order_failure": "block"}, {"on_order_failure": OnOrderFailure.BLOCK}),
+        ({"verification": "challenge"}, {"verify": VerificationMode.CHALLENGE}),
     ],
 )
 def test_a_projects_defaults_are_merged_alike(
@@ -182,7 +191,8 @@ def test_a_projects_defaults_are_merged_alike(
 
 
 def test_every_setting_that_a_project_may_default_is_one_of_a_subscription() -> None:
-    fields = {"retry_schedule_s" if f == "retry_schedule" else f for f in DEFAULTABLE}
+    kept = {"retry_schedule": "retry_schedule_s", "verification": "verify"}
+    fields = {kept.get(name, name) for name in DEFAULTABLE}
     assert fields == set(Inheritable.__struct_fields__) == set(Terms.__struct_fields__)
 
 
@@ -428,10 +438,64 @@ def test_a_handshake_needs_a_name_to_introduce_oneself_by() -> None:
         check(wanted, RULES)
     assert [path for path, _ in refusal.value.details] == ["verification"]
     check(wanted, msgspec.structs.replace(RULES, origin="hooks.example.com"))
+    default = DefaultSettings(verification=VerificationMode.CLOUDEVENTS)
+    with pytest.raises(InvalidSetting) as refusal:
+        check_defaults(default, RULES)
+    assert [path for path, _ in refusal.value.details] == ["defaults.verification"]
+    check_defaults(default, msgspec.structs.replace(RULES, origin="hooks.example.com"))
+
+
+def test_a_new_url_is_verified_as_the_project_has_it_where_nothing_is_set() -> None:
+    project = Inheritable(verify=VerificationMode.CHALLENGE)
+    made = merge(msgspec.structs.replace(FULL, url=""), Settings(url=URL), project)
+    assert made.verification == Verification(VerificationMode.CHALLENGE)
+    own = merge(FULL, decoded(url="https://b.example/", verification="none"), project)
+    assert own.verification is None
+    # Of one that was there before only what is set anew is verified by it.
+    assert merge(FULL, Settings(url=URL, timeout_s=1.0), project).verification is None
+    moved = merge(FULL, Settings(url="https://b.example/"), project)
+    assert moved.verification == Verification(VerificationMode.CHALLENGE)
+    assert merge(moved, Settings(timeout_s=1.0)).verification == moved.verification
+    assert merge(moved, decoded(verification=None)).verification is None
+
+
+@pytest.mark.parametrize("before", [None, *Ordering])
+@pytest.mark.parametrize("after", [None, *Ordering])
+@pytest.mark.parametrize("project", [None, *Ordering])
+def test_what_another_order_has_parked_is_to_be_found(
+    before: Ordering | None, after: Ordering | None, project: Ordering | None
+) -> None:
+    present = msgspec.structs.replace(FULL, ordering=before)
+    wanted, defaults = (
+        msgspec.structs.replace(FULL, ordering=after),
+        Inheritable(ordering=project),
+    )
+    was, will = (terms_of(one, defaults).ordering for one in (present, wanted))
+    changed, frees = reordered(present, wanted, defaults)
+    assert frees is (was is not will)
+    # A strict one finds all anyway.
+    assert changed.unparking is (before is not after and will is not Ordering.STRICT)
+
+
+def test_keys_are_free_that_are_not_to_be_blocked_any_more() -> None:
+    block = msgspec.structs.replace(
+        FULL, ordering=Ordering.KEY, on_order_failure=OnOrderFailure.BLOCK
+    )
+    left = msgspec.structs.replace(block, on_order_failure=None)
+    go_on = msgspec.structs.replace(block, on_order_failure=OnOrderFailure.CONTINUE)
+    blocks = Inheritable(on_order_failure=OnOrderFailure.BLOCK)
+    assert reordered(block, go_on, NOTHING_SET) == (go_on, True)
+    assert reordered(block, left, NOTHING_SET) == (left, True)
+    assert reordered(block, left, blocks) == (left, False)
+    assert reordered(go_on, block, NOTHING_SET) == (block, False)
+    assert reordered(block, block, NOTHING_SET) == (block, False)
 
 
 @pytest.mark.parametrize("ordering", list(Ordering))
 def test_nothing_is_blocked_where_there_is_no_order(ordering: Ordering) -> None:
+    left = msgspec.structs.replace(FULL, on_order_failure=OnOrderFailure.BLOCK)
+    check_together(left, defaults=Inheritable(ordering=Ordering.KEY))
+    check_together(Inheritable(on_order_failure=OnOrderFailure.BLOCK), "defaults.")
     blocking = msgspec.structs.replace(
         FULL, ordering=ordering, on_order_failure=OnOrderFailure.BLOCK
     )
