@@ -57,16 +57,16 @@ async def test_a_blocked_key_is_free_when_nothing_is_to_be_blocked_any_more(
         await engine.quiet()
         assert await engine.count("blocked_keys") == 1
         if not restarted:
+            witness = engine.receivers.script = Witness(random.Random(1), fail=0.0)
             await change(engine, one, by_default, **{**asked, **after})
             assert await engine.count("blocked_keys") == 0
-            witness = engine.receivers.script = Witness(random.Random(1), fail=0.0)
             await drain(engine)
     if restarted:
         async with works(records, tmp_path / "w.db", window=20) as engine:
             await engine.quiet()
             assert engine.receivers.open == []
-            await change(engine, one, by_default, **{**asked, **after})
             witness = engine.receivers.script = Witness(random.Random(1), fail=0.0)
+            await change(engine, one, by_default, **{**asked, **after})
             await drain(engine)
     assert sorted(witness.seen["a"]) == list(range(1, 100))
     if "ordering" not in after:
@@ -101,7 +101,7 @@ async def test_a_key_is_not_blocked_by_what_was_decided_before_the_change(
 async def test_another_order_by_default_finds_what_the_old_one_has_parked(
     records: Records, tmp_path: Path, after: Ordering
 ) -> None:
-    one = ordered(records, ordering=None, retry_schedule_s=(3600.0,))
+    one = ordered(records, ordering=None, retry_schedule_s=(3600.0,), event_types=("a",))
     own = ordered(records, ordering=STRICT, retry_schedule_s=(3600.0,), event_types=("b",))
     async with works(records, tmp_path / "w.db", window=10) as engine:
         await engine.set_defaults(one.project_id, ordering=STRICT)
