@@ -37,7 +37,9 @@ async def of_second(running: list[Node], **settings: Any) -> Subscription:
 
 
 @pytest.mark.parametrize("by_default", [False, True])
-@pytest.mark.parametrize("after", [{"on_order_failure": CONTINUE}, {"ordering": Ordering.NONE}])
+@pytest.mark.parametrize(
+    "after", [{}, {"ordering": Ordering.NONE}], ids=["to continue", "to no order"]
+)
 @pytest.mark.parametrize("mode", [Ordering.KEY, Ordering.STRICT])
 async def test_a_blocked_key_is_free_in_every_process(
     records: Records,
@@ -57,6 +59,7 @@ async def test_a_blocked_key_is_free_in_every_process(
             taken.append(number)
             post.answer()
 
+    after = {"on_order_failure": CONTINUE, **after}
     asked: dict[str, Any] = {"ordering": mode, "on_order_failure": BLOCK}
     async with nodes(records, url, window=10) as running:
         first, second = running

@@ -13,7 +13,6 @@ from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.failure import FailureHandling, Otherwise, Retry, Strategy
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import (
-    NOTHING_SET,
     DisabledBy,
     Inheritable,
     OnOrderFailure,
@@ -36,9 +35,8 @@ from waypost.policy.settings import (
     check_defaults,
     check_together,
     merge,
-    reordered,
 )
-from waypost.policy.terms import Terms, terms_of
+from waypost.policy.terms import Terms
 
 RULES = SubscriptionRules(EgressRules(), frozenset({"payload", "thin"}))
 URL = "https://receiver.example/hook"
@@ -457,38 +455,6 @@ def test_a_new_url_is_verified_as_the_project_has_it_where_nothing_is_set() -> N
     assert moved.verification == Verification(VerificationMode.CHALLENGE)
     assert merge(moved, Settings(timeout_s=1.0)).verification == moved.verification
     assert merge(moved, decoded(verification=None)).verification is None
-
-
-@pytest.mark.parametrize("before", [None, *Ordering])
-@pytest.mark.parametrize("after", [None, *Ordering])
-@pytest.mark.parametrize("project", [None, *Ordering])
-def test_what_another_order_has_parked_is_to_be_found(
-    before: Ordering | None, after: Ordering | None, project: Ordering | None
-) -> None:
-    present = msgspec.structs.replace(FULL, ordering=before)
-    wanted, defaults = (
-        msgspec.structs.replace(FULL, ordering=after),
-        Inheritable(ordering=project),
-    )
-    was, will = (terms_of(one, defaults).ordering for one in (present, wanted))
-    changed, frees = reordered(present, wanted, defaults)
-    assert frees is (was is not will)
-    # A strict one finds all anyway.
-    assert changed.unparking is (before is not after and will is not Ordering.STRICT)
-
-
-def test_keys_are_free_that_are_not_to_be_blocked_any_more() -> None:
-    block = msgspec.structs.replace(
-        FULL, ordering=Ordering.KEY, on_order_failure=OnOrderFailure.BLOCK
-    )
-    left = msgspec.structs.replace(block, on_order_failure=None)
-    go_on = msgspec.structs.replace(block, on_order_failure=OnOrderFailure.CONTINUE)
-    blocks = Inheritable(on_order_failure=OnOrderFailure.BLOCK)
-    assert reordered(block, go_on, NOTHING_SET) == (go_on, True)
-    assert reordered(block, left, NOTHING_SET) == (left, True)
-    assert reordered(block, left, blocks) == (left, False)
-    assert reordered(go_on, block, NOTHING_SET) == (block, False)
-    assert reordered(block, block, NOTHING_SET) == (block, False)
 
 
 @pytest.mark.parametrize("ordering", list(Ordering))

@@ -85,6 +85,7 @@ _INSERT_DELIVERED: Final = PackedInsert(
     },
 )
 _QUEUE: Final = ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts")
+_Timed = list[tuple[Entry, int]]
 INSERT_QUEUE: Final = _Insert("queue", _QUEUE)
 _INSERT_NUMBERED_EVENTS: Final = _Insert("events", (*_EVENT, "sequence"))
 _INSERT_NUMBERED_QUEUE: Final = _Insert("queue", (*_QUEUE, "ordering_key", "sequence"))
@@ -284,9 +285,7 @@ def _insert_events(cursor: sqlite3.Cursor, events: list[Row], owed: list[Row]) -
         _INSERT_EVENTS.run(cursor, [row for row in events if row[4] is not None])
 
 
-def _insert_numbered(
-    cursor: sqlite3.Cursor, entries: list[tuple[Entry, int]], fan_outs: list[Row]
-) -> None:
+def _insert_numbered(cursor: sqlite3.Cursor, entries: _Timed, fan_outs: list[Row]) -> None:
     """Write events that have a place in an order, in the order of the batch, with what is owed.
 
     Args:
