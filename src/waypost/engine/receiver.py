@@ -7,7 +7,7 @@ from waypost.model.delivery import Reason
 from waypost.model.flow import BreakerState, LaneState, Wait, Waits
 from waypost.model.ids import is_of_alerts
 from waypost.model.shards import shard_of
-from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
+from waypost.model.subscription import Ordering, Subscription
 from waypost.policy.chains import Chains
 from waypost.policy.ending import DELETED, Ending, Endings, endings_of
 from waypost.policy.failure import policy_of
@@ -82,10 +82,9 @@ class Receiver:
         self.of_alerts = is_of_alerts(subscription.project_id)
         self.failing_since_us = subscription.failing_since_us
         self.subscription = subscription
-        if subscription.ordering is not Ordering.NONE:
-            lane.order = Chains(
-                subscription.ordering, empty=lane.complete and not lane.replays_left
-            )
+        ordering = address.terms.ordering
+        if ordering is not Ordering.NONE:
+            lane.order = Chains(ordering, empty=lane.complete and not lane.replays_left)
         self.take(subscription, address)
 
     def take(self, subscription: Subscription, address: Address) -> None:
@@ -194,7 +193,7 @@ class Receiver:
         """
         return (
             work.key is not None
-            and self.subscription.on_order_failure is OnOrderFailure.BLOCK
+            and self.address.terms.blocks
             and not (transition.disable or transition.suspend)
             and transition.reason is not Reason.EXPIRED
             and (self.endings is None or self.endings.of(work.id) is None)

@@ -11,7 +11,7 @@ from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
 from waypost.model.transform import Transform
-from waypost.model.verification import Verification, VerificationState
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 
 
 class DisabledBy(StrEnum):
@@ -65,12 +65,18 @@ class Inheritable(FlowControl, msgspec.Struct, frozen=True, kw_only=True, omit_d
         concurrency: how many attempts may be in flight at once.
         retry_schedule_s: seconds between an attempt and the next.
         failure_handling: what is done about failures, as a whole.
+        ordering: in which order events are sent.
+        on_order_failure: what becomes of those behind one that was given up.
+        verify: how a URL is verified before anything is sent there; asked when one is set.
     """
 
     timeout_s: float | None = None
     concurrency: int | None = None
     retry_schedule_s: tuple[float, ...] | None = None
     failure_handling: FailureHandling | None = None
+    ordering: Ordering | None = None
+    on_order_failure: OnOrderFailure | None = None
+    verify: VerificationMode | None = None
 
 
 NOTHING_SET: Final = Inheritable()
@@ -87,9 +93,7 @@ class Subscription(Inheritable, frozen=True):
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
-        verification: of its URL; None where it needs none.
-        ordering: in which order its events are sent.
-        on_order_failure: what becomes of those behind one that was given up.
+        verification: how far that of its URL is; None where it needs none.
         unparking: its order was changed, and some of what it is owed may be parked by the old one.
         format_settings: what its format goes by, in the format's own words; None: by nothing.
         endpoint_id: the address that it shares with other subscriptions, where a surface has such.
@@ -123,8 +127,6 @@ class Subscription(Inheritable, frozen=True):
     insecure_tls: bool = False
     api: Api = Api.NATIVE
     particulars: dict[str, Any] = {}
-    ordering: Ordering = Ordering.NONE
-    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
     unparking: bool = False
     authentication: Sealed | None = None
     name: str = ""

@@ -73,7 +73,9 @@ class Routes:
         """Start with no subscription."""
         self.version = version
         self.strict = False
+        self._default = Ordering.NONE
         self._strict: set[bytes] = set()
+        self._unordered: set[bytes] = set()
         self._by_id: dict[bytes, Subscription] = {}
         self._filters: dict[bytes, Filter] = {}
         self._buckets: dict[str, _Bucket] = {}
@@ -104,7 +106,9 @@ class Routes:
         self._by_id[subscription.id] = subscription
         if subscription.ordering is Ordering.STRICT:
             self._strict.add(subscription.id)
-            self.strict = True
+        elif subscription.ordering is None:
+            self._unordered.add(subscription.id)
+        self._see_strict()
         if subscription.endpoint_id is not None:
             self._at.setdefault(subscription.endpoint_id, {})[subscription.id] = subscription
         if text is not None:
@@ -129,7 +133,8 @@ class Routes:
         present = self._by_id.pop(subscription_id, None)
         self._filters.pop(subscription_id, None)
         self._strict.discard(subscription_id)
-        self.strict = bool(self._strict)
+        self._unordered.discard(subscription_id)
+        self._see_strict()
         if present is not None and present.endpoint_id is not None:
             self._leave(present.endpoint_id, subscription_id)
         if self._reading.pop(subscription_id, None) is not None:
@@ -139,6 +144,15 @@ class Routes:
             if bucket is not None and not bucket.drop(subscription_id):
                 del self._buckets[key]
                 self._pending.discard(key)
+
+    def order_by(self, ordering: Ordering) -> None:
+        """Take the order of those subscriptions that set none themselves."""
+        self._default = ordering
+        self._see_strict()
+
+    def _see_strict(self) -> None:
+        by_default = self._default is Ordering.STRICT and bool(self._unordered)
+        self.strict = by_default or bool(self._strict)
 
     def compile_some(self, limit: int) -> int:
         """Compile up to so many of the filters that no event has been asked about; return how many.

@@ -365,7 +365,7 @@ class Surface:
         """Take what is kept in memory of a project."""
         self.environments.add(project)
         self.catalogue.set_strict(project.id, project.strict_types)
-        self._roster.defaults_changed(project.id, project.defaults)
+        self._roster.defaults_changed(project)
 
     def _follow(self, sharing: Sharing, engine: Engine) -> None:
         """Keep what is in memory as other processes change it, or let nobody in by it."""

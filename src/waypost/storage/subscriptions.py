@@ -1,7 +1,7 @@
 """Subscriptions. A deleted one keeps its row: what it was owed goes on naming it."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
@@ -36,10 +36,13 @@ from waypost.model.subscription import (
     Subscription,
 )
 from waypost.model.transform import Transform
-from waypost.model.verification import Verification, VerificationState
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.routing import names_system
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
+
+NOT_SET: Final = ""
+"""Stands for an order that a subscription leaves to its project."""
 
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -353,8 +356,9 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "takes_system": int(names_system(subscription.event_types)),
         "authentication": _json(subscription.authentication),
         "verification_state": subscription.verification and subscription.verification.state.value,
-        "ordering": subscription.ordering.value,
-        "on_order_failure": subscription.on_order_failure.value,
+        "ordering": _value(subscription.ordering),
+        "on_order_failure": _value(subscription.on_order_failure),
+        "verify": subscription.verify and subscription.verify.value,
         "unparking": int(subscription.unparking),
         "insecure_tls": int(subscription.insecure_tls),
         "particulars": _json(subscription.particulars or None),
@@ -389,8 +393,9 @@ def of_row(row: Row[Any]) -> Subscription:
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
-        ordering=Ordering(row.ordering),
-        on_order_failure=OnOrderFailure(row.on_order_failure),
+        ordering=Ordering(row.ordering) if row.ordering else None,
+        on_order_failure=OnOrderFailure(row.on_order_failure) if row.on_order_failure else None,
+        verify=None if row.verify is None else VerificationMode(row.verify),
         unparking=bool(row.unparking),
         format_settings=row.format_settings,
         endpoint_id=row.endpoint_id,
@@ -401,6 +406,10 @@ def of_row(row: Row[Any]) -> Subscription:
         name=row.name,
         changed_us=row.changed_us,
     )
+
+
+def _value(order: Ordering | OnOrderFailure | None) -> str:
+    return NOT_SET if order is None else order.value
 
 
 def _flow(control: FlowControl) -> str | None:
