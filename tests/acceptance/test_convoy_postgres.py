@@ -62,7 +62,9 @@ def test_it_is_the_same_on_postgresql(site: Site, received: Receiver) -> None:
     convoy.ask(200, "POST", "/events/batchreplay", params={"endpointId": endpoint})
     (failed,) = convoy.settled(1, "Failure", endpointId=endpoint)
     tried = f"/eventdeliveries/{failed['uid']}/deliveryattempts"
-    assert [one["http_status"] for one in convoy.ask(200, "GET", tried)] == ["500"]
+    assert [one["http_status"] for one in convoy.ask(200, "GET", tried)] == [
+        "500 Internal Server Error"
+    ]
     received.status = 204
     convoy.ask(200, "POST", "/eventdeliveries/batchretry", params={"endpointId": endpoint})
     assert len(convoy.settled(3, endpointId=endpoint)) == 3

@@ -366,8 +366,8 @@ class Dispatcher:
         settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
         if type(transition) is GaveUp:
             self._aftermath.give_up(receiver, tried, transition, settlement, ended=bool(ending))
-        elif receiver.lane.order is not None and receiver.releases(tried.work, transition):
-            self._aftermath.release(receiver, tried, settlement)
+        elif receiver.reports or receiver.lane.order is not None:
+            self._aftermath.end(receiver, tried, transition, settlement)
         else:
             self._store.settle(settlement)
         if receiver.lane.has_ready(tried.ended_us):

@@ -455,3 +455,14 @@ def test_events_of_other_apis_are_seen(convoy: Convoy, tenant: Tenant, received:
     assert [one["event_type"] for one in page] == ["a", "card.updated", "card.created"]
     assert page[2]["token"] == token
     assert sent["uid"] > event["uid"]
+
+
+def test_an_open_breaker_is_shown(convoy: Convoy, received: Receiver) -> None:
+    breaker = {"minimum_request_count": 1, "failure_threshold": 1, "error_timeout": 3600}
+    convoy.ask(202, "PUT", "", json={"config": {"circuit_breaker": breaker}})
+    endpoint = convoy.endpoint(received.url)
+    path = f"/endpoints/{endpoint}"
+    assert convoy.ask(200, "GET", path)["cb_state"] == "closed"
+    received.status = 500
+    convoy.send(endpoint)
+    eventually(lambda: convoy.ask(200, "GET", path)["cb_state"], lambda state: state == "open")
