@@ -257,7 +257,7 @@ def test_retries_follow_the_strategy_and_end(convoy: Convoy, received: Receiver)
     assert len(received.requests) == 3
     path = f"/eventdeliveries/{failed['uid']}"
     tried = convoy.ask(200, "GET", f"{path}/deliveryattempts")
-    assert [one["http_status"] for one in tried] == ["500"] * 3
+    assert [one["http_status"] for one in tried] == ["500 Internal Server Error"] * 3
     assert all("status" not in one for one in tried)
     one = convoy.ask(200, "GET", f"{path}/deliveryattempts/{tried[0]['uid']}")
     assert (one["response_data"], one["method"]) == ("no", "POST")

@@ -78,7 +78,7 @@ def test_meta_events_tell_of_endpoints_deliveries_and_the_project(
     assert (last["uid"], last["status"], last["description"]) == (
         failed["uid"],
         "Failure",
-        "exhausted",
+        "retries exhausted",
     )
     assert last["attempt"]["http_status"] == "500 Internal Server Error"
     assert last["attempt"]["response_data"] == "down"

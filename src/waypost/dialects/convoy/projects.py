@@ -87,9 +87,9 @@ class Keeper(Protocol):
         ...
 
     async def keep_home(
-        self, caller: Principal, record: Record, shown: dict[str, Any], *, follow: bool
+        self, caller: Principal, record: Record, shown: dict[str, Any] | None, *, follow: bool
     ) -> None:
-        """Keep one, told as it is shown; `follow`: what was made in the project goes by it."""
+        """Keep one, told as it is shown, if it is; `follow`: what was made goes by it."""
         ...
 
     async def forget_home(self, caller: Principal) -> None:
@@ -159,7 +159,7 @@ class ProjectRoutes:
         within = _within(call.principal, made)
         record = self._homes.record(within, home)
         shown = await self._shape(within, made, record)
-        await self._keeper.keep_home(within, record, shown, follow=False)
+        await self._keeper.keep_home(within, record, None, follow=False)
         key = await self._keys.create(
             call.principal,
             NewKey(f"{made.name}'s API Key"[:64], project_id=made.id, api=Api.CONVOY),

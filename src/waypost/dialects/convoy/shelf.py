@@ -155,21 +155,23 @@ class Shelf:
             raise InvalidInput(details=[(path, why) for _, why in error.details]) from error
 
     async def keep_home(
-        self, caller: Principal, record: Record, shown: dict[str, Any], *, follow: bool
+        self, caller: Principal, record: Record, shown: dict[str, Any] | None, *, follow: bool
     ) -> None:
         """Keep a project's configuration.
 
         Args:
             caller: in which project.
             record: the configuration.
-            shown: the project as Convoy shows it, to be told.
+            shown: the project as Convoy shows it, to be told; None for a new one.
             follow: have all subscriptions go by it.
         """
         home = home_of(record)
         endpoints = await self.records.all(caller, things.ENDPOINT) if follow else []
         wishes = await self._wishes(caller, home.config, endpoints)
         hook = meta.hook(home.config, caller.project_id, self.make_key)
-        told = meta.told(home.config, caller.project_id, MetaKind.PROJECT_UPDATED, shown)
+        told: tuple[Told, ...] = ()
+        if shown is not None:
+            told = meta.told(home.config, caller.project_id, MetaKind.PROJECT_UPDATED, shown)
         hidden = msgspec.structs.replace(hook, told=told)
         await self.subscriptions.put_all(
             caller, wishes, self.records.saving(record), self._notices.writing(caller, hidden)
