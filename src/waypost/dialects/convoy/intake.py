@@ -7,7 +7,7 @@ subscriptions, the endpoints of an owner, a key that was used for something else
 import asyncio
 import math
 from collections.abc import Coroutine
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -186,5 +186,6 @@ def _read(body: bytes, events: Events) -> Read:
     return posted, drafts.checked(posted, events.limits)
 
 
+@lru_cache(maxsize=4096)
 def _signed(settings: str) -> Signed:
     return msgspec.json.decode(settings, type=Signed)
