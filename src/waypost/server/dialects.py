@@ -1,7 +1,7 @@
 """The dialects that are not fast routes alone: what each is made of, and its formats."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from starlette.routing import Route
 
@@ -49,6 +49,10 @@ class Environments(dict[Id, Environment]):
     def add(self, project: Project) -> None:
         """Take a project; its notices of failures are in the same environment."""
         self[project.id] = self[ids.alerts_of(project.id)] = project.environment
+
+
+NOTICES: Final = frozenset({MetaFormat.name, *chat.FORMATS})
+"""Formats of notices, which know no other events: nobody may ask for them."""
 
 
 def formats(environments: Mapping[Id, Environment]) -> dict[str, Format]:

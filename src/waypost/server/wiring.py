@@ -87,7 +87,7 @@ from waypost.policy.events import EventLimits
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool
 from waypost.server import configs
-from waypost.server.dialects import dialect_routes
+from waypost.server.dialects import NOTICES, dialect_routes
 from waypost.server.telling import tellers
 from waypost.server.tools import Tools
 from waypost.storage import projects, subscriptions
@@ -274,7 +274,8 @@ class Surface:
         ids, clock = tools.ids, tools.clock
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(tools.formats), config.origin)
+        allowed = frozenset(tools.formats) - NOTICES
+        rules = SubscriptionRules(config.egress_allow, allowed, config.origin)
         vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = _signing_keys(engine, vault, tools)

@@ -225,3 +225,11 @@ def test_a_channel_that_fails_is_tried_again_and_tells_nobody(
     assert len(came) == 1
     assert types(other.wait_for(1)) == ["eventdelivery.failed"]
     assert [one["event_type"] for one in listed(convoy)] == ["eventdelivery.failed"]
+
+
+def test_formats_of_notices_are_nobodys_to_ask_for(convoy: Convoy, received: Receiver) -> None:
+    for name in ("convoy.meta", "convoy.slack", "convoy.teams"):
+        body = {"url": received.url, "format": name}
+        assert convoy.tenant.refused(400, "POST", "/v1/event_subscriptions", json=body) == [
+            "format"
+        ]
