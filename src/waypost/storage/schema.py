@@ -177,6 +177,12 @@ events = Table(
     # The place in the order of acceptance, where the event has one: see `ordering_counters`.
     Column("sequence", BigInteger),
     *request_indexes(),
+    # Every API lists by type, and a rare one would have all events looked at.
+    *indexes(
+        "ix_events_type",
+        sqlite=("project_id", "type", "id"),
+        postgresql=("type", "project_id", "id"),
+    ),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
@@ -314,6 +320,13 @@ deliveries = Table(
     Column("response", LargeBinary),
     Column("timings", LargeBinary),
     Column("resent", SmallInteger),
+    # Few rows: of what was delivered, which is nearly all, it has none.
+    *indexes(
+        "ix_deliveries_missed",
+        sqlite=("project_id", "state", "event_id", "id"),
+        postgresql=("state", "project_id", "event_id", "id"),
+        where="state <> 1",
+    ),
     *indexes(
         "ix_deliveries_subscription",
         sqlite=("project_id", "subscription_id", "id"),

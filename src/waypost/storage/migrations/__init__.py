@@ -27,6 +27,7 @@ KNOWN: Final = (
     "0016_sources",
     "0017_answers",
     "0018_notices",
+    "0019_lists",
     "0020_order_by_default",
 )
 """Every revision, oldest first."""
