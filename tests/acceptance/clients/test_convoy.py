@@ -9,7 +9,7 @@ from tests.support.convoy import Convoy
 from tests.support.program import ADMIN_KEY
 from tests.support.receiver import Receiver
 from tests.support.signatures import good_secrets, signed
-from tests.support.site import Tenant, send_raw
+from tests.support.site import Tenant, eventually, send_raw
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 

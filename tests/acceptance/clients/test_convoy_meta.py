@@ -5,6 +5,8 @@ import hmac
 import json
 from typing import Any
 
+import pytest
+
 from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver, Request, receiver
 from tests.support.site import eventually
@@ -102,6 +104,9 @@ def listed(convoy: Convoy, **query: Any) -> list[Any]:
     return found
 
 
+@pytest.mark.proves("convoy", "GET /meta-events")
+@pytest.mark.proves("convoy", "GET /meta-events/{meta_id}")
+@pytest.mark.proves("convoy", "PUT /meta-events/{meta_id}/resend")
 def test_meta_events_are_listed_retried_and_sent_again(
     convoy: Convoy, received: Receiver, other: Receiver
 ) -> None:
