@@ -57,6 +57,14 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/filters.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/intake.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/queries.py": (
+        "tests/unit/dialects/convoy/test_openapi.py",
+        "fields alone, which the document tells",
+    ),
+    "dialects/convoy/shapes.py": (
+        "tests/unit/dialects/convoy/test_openapi.py",
+        "fields alone, which the document tells",
+    ),
     "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),
     "dialects/convoy/shelf.py": (_CONVOY, "what the handlers share"),

@@ -10,6 +10,8 @@ from waypost.dialects.convoy import config as configs
 from waypost.dialects.convoy import things
 from waypost.dialects.convoy.config import ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
+from waypost.dialects.convoy.queries import OrganisationQuery
+from waypost.dialects.convoy.shapes import KeyOut, NewProjectOut, ProjectOut
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model import ids
 from waypost.model.api import Api
@@ -99,14 +101,22 @@ class ProjectRoutes:
         """Return the rows of the table that are about projects."""
         reads, writes = Scope.SUBSCRIPTIONS_READ, Scope.SUBSCRIPTIONS_WRITE
         return [
-            Operation("GET", PATH, reads, self.list_all),
-            Operation("POST", PATH, Scope.ADMIN, self.create, ProjectIn),
+            Operation("GET", PATH, reads, self.list_all, query=(OrganisationQuery,)),
+            Operation(
+                "POST",
+                PATH,
+                Scope.ADMIN,
+                self.create,
+                ProjectIn,
+                status=201,
+                query=(OrganisationQuery,),
+            ),
             Operation("GET", ONE_PATH, reads, self.get),
-            Operation("PUT", ONE_PATH, writes, self.update, ProjectChange),
+            Operation("PUT", ONE_PATH, writes, self.update, ProjectChange, status=202),
             Operation("DELETE", ONE_PATH, Scope.ADMIN, self.delete),
         ]
 
-    async def list_all(self, call: Call) -> Answer:
+    async def list_all(self, call: Call) -> Answer[list[ProjectOut]]:
         """List the projects that the caller may see: its own, an administrator's all."""
         call.allow("orgID")
         organisation = call.one("orgID")
@@ -121,7 +131,7 @@ class ProjectRoutes:
         ]
         return Answer("Projects fetched successfully", shown)
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Answer[NewProjectOut]:
         """Make a project and a key for it."""
         call.allow("orgID")
         body: ProjectIn = call.body
@@ -139,12 +149,12 @@ class ProjectRoutes:
         data = {"api_key": _key_out(key), "project": await self._shape(within, made)}
         return Answer("Project created successfully", data, 201)
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[ProjectOut]:
         """Return a project."""
         project = await self._projects.get(call.principal.project_id)
         return Answer("Project fetched successfully", await self._shape(call.principal, project))
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Answer[ProjectOut]:
         """Change a project; its subscriptions go by it from now on."""
         body: ProjectChange = call.body
         present = await self._homes.of(call.principal)
@@ -161,12 +171,12 @@ class ProjectRoutes:
         data = await self._shape(call.principal, project)
         return Answer("Project updated successfully", data, 202)
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> Answer[None]:
         """Delete a project, which has no subscriptions any more."""
         await self._projects.delete(call.principal, call.principal.project_id)
         return Answer("Project deleted successfully")
 
-    async def _shape(self, principal: Principal, project: Project) -> dict[str, Any]:
+    async def _shape(self, principal: Principal, project: Project) -> ProjectOut:
         record = await self._records.find(principal, KIND, project.id)
         home = home_of(record)
         there = {
@@ -197,7 +207,7 @@ def _within(principal: Principal, project: Project) -> Principal:
     return msgspec.structs.replace(principal, project_id=project.id)
 
 
-def _key_out(made: MadeKey) -> dict[str, Any]:
+def _key_out(made: MadeKey) -> KeyOut:
     return {
         "name": made.key.name,
         "role": {"type": "admin", "project": ids.spell_ulid(made.project.id)},

@@ -9,6 +9,7 @@ from waypost.clock import Clock
 from waypost.dialects.convoy import authentication
 from waypost.dialects.convoy.authentication import OAuth2In
 from waypost.dialects.convoy.envelope import Answer, spelled
+from waypost.dialects.convoy.shapes import ProofOut
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model.authentication import MASKED, OAuth2
 from waypost.model.ids import Id
@@ -46,7 +47,7 @@ class ProofRoutes:
         """Return the row of the table."""
         return [Operation("POST", PATH, Scope.SUBSCRIPTIONS_WRITE, self.test, ProofIn)]
 
-    async def test(self, call: Call) -> Answer:
+    async def test(self, call: Call) -> Answer[ProofOut]:
         """Ask for a token, as a delivery would, and tell what came of it: never the token."""
         body: ProofIn = call.body
         given = {"type": "oauth2", "oauth2": msgspec.to_builtins(body.oauth2)}

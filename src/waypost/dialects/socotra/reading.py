@@ -5,6 +5,7 @@ from typing import Final
 from waypost.dialects.socotra import permissions as may
 from waypost.dialects.socotra import wire
 from waypost.dialects.socotra.routes import TENANT, Call, Operation
+from waypost.dialects.socotra.shapes import SliceQuery, StreamQuery
 from waypost.dialects.socotra.wire import COUNT, COUNT_MAX, DivertedOut, EventOut, EventsOut, Stream
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
@@ -32,7 +33,14 @@ class EventHandlers:
         """Return the rows of the table."""
         listing = (may.EVENTS_READ, may.EVENTS_LIST)
         return [
-            Operation("fetchMultipleEvents", "GET", f"{_EVENTS}/list", listing, self.stream),
+            Operation(
+                "fetchMultipleEvents",
+                "GET",
+                f"{_EVENTS}/list",
+                listing,
+                self.stream,
+                query=StreamQuery,
+            ),
             Operation(
                 "fetchEventsForARequest",
                 "GET",
@@ -104,10 +112,24 @@ class DivertedHandlers:
         listing = (may.DIVERTED_READ, may.DIVERTED_LIST)
         resend, delete = (may.DIVERTED_RESEND,), (may.DIVERTED_DELETE,)
         return [
-            Operation("fetchMultipleDivertedEvents", "GET", _BOX, listing, self.list_slice),
+            Operation(
+                "fetchMultipleDivertedEvents",
+                "GET",
+                _BOX,
+                listing,
+                self.list_slice,
+                query=SliceQuery,
+            ),
             Operation("fetchDivertedEvent", "GET", _DIVERTED, (may.DIVERTED_READ,), self.get),
             Operation("deleteDivertedEvent", "DELETE", _DIVERTED, delete, self.delete),
-            Operation("resendDivertedEvent", "POST", f"{_DIVERTED}/resend", resend, self.resend),
+            Operation(
+                "resendDivertedEvent",
+                "POST",
+                f"{_DIVERTED}/resend",
+                resend,
+                self.resend,
+                errors=(404, 409),
+            ),
         ]
 
     async def list_slice(self, call: Call) -> list[DivertedOut]:

@@ -58,7 +58,9 @@ class Operation:
         name: what the vendor's document calls it.
         needs: the permissions.
         body: the struct of the JSON body.
+        query: the struct of the parameters behind the question mark.
         status: 204 has no answer but itself.
+        errors: the statuses of its refusals, beside those that all have.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Operation:
     handler: Handler
     body: type[msgspec.Struct] = Nothing
     status: int = 200
+    query: type[msgspec.Struct] | None = None
+    errors: tuple[int, ...] = (404,)
 
 
 class SocotraRoutes:

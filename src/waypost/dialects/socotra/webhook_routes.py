@@ -18,6 +18,7 @@ from waypost.dialects.socotra.shapes import (
     WebhookIn,
     WebhookOut,
     WebhooksOut,
+    WebhooksQuery,
 )
 from waypost.dialects.socotra.webhooks import Endpoint
 from waypost.dialects.socotra.wire import COUNT, COUNT_MAX
@@ -63,10 +64,27 @@ class WebhookHandlers:
         read, write = (may.WEBHOOKS_READ,), (may.WEBHOOKS_WRITE,)
         listing = (may.WEBHOOKS_READ, may.WEBHOOKS_LIST)
         return [
-            Operation("createWebhook", "POST", _ALL, write, self.create, WebhookIn),
-            Operation("fetchWebhooks", "GET", f"{_ALL}/list", listing, self.list_slice),
+            Operation(
+                "createWebhook", "POST", _ALL, write, self.create, WebhookIn, errors=(404, 409)
+            ),
+            Operation(
+                "fetchWebhooks",
+                "GET",
+                f"{_ALL}/list",
+                listing,
+                self.list_slice,
+                query=WebhooksQuery,
+            ),
             Operation("fetchWebhook", "GET", _ONE, read, self.get),
-            Operation("updateWebhook", "PATCH", _ONE, write, self.update, WebhookChange),
+            Operation(
+                "updateWebhook",
+                "PATCH",
+                _ONE,
+                write,
+                self.update,
+                WebhookChange,
+                errors=(404, 409),
+            ),
             Operation(
                 "unsuspendWebhook", "PATCH", f"{_ONE}/unsuspend", write, self.unsuspend, status=204
             ),

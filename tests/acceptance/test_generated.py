@@ -1,0 +1,79 @@
+"""Requests made up from each surface's document: no answer is outside it, and none is a defect."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.generated import NOBODY, Maker
+from tests.support.program import ADMIN_KEY
+from tests.support.site import Site, Tenant, running
+from waypost.model import ids
+
+MUCH = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+REQUESTS = 10_000 if MUCH else 500
+
+SURFACES = ("native", "lithic", "socotra", "buildable", "convoy", "stedi")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Have a server; whatever was asked of it, nothing may have been an error of its own."""
+    folder = tmp_path_factory.mktemp("generated")
+    rates = {"WAYPOST_READ_RATE": "100000", "WAYPOST_WRITE_RATE": "100000"}
+    with running(folder, **rates) as (program, site):
+        yield site
+        assert site.nobody.get("/readyz").status_code == 200
+        counts = site.admin.get("/metrics").text
+        assert 'waypost_requests_refused_total{status="500"' not in counts, counts
+    wrong = [line for line in program.lines if '"level": "error"' in line or "Traceback" in line]
+    assert wrong == []
+
+
+def maker(surface: str, site: Site, tenant: Tenant) -> Maker:
+    """Return what makes requests up for a surface, in a project with something in it."""
+    tenant.subscribe(NOBODY)
+    tenant.post()
+    where = "/openapi.json" if surface == "native" else f"/openapi/{surface}.json"
+    document: dict[str, Any] = site.nobody.get(where).json()
+    api = surface if surface in {"buildable", "stedi"} else "native"
+    key = site.key(tenant.project, api=api)
+    ulid = ids.spell_ulid(ids.read(ids.PROJECT, tenant.project))
+    headers = {
+        "native": {"authorization": ADMIN_KEY, "waypost-project": tenant.project},
+        "lithic": {"authorization": key},
+        "socotra": {"authorization": f"Bearer {ADMIN_KEY}"},
+        "buildable": {"x-buildable-secret": key},
+        "convoy": {"authorization": f"Bearer {ADMIN_KEY}"},
+        "stedi": {"authorization": f"Key {key}"},
+    }[surface]
+    known = {
+        "tenantLocator": tenant.project.removeprefix("prj_"),
+        "project_id": ulid,
+        # One that nobody minds.
+        "project_token": site.tenant().project,
+        "api_key_token": _spare(site, tenant),
+    }
+    return Maker(site.url, document, headers, known)
+
+
+def _spare(site: Site, tenant: Tenant) -> str:
+    """Return the token of a key that nobody uses."""
+    made = site.admin.post("/v1/api_keys", json={"name": "spare", "project": tenant.project})
+    return str(made.json()["token"])
+
+
+@pytest.mark.hypothesis
+@pytest.mark.parametrize("surface", SURFACES)
+def test_every_answer_is_in_the_document(own: Site, surface: str) -> None:
+    tenant = own.tenant()
+    made = maker(surface, own, tenant)
+    try:
+        made.run(REQUESTS, same=not MUCH)
+    finally:
+        made.close()
+    assert made.sent >= REQUESTS
+    assert {200, 400, 404} <= made.statuses.keys() or 201 in made.statuses
+    page = tenant.ask(200, "GET", "/v1/events", params={"page_size": 1})
+    assert page["data"]

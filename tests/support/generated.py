@@ -1,0 +1,188 @@
+"""Requests made up from an API's own document, each answer held against it.
+
+Half of the requests are as the document says, the others are not. Of made-up ids nearly all would
+be of nothing, so most of them give way to ids that answers have told, and URLs to one of a port
+where nobody listens.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode, Response
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.support.program import PATIENCE_S
+
+CHECKS: Final = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+NOBODY: Final = "http://127.0.0.1:9/hook"
+"""Where nobody listens."""
+EVENT_TYPES: Final = ("card.created", "dispute.updated")
+
+_ORDER: Final = ("POST", "GET", "PUT", "PATCH", "DELETE")
+"""First there is something, and last it goes."""
+_PLACE: Final = re.compile(r"/([^/{}]+)/\{([^/{}]+)\}")
+_IDS: Final = ("uid", "token", "locator", "id", "key", "eventLocator")
+_NAMES: Final = {"event_type", "eventType", "event", "eventName"}
+_URLS: Final = {"url", "destinationUrl"}
+_POOL: Final = 50
+_CHOICES: Final = st.integers(0, 2**16)
+_KEPT: Final = 4
+"""One in so many of what was made up stays as it is."""
+
+Answered = Callable[[Case, Response], None]
+
+
+class Maker:
+    """Makes requests up for one API.
+
+    Attributes:
+        sent: how many were.
+        statuses: how often each was answered.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        document: dict[str, Any],
+        headers: dict[str, str],
+        known: dict[str, str],
+        answered: Answered | None = None,
+    ) -> None:
+        """Take where the server is, the document, a key, and parameters that are ever the same."""
+        schema = schemathesis.openapi.from_dict(document)
+        schema.config.update(base_url=url)
+        found: Iterable[APIOperation[Any, Any, Any, Any]] = (
+            one.ok() for one in schema.get_all_operations()
+        )
+        self.operations = sorted(found, key=lambda one: _ORDER.index(one.method.upper()))
+        self.sent = 0
+        self.statuses: dict[int, int] = {}
+        self._session = requests.Session()
+        self._session.headers.update(headers)
+        self._known = known
+        self._answered = answered
+        self._ids: dict[str, list[Any]] = {}
+
+    def run(self, count: int, *, same: bool) -> None:
+        """Send at least so many requests; `same`: those that it sends in every run."""
+        each = -(-count // (2 * len(self.operations)))
+        for operation in self.operations:
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                self._run(operation, mode, each, same=same)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._session.close()
+
+    def _run(
+        self,
+        operation: APIOperation[Any, Any, Any, Any],
+        mode: GenerationMode,
+        count: int,
+        *,
+        same: bool,
+    ) -> None:
+        @settings(
+            max_examples=count,
+            derandomize=same,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode), choice=_CHOICES)
+        def send(case: Case, choice: int) -> None:
+            self._send(case, choice, is_valid=mode.is_positive)
+
+        send()
+
+    def _send(self, case: Case, choice: int, *, is_valid: bool) -> None:
+        self._place(case, choice)
+        if is_valid and choice % _KEPT:
+            case.body = self._probable(case.body, choice)
+        response = case.call(session=self._session, timeout=PATIENCE_S)
+        self.sent += 1
+        self.statuses[response.status_code] = self.statuses.get(response.status_code, 0) + 1
+        case.validate_response(response, checks=CHECKS)
+        if self._answered is not None:
+            self._answered(case, response)
+        if response.status_code < 300 and response.content:
+            self._learn(case.operation.path, response.json())
+
+    def _place(self, case: Case, choice: int) -> None:
+        """Have the path name things that are there."""
+        for kind, name in _PLACE.findall(case.operation.path):
+            if name in self._known and not case.operation.path.endswith("/projects/{project_id}"):
+                case.path_parameters[name] = self._known[name]
+            elif choice % _KEPT and self._ids.get(kind):
+                case.path_parameters[name] = _one(self._ids[kind], choice)
+
+    def _probable(self, node: Any, choice: int) -> Any:
+        """Return a body with ids, URLs and event types of which something comes."""
+        if isinstance(node, list):
+            return [self._probable(one, choice) for one in node]
+        if not isinstance(node, dict):
+            return node
+        return {
+            name: self._likely(name, value, choice) or self._probable(value, choice)
+            for name, value in node.items()
+        }
+
+    def _likely(self, name: str, value: Any, choice: int) -> Any:
+        if isinstance(value, str):
+            if name in _URLS:
+                return NOBODY
+            if name in _NAMES:
+                return _one(EVENT_TYPES, choice)
+            if name.endswith("_id") and self._ids.get(f"{name.removesuffix('_id')}s"):
+                return _one(self._ids[f"{name.removesuffix('_id')}s"], choice)
+            if name == "key" and self._ids.get("emit"):
+                return _one(self._ids["emit"], choice)
+        elif isinstance(value, list) and name in {"event_types", "eventTypes"}:
+            return [_one(EVENT_TYPES, choice)]
+        return None
+
+    def _learn(self, path: str, answer: Any) -> None:
+        """Keep the ids in an answer, by the last word of the path that it was asked at."""
+        words = [word for word in path.split("/") if word and "{" not in word and word != "list"]
+        pool = self._ids.setdefault(words[-1], [])
+        for one in _ids(answer):
+            if one not in pool:
+                pool.append(one)
+        del pool[:-_POOL]
+
+
+def _one(some: Any, choice: int) -> Any:
+    return some[choice % len(some)]
+
+
+def _ids(answer: Any) -> Iterator[str]:
+    """Yield the ids of the thing, or the things, that an answer shows."""
+    if isinstance(answer, list):
+        for one in answer:
+            yield from _ids(one)
+    elif isinstance(answer, dict):
+        named = [answer[name] for name in _IDS if isinstance(answer.get(name), str)]
+        if named:
+            yield named[0]
+        else:
+            for name in ("data", "content", "items", "rows", "events"):
+                yield from _ids(answer.get(name))
