@@ -64,6 +64,18 @@ def _spare(site: Site, tenant: Tenant) -> str:
     return str(made.json()["token"])
 
 
+def test_every_document_is_linked_and_has_its_operations(own: Site) -> None:
+    page = own.nobody.get("/docs").text
+    counts = {}
+    for surface in SURFACES:
+        where = "/openapi.json" if surface == "native" else f"/openapi/{surface}.json"
+        assert f'href="{where}"' in page
+        counts[surface] = sum(map(len, own.nobody.get(where).json()["paths"].values()))
+    assert counts.pop("native") > 50
+    assert counts.pop("convoy") > 60
+    assert counts == {"lithic": 15, "socotra": 14, "buildable": 6, "stedi": 9}
+
+
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("surface", SURFACES)
 def test_every_answer_is_in_the_document(own: Site, surface: str) -> None:

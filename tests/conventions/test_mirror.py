@@ -61,7 +61,7 @@ COVERED_BY: dict[str, tuple[str, str]] = {
         "tests/unit/dialects/convoy/test_openapi.py",
         "fields alone, which the document tells",
     ),
-    "dialects/convoy/shapes.py": (
+    "dialects/convoy/answers.py": (
         "tests/unit/dialects/convoy/test_openapi.py",
         "fields alone, which the document tells",
     ),

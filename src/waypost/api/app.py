@@ -14,7 +14,6 @@ from starlette.routing import Route
 from waypost.api.docs import Documentation
 from waypost.api.openapi import lithic_document
 from waypost.api.operation import Call, Operation
-from waypost.api.queries import Queries
 from waypost.model import ids
 from waypost.model.errors import TooManyRequests, WaypostError
 from waypost.model.project import Principal
@@ -23,6 +22,7 @@ from waypost.web import openapi
 from waypost.web.asgi import SecurityHeaders, asgi_endpoint
 from waypost.web.errors import ErrorCounts, ErrorMiddleware, Surfaces, exception_handlers
 from waypost.web.fast import FastRoutes
+from waypost.web.queries import Queries
 from waypost.web.requests import read_json
 
 MAX_BODY_BYTES: Final = 1024 * 1024

@@ -8,11 +8,11 @@ from msgspec import Meta
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import authentication, paging, things
+from waypost.dialects.convoy.answers import EndpointOut, EndpointStatus, PageOut
 from waypost.dialects.convoy.envelope import Answer, born, spelled
 from waypost.dialects.convoy.format import FORM, JSON
 from waypost.dialects.convoy.projects import Home
 from waypost.dialects.convoy.queries import EndpointsQuery, Paged, SpanQuery
-from waypost.dialects.convoy.shapes import EndpointOut, EndpointStatus, PageOut
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.things import Endpoint, Secret, endpoint_of

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from waypost.dialects.convoy.answers import EventTypeOut
 from waypost.dialects.convoy.envelope import Answer, spelled
-from waypost.dialects.convoy.shapes import EventTypeOut
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model import ids
 from waypost.model.errors import InvalidInput, NotFound

@@ -8,8 +8,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import things
+from waypost.dialects.convoy.answers import FilterOut, MatchOut, RunOut
 from waypost.dialects.convoy.envelope import Answer, born, read_id, spelled
-from waypost.dialects.convoy.shapes import FilterOut, MatchOut, RunOut
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.subscriptions import ONE_PATH as SUBSCRIPTION_PATH
 from waypost.dialects.convoy.subscriptions import PATH as SUBSCRIPTIONS_PATH

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
+from waypost.dialects.convoy.answers import FaultOut, OnboardedOut, RowsOut
 from waypost.dialects.convoy.endpoints import EndpointIn, EndpointRoutes
 from waypost.dialects.convoy.envelope import Answer
 from waypost.dialects.convoy.projects import Home
 from waypost.dialects.convoy.queries import OnboardQuery
-from waypost.dialects.convoy.shapes import FaultOut, OnboardedOut, RowsOut
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.things import ANY_TYPE, Subscribed

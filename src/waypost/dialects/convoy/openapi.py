@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
 
 from waypost.dialects.convoy import onboarding, refusals
-from waypost.dialects.convoy.shapes import NotOnboarded, OnboardedOut, Refused, RowsOut, Said
+from waypost.dialects.convoy.answers import NotOnboarded, OnboardedOut, Refused, RowsOut, Said
 from waypost.dialects.convoy.table import BASE, PROJECT_PATH, Operation
 from waypost.web import openapi
 from waypost.web.openapi import PATH_PARAMETER, Described, Surface, result_of, summary_of

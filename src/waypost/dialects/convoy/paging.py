@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from waypost.dialects.convoy.shapes import PageOut
+from waypost.dialects.convoy.answers import PageOut
 from waypost.dialects.convoy.table import Call
 from waypost.model import ids
 from waypost.model.errors import InvalidInput

@@ -8,10 +8,10 @@ from msgspec import Meta
 
 from waypost.dialects.convoy import config as configs
 from waypost.dialects.convoy import things
+from waypost.dialects.convoy.answers import KeyOut, NewProjectOut, ProjectOut
 from waypost.dialects.convoy.config import ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
 from waypost.dialects.convoy.queries import OrganisationQuery
-from waypost.dialects.convoy.shapes import KeyOut, NewProjectOut, ProjectOut
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model import ids
 from waypost.model.api import Api

@@ -7,9 +7,9 @@ import msgspec
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import authentication
+from waypost.dialects.convoy.answers import ProofOut
 from waypost.dialects.convoy.authentication import OAuth2In
 from waypost.dialects.convoy.envelope import Answer, spelled
-from waypost.dialects.convoy.shapes import ProofOut
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model.authentication import MASKED, OAuth2
 from waypost.model.ids import Id

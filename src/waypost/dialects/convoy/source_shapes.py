@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 import msgspec
 from msgspec import Meta
 
+from waypost.dialects.convoy.answers import HmacOut, SourceOut, VerifierOut
 from waypost.dialects.convoy.envelope import born, spelled
-from waypost.dialects.convoy.shapes import HmacOut, SourceOut, VerifierOut
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
 from waypost.model.record import Record

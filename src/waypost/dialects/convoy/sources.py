@@ -7,12 +7,12 @@ import msgspec
 from msgspec import UNSET
 
 from waypost.dialects.convoy import drafts, paging, things
+from waypost.dialects.convoy.answers import Named, PageOut, SourceOut
 from waypost.dialects.convoy.drafts import BroadcastIn
 from waypost.dialects.convoy.envelope import Answer
 from waypost.dialects.convoy.filters import FilterRoutes, FunctionIn
 from waypost.dialects.convoy.projects import Home, Homes
 from waypost.dialects.convoy.queries import Paged, SourcesQuery
-from waypost.dialects.convoy.shapes import Named, PageOut, SourceOut
 from waypost.dialects.convoy.source_shapes import (
     SourceIn,
     check,

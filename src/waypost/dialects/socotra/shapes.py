@@ -19,6 +19,7 @@ from waypost.dialects.socotra.wire import (
     Moment,
 )
 from waypost.policy.settings import TYPES_MAX
+from waypost.web.queries import MicrosInQuery
 
 SECRET_MAX: Final = 256
 TAG_MAX: Final = 256
@@ -58,7 +59,7 @@ class WebhooksQuery(SliceQuery, frozen=True, kw_only=True, rename="camel"):
     enabled: bool | None = None
     suspended: bool | None = None
     active: bool | None = None
-    event_types: tuple[str, ...] | None = None
+    event_types: tuple[str, ...] = ()
     extended: bool = False
 
 
@@ -67,8 +68,8 @@ class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     paging_token: Annotated[str, Meta(max_length=PAGING_TOKEN_MAX)] | None = None
     page_size: Annotated[int, Meta(ge=1, le=COUNT_MAX)] | None = None
-    start_timestamp: Moment | None = None
-    end_timestamp: Moment | None = None
+    start_timestamp: MicrosInQuery | None = None
+    end_timestamp: MicrosInQuery | None = None
     type: str | None = None
 
 

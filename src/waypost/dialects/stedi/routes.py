@@ -45,14 +45,15 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.policy.events import is_type
 from waypost.policy.routing import wants
 from waypost.web.errors import Surfaces
-from waypost.web.requests import Query, read_json
+from waypost.web.queries import Queries
+from waypost.web.requests import read_json
 
 VERSION: Final = "/2026-02-01"
 EVENTS: Final = "/events"
 DESTINATIONS: Final = "/destinations"
 
-_STATUSES: Final = tuple(status.value.upper() for status in EventStatus)
-_ENABLED: Final = ("ENABLED", "DISABLED")
+_EVENTS_QUERY: Final = Queries(EventsQuery)
+_DESTINATIONS_QUERY: Final = Queries(DestinationsQuery)
 _KEY: Final = "idempotency-key"
 _DESTINATION: Final = "destination"
 _ALL: Final = PageRequest(size=wire.DESTINATIONS_MAX)
@@ -200,13 +201,9 @@ class StediRoutes:
 
     async def list_events(self, caller: Principal, request: Request) -> Response:
         """List events and how they stand."""
-        with Query(request) as query:
-            size = query.integer("pageSize", 1, 1000) or 100
-            token, event = _text(query, "pageToken", wire.TOKEN_MAX), query.text("eventId")
-            kind = _text(query, "eventType", wire.TYPE_MAX)
-            statuses = query.texts("status", _STATUSES)
-            created = query.texts("created")
-        begin_us, end_us = wire.read_created(created)
+        asked = _EVENTS_QUERY.read(request)
+        token, event, kind = asked.page_token, asked.event_id, asked.event_type
+        begin_us, end_us = wire.read_created(asked.created)
         try:
             event_id = None
             if event is not None:
@@ -216,12 +213,12 @@ class StediRoutes:
         if kind is not None and not is_type(kind):
             return _answer(wire.EventsOut([]))
         page = PageRequest(
-            size=size,
+            size=asked.page_size,
             older_than=None if token is None else wire.read_page(token),
             begin_us=begin_us,
             end_us=end_us,
         )
-        wanted = frozenset(EventStatus(status.lower()) for status in statuses)
+        wanted = frozenset(EventStatus(status.lower()) for status in asked.status)
         found = await self._events.seek(caller, page, Sought(event_id, kind, wanted))
         items = [wire.summary_out(one.id, one.type, one.status) for one in found.items]
         if found.older_than is None:
@@ -236,12 +233,9 @@ class StediRoutes:
 
     async def list_all(self, caller: Principal, request: Request) -> Response:
         """List destinations, newest first."""
-        with Query(request) as query:
-            size = query.integer("pageSize", 1, 100) or 25
-            token = _text(query, "pageToken", wire.TOKEN_MAX)
-            status = query.text("status", _ENABLED)
-            kind = _text(query, "eventType", wire.TYPE_MAX)
-        behind = None if token is None else wire.read_page(token)
+        asked = _DESTINATIONS_QUERY.read(request)
+        size, status, kind = asked.page_size, asked.status, asked.event_type
+        behind = None if asked.page_token is None else wire.read_page(asked.page_token)
         found = await self._subscriptions.list_page(caller, _ALL, api=Api.STEDI)
         rest = [
             one
@@ -373,14 +367,6 @@ def _authorization(request: Request) -> bytes | None:
 def _destination(request: Request) -> Id:
     token = request.path_params["destinationId"]
     return wire.read_id(wire.DESTINATION, token, "destinationId", _DESTINATION)
-
-
-def _text(query: Query, name: str, most: int) -> str | None:
-    """Return a parameter of one character to `most`."""
-    value = query.text(name)
-    if value is not None and not 1 <= len(value) <= most:
-        query.blame(name, f"Must be 1 to {most} characters")
-    return value
 
 
 async def _asked(request: Request, form: type[T], when_empty: T | None = None) -> tuple[Asked, T]:

@@ -100,8 +100,8 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     page_token: Token | None = None
     event_id: str | None = None
     event_type: Type | None = None
-    status: tuple[EventState, ...] | None = None
-    created: tuple[Condition, ...] | None = None
+    status: tuple[Literal["PENDING", "DELIVERED", "FAILED"], ...] = ()
+    created: tuple[Condition, ...] = ()
 
 
 class DestinationsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, Typ
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from waypost.dialects.convoy.config import ProjectConfig
+from waypost.dialects.convoy.config import ProjectConfig, SslConfig
 
 T = TypeVar("T")
 
@@ -86,6 +86,8 @@ class ProjectOut(TypedDict):
 
 class ConfigOut(ProjectConfig, frozen=True, kw_only=True, rename={"ssl": "ssl"}):
     """The whole of a project's configuration."""
+
+    ssl: SslConfig = SslConfig()
 
 
 class Role(TypedDict):
