@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, Final, get_type_hints
 
 import msgspec
-from msgspec import inspect
+from msgspec import NODEFAULT, inspect
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -245,7 +245,7 @@ def _is_always_there(info: inspect.StructType | inspect.TypedDictType, one: insp
     if isinstance(info, inspect.TypedDictType) or info.cls.__struct_config__.omit_defaults:
         return False
     # One whose default is UNSET has none here.
-    return one.default is not inspect.NODEFAULT or one.default_factory is not inspect.NODEFAULT
+    return one.default is not NODEFAULT or one.default_factory is not NODEFAULT
 
 
 def _collect(
@@ -269,18 +269,21 @@ def _collect(
 
 
 def _operation(surface: Surface, row: Described, shapes: _Shapes) -> Schema:
+    parameters = [
+        *(_place(surface, name) for name in PATH_PARAMETER.findall(row.path)),
+        *row.parameters,
+    ]
+    # What may hold much text may be too long altogether.
+    refusals = {*row.refusals, *((414,) if parameters else ())}
     made: Schema = {
         "operationId": row.name,
         "summary": row.summary,
         "tags": [row.tag],
-        "parameters": [
-            *(_place(surface, name) for name in PATH_PARAMETER.findall(row.path)),
-            *row.parameters,
-        ],
+        "parameters": parameters,
         "responses": {
             str(status): _answer(surface, row, status, shapes) for status in sorted(row.answers)
         }
-        | {str(status): _refusal(surface, status, shapes) for status in sorted(row.refusals)},
+        | {str(status): _refusal(surface, status, shapes) for status in sorted(refusals)},
         "security": [] if row.is_open else [{_SECURITY: []}],
         **row.more,
     }

@@ -219,7 +219,9 @@ class EndpointRoutes:
         begin_us, end_us = paging.read_window(call, self._clock.now_us())
         records = await self._shelf.records.all(call.principal, things.ENDPOINT)
         tallies = await self._tallies(call.principal, *records, span=(begin_us, end_us))
-        data = {ids.spell_ulid(one): tally.failure_rate for one, tally in tallies.items()}
+        data: dict[str, float] = {
+            ids.spell_ulid(one): tally.failure_rate for one, tally in tallies.items()
+        }
         return Answer("Endpoint failure rates fetched successfully", data)
 
     async def shown(

@@ -197,7 +197,7 @@ class FilterRoutes:
         if trial.fault is not None:
             raise InvalidInput(f"function: {trial.fault}")
         payload = None if trial.event is None else msgspec.Raw(trial.event.payload)
-        data = {"payload": payload, "log": list(trial.log)}
+        data: RunOut = {"payload": payload, "log": list(trial.log)}
         return Answer("Subscription function run successfully", data)
 
     async def _matches(self, call: Call, given: Scopes, filters: Sequence[Scopes]) -> bool:

@@ -146,7 +146,7 @@ class ProjectRoutes:
             call.principal,
             NewKey(f"{made.name}'s API Key"[:64], project_id=made.id, api=Api.CONVOY),
         )
-        data = {"api_key": _key_out(key), "project": await self._shape(within, made)}
+        data: NewProjectOut = {"api_key": _key_out(key), "project": await self._shape(within, made)}
         return Answer("Project created successfully", data, 201)
 
     async def get(self, call: Call) -> Answer[ProjectOut]:
@@ -183,13 +183,14 @@ class ProjectRoutes:
             kind: bool((await self._records.list_page(principal, kind, _ONE)).items)
             for kind in (things.SOURCE, things.ENDPOINT, things.SUBSCRIPTION)
         }
+        config: Any = configs.shown(home.config)
         return {
             "uid": ids.spell_ulid(project.id),
             "name": project.name,
             "logo_url": home.logo_url,
             "organisation_id": ids.spell_ulid(project.account_id),
             "type": home.type,
-            "config": configs.shown(home.config),
+            "config": config,
             "statistics": {
                 "events_exist": await self._projects.has_events(project.id),
                 "sources_exist": there[things.SOURCE],

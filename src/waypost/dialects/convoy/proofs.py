@@ -57,7 +57,12 @@ class ProofRoutes:
         found = await self._probe(call.principal.project_id, wanted)
         said = "OAuth2 connection tested"
         if isinstance(found, str):
-            data = {"success": False, "expires_at": _NOTHING, "error": found, "message": found}
+            data: ProofOut = {
+                "success": False,
+                "expires_at": _NOTHING,
+                "error": found,
+                "message": found,
+            }
             return Answer(said, data)
         until_us = self._clock.now_us() + int(found.for_s * _MICROS)
         return Answer(

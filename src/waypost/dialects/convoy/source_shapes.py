@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 import msgspec
 from msgspec import Meta
 
-from waypost.dialects.convoy.answers import HmacOut, SourceOut, VerifierOut
+from waypost.dialects.convoy.answers import ApiKeyOut, BasicAuthOut, HmacOut, SourceOut, VerifierOut
 from waypost.dialects.convoy.envelope import born, spelled
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
@@ -332,11 +332,11 @@ def verifier_out(verifier: Verifier, *, masked: bool) -> VerifierOut:
         case Noop():
             pass
         case BasicAuth(username, password):
-            part = {"username": username, "password": secret(password)}
-            shown |= {"type": "basic_auth", "basic_auth": part}
+            basic: BasicAuthOut = {"username": username, "password": secret(password)}
+            shown |= {"type": "basic_auth", "basic_auth": basic}
         case ApiKeyHeader(value, name):
-            part = {"header_name": name, "header_value": secret(value)}
-            shown |= {"type": "api_key", "api_key": part}
+            key: ApiKeyOut = {"header_name": name, "header_value": secret(value)}
+            shown |= {"type": "api_key", "api_key": key}
         case Hmac(header, text, hash_name, encoding):
             shown |= {"type": "hmac", "hmac": _hmac(header, hash_name, secret(text), encoding)}
         case _:

@@ -31,7 +31,7 @@ TENANTS_MAX: Final = 100
 COUNT_MAX: Final = 1_000
 COUNT: Final = 50
 OFFSET_MAX: Final = 2**31 - 1
-PAGING_TOKEN_MAX: Final = 8 * 1024
+PAGING_TOKEN_MAX: Final = 1024
 
 TIMEOUT: Final = "timeout"
 SUSPENDED: Final = "suspended"
