@@ -33,13 +33,15 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def maker(surface: str, site: Site, tenant: Tenant) -> Maker:
     """Return what makes requests up for a surface, in a project with something in it."""
-    tenant.subscribe(NOBODY)
-    tenant.post()
+    once = {"strategy": "constant", "interval_s": 0, "retries": 0}
+    failing = {"triggers": ["connection"], "retry": once, "on_giving_up": ["divert"]}
+    webhook = tenant.subscribe(NOBODY, failure_handling=failing)
+    event = tenant.post()
+    tenant.settled(event, "failed")
     where = "/openapi.json" if surface == "native" else f"/openapi/{surface}.json"
     document: dict[str, Any] = site.nobody.get(where).json()
     api = surface if surface in {"buildable", "stedi"} else "native"
     key = site.key(tenant.project, api=api)
-    ulid = ids.spell_ulid(ids.read(ids.PROJECT, tenant.project))
     headers = {
         "native": {"authorization": ADMIN_KEY, "waypost-project": tenant.project},
         "lithic": {"authorization": key},
@@ -50,12 +52,20 @@ def maker(surface: str, site: Site, tenant: Tenant) -> Maker:
     }[surface]
     known = {
         "tenantLocator": tenant.project.removeprefix("prj_"),
-        "project_id": ulid,
+        "project_id": _ulid(ids.PROJECT, tenant.project),
         # One that nobody minds.
         "project_token": site.tenant().project,
         "api_key_token": _spare(site, tenant),
     }
-    return Maker(site.url, document, headers, known)
+    there = {
+        "webhooks": [_ulid(ids.SUBSCRIPTION, webhook)],
+        "diverted": [_ulid(ids.EVENT, event)],
+    }
+    return Maker(site.url, document, headers, known, there)
+
+
+def _ulid(kind: str, token: str) -> str:
+    return ids.spell_ulid(ids.read(kind, token))
 
 
 def _spare(site: Site, tenant: Tenant) -> str:

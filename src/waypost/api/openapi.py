@@ -44,6 +44,8 @@ _PLACES: Final = {
     "replay_token": "rpl_",
     "project_token": "prj_",
     "api_key_token": "key_",
+    "transaction_token": "txn_",
+    "source_token": "src_",
 }
 
 
