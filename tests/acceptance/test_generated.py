@@ -86,6 +86,31 @@ def test_every_document_is_linked_and_has_its_operations(own: Site) -> None:
     assert counts == {"lithic": 15, "socotra": 14, "buildable": 6, "stedi": 9}
 
 
+CONTRADICTION = {"failure_handling": {"suspended": {"incoming": "keep", "pending": "keep"}}}
+
+FOUND: list[tuple[str, str, dict[str, Any], int]] = [
+    (
+        "native",
+        "create_project",
+        {"body": {"name": "p", "environment": "test", "defaults": CONTRADICTION}},
+        422,
+    ),
+    ("stedi", "ListEvents", {"query": {"eventType": "x" * 10_000}}, 414),
+]
+"""What requests made up have found, each asked once more: surface, operation, request, status."""
+
+
+@pytest.mark.parametrize("surface, name, request_, status", FOUND)
+def test_what_was_found_stays_mended(
+    own: Site, surface: str, name: str, request_: dict[str, Any], status: int
+) -> None:
+    made = maker(surface, own, own.tenant())
+    try:
+        assert made.ask(name, **request_).status_code == status
+    finally:
+        made.close()
+
+
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("surface", SURFACES)
 def test_every_answer_is_in_the_document(own: Site, surface: str) -> None:

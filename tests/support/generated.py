@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
-from schemathesis import Case, GenerationMode
+from schemathesis import Case, GenerationMode, Response
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
@@ -114,6 +114,14 @@ class Maker:
             with suppress(Unsatisfiable):
                 self._run(operation, GenerationMode.NEGATIVE, each, same=same)
             self._run(operation, GenerationMode.POSITIVE, 2 * each + before - self.sent, same=same)
+
+    def ask(self, name: str, **parts: Any) -> Response:
+        """Send one request, whose answer is held against the document as well."""
+        by_name = {one.definition.raw["operationId"]: one for one in self.operations}
+        case = by_name[name].Case(**parts)
+        response = case.call(session=self._session, timeout=PATIENCE_S)
+        case.validate_response(response, checks=CHECKS)
+        return response
 
     def close(self) -> None:
         """Give the connection back."""

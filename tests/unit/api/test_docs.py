@@ -120,7 +120,7 @@ def test_it_tells_what_the_table_tells(text: str) -> None:
         "Scope: events.write",
         "page_size",
         "≤ 100",
-        "400, 401, 403, 404, 413, 415, 429, 503",
+        "400, 401, 403, 404, 413, 414, 415, 429, 503",
         "list of Inner",
     ):
         assert part in text, part

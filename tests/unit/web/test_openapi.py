@@ -137,7 +137,7 @@ def test_a_shape_of_shapes_has_a_name_without_modules() -> None:
 
 def test_refusals_have_the_envelope_and_tell_when_to_come_again() -> None:
     responses = made(row())["paths"]["/things/{thing_id}/of/{whom}"]["post"]["responses"]
-    assert set(responses) == {"201", "202", "400", "429"}
+    assert set(responses) == {"201", "202", "400", "414", "429"}
     schema = responses["400"]["content"]["application/json"]["schema"]
     assert schema == {"$ref": "#/components/schemas/Wrong"}
     assert set(responses["400"]["headers"]) == {"x-kind"}
