@@ -142,3 +142,10 @@ def test_what_is_no_ulid_is_found_nowhere(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "0" * 31 + "\n"])
 def test_what_is_no_hex_spelling_is_found_nowhere(text: str) -> None:
     assert ids.find_hex(text) is None
+
+
+@pytest.mark.parametrize("at_us", [2**63, 2**48 * 1_000])
+def test_a_moment_that_no_id_can_have_is_taken_for_the_last(at_us: int) -> None:
+    last = ids.lowest((2**48 - 1) * 1_000 + 999)
+    assert ids.lowest(at_us) == last > ids.lowest(at_us // 2**20)
+    assert ids.lowest(-1) == ids.lowest(0)
