@@ -34,6 +34,10 @@ class DirectStore:
         """Refuse: this is not for the hot path."""
         raise AssertionError(acceptance)
 
+    def settle_along(self, settlement: Settlement) -> None:
+        """Refuse: no test without a writer settles anything."""
+        raise AssertionError(settlement)
+
     def settle(self, settlement: Settlement) -> None:
         """Refuse: this is not for the hot path."""
         raise AssertionError(settlement)

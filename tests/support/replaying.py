@@ -1,14 +1,16 @@
 """A replayer on a store, for tests of what it does."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, select
 
 from tests.support.database import Records
+from waypost.engine.refiller import NO_EVENTS
 from waypost.engine.replayer import Replayer
 from waypost.engine.router import Router
 from waypost.model.delivery import Owed
+from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.model.replay import Replay, ReplayKind
 from waypost.model.subscription import Subscription
@@ -27,6 +29,7 @@ class Desk:
         self.records = records
         self.store = store
         self.told: list[Owed] = []
+        self.events: dict[Id, Event] = {}
         self.done = asyncio.Event()
         self.router = Router()
         self.router.load({records.project: 1}, ())
@@ -36,9 +39,10 @@ class Desk:
         """Return one more replayer on the same store."""
         return Replayer(self.store, self.take, self.records.ids, self.router)
 
-    def take(self, owed: Sequence[Owed]) -> None:
+    def take(self, owed: Sequence[Owed], events: Mapping[Id, Event] = NO_EVENTS) -> None:
         """Note what the lanes are told of."""
         self.told += owed
+        self.events |= events
         self.done.set()
 
     async def start(self, kind: ReplayKind, subscription: Subscription) -> Replay:

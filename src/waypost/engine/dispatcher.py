@@ -32,7 +32,7 @@ from waypost.engine.preparer import INTERNAL, Preparer, Runner
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
 from waypost.engine.recorder import Try
-from waypost.engine.refiller import Refiller, work_of
+from waypost.engine.refiller import NO_EVENTS, Refiller, work_of
 from waypost.engine.roster import Roster
 from waypost.engine.router import Router
 from waypost.engine.sender import Address, Headers, Sender
@@ -186,19 +186,19 @@ class Dispatcher:
             self.held_bytes += size
         self._pump(receiver)
 
-    def owed(self, owed: Sequence[Owed]) -> None:
-        """Take deliveries that were just committed by something other than ingest."""
+    def owed(self, owed: Sequence[Owed], events: Mapping[Id, Event] = NO_EVENTS) -> None:
+        """Take deliveries that ingest has not committed, and of their events what was read."""
         for one in owed:
-            receiver = self.roster.open(one.project_id, one.subscription_id)
-            if receiver is None:
+            if (receiver := self.roster.open(one.project_id, one.subscription_id)) is None:
                 continue
             now_us = self._clock.now_us()
             if one.due_us > now_us + _KEEP_EVENT_US:
                 receiver.lane.know_later(one.due_us)
             elif receiver.lane.order is not None:
                 receiver.lane.look_again()
-            else:
-                receiver.lane.push(work_of(one), now_us)
+            elif receiver.lane.push(work := work_of(one, events.get(one.event_id)), now_us):
+                self._refilled(receiver, (work,))
+                continue
             self._pump(receiver)
 
     def _refilled(self, receiver: Receiver, entered: Sequence[Work]) -> None:
@@ -340,8 +340,7 @@ class Dispatcher:
 
     def _unsent(self, receiver: Receiver, work: Work, why: Outcome | Skipped = INTERNAL) -> None:
         """Nothing was sent, and not by the receiver's doing: three times, then diverted."""
-        receiver.lane.landed()
-        receiver.lane.gate.unstarted()
+        receiver.lane.unsent()
         now_us = self._clock.now_us()
         if isinstance(why, Outcome):
             work.faults += 1
@@ -368,6 +367,8 @@ class Dispatcher:
             self._aftermath.give_up(receiver, tried, transition, settlement, ended=bool(ending))
         elif receiver.lane.order is not None and receiver.releases(tried.work, transition):
             self._aftermath.release(receiver, tried, settlement)
+        elif receiver.lane.order is None and self.background.yields(tried.work, tried.ended_us):
+            self._store.settle_along(settlement)
         else:
             self._store.settle(settlement)
         if receiver.lane.has_ready(tried.ended_us):
@@ -421,8 +422,7 @@ class Dispatcher:
             work.event = None
 
     def _expired(self, receiver: Receiver, work: Work) -> None:
-        receiver.lane.landed()
-        receiver.lane.gate.unstarted()
+        receiver.lane.unsent()
         receiver.lane.leave(work.id)
         self._unload(work)
         self.given_up += 1

@@ -6,9 +6,10 @@ that come make up the next one; a lane that comes alone does not wait.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -30,8 +31,9 @@ _log = structlog.get_logger(__name__)
 _AT_ONCE: Final = OWED_READERS
 """Reads under way at once."""
 
-_INLINE_MAX: Final = 8 * 1024
-"""Larger payloads are read when they are sent: a refill reads a window of them at once."""
+NO_EVENTS: Final[Mapping[Id, Event]] = MappingProxyType({})
+INLINE_MAX: Final = 8 * 1024
+"""Larger payloads, bytes, are read when they are sent: many are read at once here."""
 
 _LANES: Final = 64
 """Lanes that one statement reads, on a shared database; and"""
@@ -193,7 +195,7 @@ class Refiller:
         async with self._places:
             now_us = self._clock.now_us()
             heads = await self._store.read_owed(
-                partial(queue.read_heads, lanes=lanes, payload_max=_INLINE_MAX)
+                partial(queue.read_heads, lanes=lanes, payload_max=INLINE_MAX)
             )
         await self._park(lanes, heads)
         return heads, now_us

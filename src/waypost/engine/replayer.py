@@ -12,29 +12,41 @@ Between two steps nothing is remembered, so a job goes on after a crash where it
 A job with a rate makes small steps, and each tells when the next one is due.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from waypost.clock import IdSource
 from waypost.engine.job import Job
 from waypost.engine.planner import PAIRS_MAX, Planner, Step, enabled
+from waypost.engine.refiller import INLINE_MAX
 from waypost.engine.router import Router
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, Owed
+from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import Subscription
 from waypost.policy.background import Background
-from waypost.storage import diverted, missed, projects, queue, replays, selecting, subscriptions
+from waypost.storage import (
+    diverted,
+    holding,
+    missed,
+    projects,
+    queue,
+    replays,
+    selecting,
+    subscriptions,
+)
 from waypost.storage.connection import Connection
+from waypost.storage.holding import Held
 from waypost.storage.replays import Move
 from waypost.storage.selecting import Pair
 from waypost.storage.store import Store
 
 _START: Final = (ids.FIRST, ids.FIRST)
 _MICROS: Final = 1_000_000
-_PACE_US: Final = 50_000
+_PACE_US: Final = 100_000
 """A job with a rate makes about so long steps: short ones, which keep nobody waiting for long."""
 
 BESIDE_RATE: Final = 700.0
@@ -53,13 +65,14 @@ class Replayer:
     def __init__(
         self,
         store: Store,
-        owed: Callable[[Sequence[Owed]], None],
+        owed: Callable[[Sequence[Owed], Mapping[Id, Event]], None],
         source: IdSource,
         router: Router,
         background: Background | None = None,
     ) -> None:
         """Take the store, who is told of what is owed anew, ids, who hears of what, and the pace.
 
+        `owed` gets the events as well, but those with large payloads.
         `background` tells whether anything live comes in; None: nothing does.
         """
         self.mine: Callable[[Id], bool] = lambda _: True
@@ -74,30 +87,49 @@ class Replayer:
     async def run_once(self) -> bool:
         """Do one step of the job whose turn it is; False where none is due."""
         now_us = ids.moment(self._ids.next())
-        replay, soonest_us = await self._store.read(partial(self._look, now_us=now_us))
+        replay, others, soonest_us = await self._store.read(partial(self._look, now_us=now_us))
         if replay is None:
-            if soonest_us is not None:
-                self.job.wake_in((soonest_us - now_us) / _MICROS)
+            self._wake_at(soonest_us, now_us)
             return False
         self._last = (replay.project_id, replay.id)
         rate = replay.plan.rate
         if rate is None and not self._background.is_quiet(now_us):
             rate = BESIDE_RATE
         step = await self._planner.plan(replay, at_once(rate))
+        held = await self._hold(step)
         made = [self._ids.next_at() for _ in step.pairs]
         now_us = ids.moment(self._ids.next())
-        owe = partial(_owe, step=step, made=made, now_us=now_us, rate=rate)
-        await self._store.write(owe, self._owed)
-        return True
+        owe = partial(_owe, step=step, held=held, made=made, now_us=now_us, rate=rate)
+        events = {key: one.event for key, one in held.items() if one.event is not None}
+        owed = await self._store.write(owe, lambda owed: self._owed(owed, events))
+        due_us = next_due_us(replay, len(owed), now_us, rate)
+        if others or step.ended or not owed or due_us <= now_us:
+            return True
+        # Nothing is due before then: a look would find that out.
+        self._wake_at(due_us if soonest_us is None else min(due_us, soonest_us), now_us)
+        return False
 
-    def _look(self, connection: Connection, now_us: int) -> tuple[Replay | None, int | None]:
-        """Return the job whose turn it is; where there is none, when the next one's comes."""
+    def _wake_at(self, due_us: int | None, now_us: int) -> None:
+        if due_us is not None:
+            self.job.wake_in((due_us - now_us) / _MICROS)
+
+    async def _hold(self, step: Step) -> dict[Id, Held]:
+        """Read the events of a step at once: each try would read its own else."""
+        event_ids = {event_id for event_id, _ in step.pairs}
+        project_id = step.replay.project_id
+        return await self._store.read(
+            partial(
+                holding.read, project_id=project_id, event_ids=event_ids, payload_max=INLINE_MAX
+            )
+        )
+
+    def _look(self, connection: Connection, now_us: int) -> tuple[Replay | None, bool, int | None]:
+        """Return the job whose turn it is, if others wait too, and when the next one's comes."""
         replay = self._next(connection, self._last, now_us)
         if replay is None and self._last != _START:
             replay = self._next(connection, _START, now_us)
-        if replay is not None:
-            return replay, None
-        return None, replays.find_soonest(connection, now_us)
+        due, soonest_us = replays.foresee(connection, now_us)
+        return replay, due > 1, soonest_us
 
     def _next(self, connection: Connection, after: tuple[Id, Id], now_us: int) -> Replay | None:
         while True:
@@ -128,6 +160,7 @@ def _owe(
     connection: Connection,
     *,
     step: Step,
+    held: Mapping[Id, Held],
     made: Sequence[tuple[Id, int]],
     now_us: int,
     rate: float | None = None,
@@ -167,7 +200,7 @@ def _owe(
         )
         for (event_id, subscription_id), (delivery_id, due_us) in zip(fresh, made, strict=False)
     ]
-    queue.insert(connection, owed)
+    queue.insert(connection, owed, held)
     diverted.take_back(connection, replay.project_id, fresh)
     return owed
 

@@ -9,6 +9,9 @@ Pure: the moment is always an argument, in UTC microseconds.
 
 from typing import Final
 
+from waypost.model.delivery import DeliveryClass
+from waypost.policy.work import Work
+
 GAP_US: Final = 1_000
 """From one start to the next, beside what is live."""
 
@@ -37,6 +40,10 @@ class Background:
     def is_quiet(self, now_us: int) -> bool:
         """Tell whether nothing live has come in for a while."""
         return now_us - self.live_us >= QUIET_US
+
+    def yields(self, work: Work, now_us: int) -> bool:
+        """Tell whether what becomes of a try may wait a little for what is live."""
+        return work.kind == DeliveryClass.REPLAY and not self.is_quiet(now_us)
 
     def started(self, now_us: int) -> None:
         """A replay starts, which `free_at` has allowed."""

@@ -60,11 +60,14 @@ class Lane(Window):
         if work.id in self.known or work.id in self._entered:
             # A refill saw the commit before the news of it came here.
             return False
-        if work.kind == DeliveryClass.REPLAY and self.order is None and not self._takes_replay():
-            self.replays_left = True
-            return False
         room = self._window - len(self.known) - len(self._meanwhile)
-        if work.due_us <= self._sure_us or room <= 0 or not (self.complete or self.refilling):
+        unsure = work.due_us <= self._sure_us or not (self.complete or self.refilling)
+        if work.kind == DeliveryClass.REPLAY and self.order is None:
+            if unsure or not self._takes_replay():
+                # What is live goes on: a refill for replays alone has time.
+                self.replays_left = True
+                return False
+        elif unsure or room <= 0:
             self.look_again()
             return False
         if self.refilling:

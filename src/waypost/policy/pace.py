@@ -37,6 +37,11 @@ class Pace:
         """A try has ended; it is being settled. Its place may be taken."""
         self.in_flight -= 1
 
+    def unsent(self) -> None:
+        """A try has ended before anything was sent: it counts for no limit."""
+        self.landed()
+        self.gate.unstarted()
+
     def succeeded(self) -> None:
         """The receiver took one: a throttled lane ramps up, 1, 2, 4, and so on."""
         self._failures = 0

@@ -322,15 +322,3 @@ _AHEAD: Final = {
         (True, "ix_queue_sequence", "AND :key = ''"),
     )
 }
-
-
-def places(connection: Connection, project_id: Id, event_ids: Sequence[Id]) -> dict[Id, Any]:
-    """Return the places of those events that have one, with their attributes."""
-    found = connection.execute(_PLACES, {"project_id": project_id, "ids": list(event_ids)})
-    return {row.id: row for row in found}
-
-
-_PLACES: Final = text(
-    "SELECT events.id, events.attributes, events.sequence FROM events"
-    " WHERE events.project_id = :project_id AND events.id IN :ids AND events.sequence IS NOT NULL"
-).bindparams(bindparam("ids", expanding=True))

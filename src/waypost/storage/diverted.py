@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, select, text
 from sqlalchemy import delete as delete_from
 
 from waypost.model import ids
@@ -31,6 +31,13 @@ _TAKE_BACK = {
         " WHERE project_id = :project_id"
         " AND event_id = :event_id AND subscription_id = :subscription_id"
     )
+    for dialect, by in INDEXED_BY.items()
+}
+_IN_BOX = {
+    dialect: text(
+        f"SELECT event_id, subscription_id FROM diverted_events {by.format('ix_diverted_event')}"
+        " WHERE project_id = :project_id AND event_id IN :event_ids"
+    ).bindparams(bindparam("event_ids", expanding=True))
     for dialect, by in INDEXED_BY.items()
 }
 _IS_LAST = {
@@ -227,12 +234,19 @@ def take_back(
     connection: Connection, project_id: ids.Id, pairs: Sequence[tuple[ids.Id, ids.Id]]
 ) -> None:
     """Take what is owed again out of the box: events, each with the subscription."""
-    if pairs:
+    if not pairs:
+        return
+    # Most often there is none, and one statement tells so.
+    event_ids = list({event_id for event_id, _ in pairs})
+    found = connection.execute(
+        _IN_BOX[connection.dialect.name], {"project_id": project_id, "event_ids": event_ids}
+    )
+    if boxed := {(row.event_id, row.subscription_id) for row in found}.intersection(pairs):
         connection.execute(
             _TAKE_BACK[connection.dialect.name],
             [
                 {"project_id": project_id, "event_id": event_id, "subscription_id": to}
-                for event_id, to in pairs
+                for event_id, to in boxed
             ],
         )
 

@@ -1,6 +1,6 @@
 """The queue: what is owed, read lane by lane, and cleared for subscriptions that are no more."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +11,8 @@ from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
 from waypost.model.ids import FIRST, Id, lowest
 from waypost.policy.chains import WHOLE, Asked
 from waypost.policy.ending import Span
-from waypost.storage import chains
+from waypost.storage import chains, holding
+from waypost.storage.holding import Held
 from waypost.storage.postgres import lanes as postgres_lanes
 from waypost.storage.postgres import rows as postgres_rows
 from waypost.storage.schema import queue
@@ -322,35 +323,26 @@ def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:
         lanes.append(at)
 
 
-def insert(connection: Connection, owed: Sequence[Owed]) -> None:
+def insert(
+    connection: Connection, owed: Sequence[Owed], held: Mapping[Id, Held] | None = None
+) -> None:
     """Put deliveries into the queue, with the places of their events. Call it in a write only.
 
     Args:
         connection: inside the write.
         owed: deliveries, all of one replay, or of none.
+        held: their events, which have their places for ever; None: they are read here.
     """
     if not owed:
         return
     replay_id = owed[0].replay_id
-    events: dict[Id, set[Id]] = {}
-    for one in owed:
-        events.setdefault(one.project_id, set()).add(one.event_id)
-    places: dict[Id, Any] = {}
-    for project_id, event_ids in events.items():
-        places |= chains.places(connection, project_id, sorted(event_ids))
-    rows = [(*owed_row(one), *_place(places.get(one.event_id))) for one in owed]
+    places = holding.read_places(connection, owed) if held is None else held
+    rows = [(*owed_row(one), *holding.place_of(places.get(one.event_id))) for one in owed]
     if connection.dialect.name == "postgresql":
         postgres_rows.insert_queue(connection, rows, replay_id)
     else:
         owing = [(*row, replay_id) for row in rows]
         hot.INSERT_OWED.run(raw(connection).cursor(), owing)
-
-
-def _place(event: Any) -> tuple[str | None, int | None]:
-    """Return the ordering key and the sequence of an event that may have a place in an order."""
-    if event is None:
-        return None, None
-    return _attributes(event.attributes).ordering_key, event.sequence
 
 
 def owed_row(owed: Owed) -> tuple[Any, ...]:

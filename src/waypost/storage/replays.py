@@ -144,17 +144,19 @@ def find_running(connection: Connection, after: tuple[Id, Id], now_us: int) -> R
     return None if row is None else _replay(row)
 
 
-def find_soonest(connection: Connection, now_us: int) -> int | None:
-    """Return when the next step is due of the jobs that wait for it; None where none does.
+def foresee(connection: Connection, now_us: int) -> tuple[int, int | None]:
+    """Return how many jobs have a step that is due, and when the next one of the others has.
 
-    Sweeps all projects, by the index on the state.
+    None where no other one waits. Sweeps all projects, by the index on the state.
     """
-    due_us: int | None = connection.execute(
-        select(func.min(replays.c.due_us)).where(
-            replays.c.state == ReplayState.RUNNING.value, replays.c.due_us > now_us
-        )
-    ).scalar_one()
-    return due_us
+    is_due = replays.c.due_us <= now_us
+    row = connection.execute(
+        select(
+            func.count().filter(is_due).label("due"),
+            func.min(replays.c.due_us).filter(~is_due).label("next_us"),
+        ).where(replays.c.state == ReplayState.RUNNING.value)
+    ).one()
+    return row.due, row.next_us
 
 
 def advance(connection: Connection, replay: Replay, move: Move, now_us: int) -> bool:

@@ -71,6 +71,12 @@ class Store(Protocol):
     def settle(self, settlement: Settlement) -> None:
         """Hand over what became of a try; its `done` is called on the loop after the commit."""
 
+    def settle_along(self, settlement: Settlement) -> None:
+        """Do the same for a try that nobody waits for: it is written along with others.
+
+        Where nothing else is written, it is some milliseconds later.
+        """
+
     async def write(
         self, fn: Callable[[Connection], T], after: Callable[[T], None] | None = None
     ) -> T:

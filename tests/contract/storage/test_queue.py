@@ -13,6 +13,7 @@ from waypost.model.ids import Id, moment
 from waypost.model.subscription import Subscription
 from waypost.policy.ending import NEVER_US
 from waypost.storage import queue, schema
+from waypost.storage.holding import Held
 from waypost.storage.queue import LaneHead, LaneWanted
 
 
@@ -27,6 +28,19 @@ def owe(
     place = (to.project_id, delivery_id, event_id or records.event(), to.id)
     queue.insert(records.connection, [Owed(*place, kind, due_us, attempts=3)])
     return delivery_id
+
+
+def test_what_is_known_of_events_is_not_read_again(records: Records) -> None:
+    to = records.subscription()
+    first, second = (records.event(sequence=n) for n in (1, 2))
+    owed = [
+        Owed(to.project_id, records.ids.next(), event_id, to.id, DeliveryClass.REPLAY, 1)
+        for event_id in (first, second)
+    ]
+    queue.insert(records.connection, owed, {first: Held(None, "k", 5)})
+    places = select(schema.queue.c.event_id, schema.queue.c.ordering_key, schema.queue.c.sequence)
+    found = {tuple(row) for row in records.connection.execute(places)}
+    assert found == {(first, "k", 5), (second, None, None)}
 
 
 def head(records: Records, of: Subscription, limit: int) -> LaneHead:

@@ -47,7 +47,7 @@ class Surface:
     def __init__(self, at: Office) -> None:
         """Make the application and its clients."""
         self.at = at
-        self.replayer = Replayer(at.store, at.take, at.records.ids, at.router)
+        self.replayer = Replayer(at.store, lambda owed, _: at.take(owed), at.records.ids, at.router)
         self.access = Access(ManualClock(), AccessConfig())
         deliveries = Deliveries(at.store, lambda: (), NATIVE_FORMATS)
         self.table = [

@@ -112,7 +112,7 @@ async def test_a_filter_that_changes_meanwhile_decides_anew(
         changed = msgspec.structs.replace(one, filter='{"body":{"n":2}}')
         await store.write(lambda c: subscriptions.update(c, changed))
         made_ids = [records_at.ids.next_at() for _ in step.pairs]
-        owe = partial(_owe, step=step, made=made_ids, now_us=MOMENT)
+        owe = partial(_owe, step=step, held={}, made=made_ids, now_us=MOMENT)
         assert await store.write(owe) == []
         await desk.finish()
         assert [owed[0] for owed in await desk.queued()] == [events[2]]

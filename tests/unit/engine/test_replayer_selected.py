@@ -65,6 +65,10 @@ async def test_a_selection_is_owed_with_the_replay_named(records_at: Records, pl
         kept = [row.owed for head in heads for row in head.rows]
         assert sorted(kept, key=lambda x: x.id) == desk.told
         assert {owed.replay_id for owed in desk.told} == {replay.id}
+        # Their tries need not read them.
+        assert {key: one.payload for key, one in desk.events.items()} == dict.fromkeys(
+            events, b"{}"
+        )
         after = await desk.look(replay)
         assert (after.state, after.owed, after.looked) == (ReplayState.DONE, 6, 3)
         assert await store.read(lambda c: c.execute(select(schema.diverted_events)).all()) == []
@@ -83,7 +87,7 @@ async def test_routes_that_change_during_a_step_are_obeyed(
         assert len(step.pairs) == 2
         version = await store.write(lambda c: projects.bump_routing(c, records_at.project))
         made = [records_at.ids.next_at() for _ in step.pairs]
-        assert await store.write(partial(_owe, step=step, made=made, now_us=MOMENT)) == []
+        assert await store.write(partial(_owe, step=step, held={}, made=made, now_us=MOMENT)) == []
         desk.router.apply(version, msgspec.structs.replace(one, event_types=("b",)))
         await desk.finish()
         assert [owed.event_id for owed in desk.told] == [events[1]]
@@ -115,7 +119,7 @@ async def test_what_is_disabled_or_owed_during_a_step_is_left_out(
 
         await store.write(change)
         made = [records_at.ids.next_at() for _ in step.pairs]
-        owed = await store.write(partial(_owe, step=step, made=made, now_us=MOMENT))
+        owed = await store.write(partial(_owe, step=step, held={}, made=made, now_us=MOMENT))
         assert [(x.event_id, x.subscription_id) for x in owed] == [(events[1], one.id)]
 
 
@@ -132,7 +136,7 @@ async def test_the_box_is_emptied_of_what_is_owed_again(records_at: Records, pla
         [gone] = [one_.id for one_ in step.box if one_.event_id == second][:1]
         await store.write(lambda c: diverted.delete(c, one.project_id, gone))
         made = [records_at.ids.next_at() for _ in step.pairs]
-        owed = await store.write(partial(_owe, step=step, made=made, now_us=MOMENT))
+        owed = await store.write(partial(_owe, step=step, held={}, made=made, now_us=MOMENT))
         assert [(x.event_id, x.subscription_id) for x in owed] == [(first, one.id)]
         left = await store.read(lambda c: c.execute(select(schema.diverted_events)).all())
         assert [(row.event_id, row.subscription_id) for row in left] == [(second, off.id)]
@@ -166,7 +170,7 @@ async def test_a_job_that_is_for_one_ends_with_it(records: Records, tmp_path: Pa
             plan=Plan(route=Route.TO, rate=10.0),
         )
         await store.write(lambda c: replays.insert(c, replay))
-        assert await desk.replayer.run_once()
+        await desk.replayer.run_once()
         by = DisabledBy.PERSON
         await store.write(lambda c: subscriptions.set_disabled(c, one.project_id, one.id, by))
         records.clock.forward(1)

@@ -66,3 +66,11 @@ def test_it_is_quiet_after_a_while() -> None:
     one = lane(background)
     later = NOW + QUIET_US
     assert [one.pop(later) is not None for _ in range(3)] == [True, True, True]
+
+
+def test_only_what_becomes_of_replays_waits_and_only_for_what_is_live() -> None:
+    background = Background()
+    background.live_us = NOW
+    assert background.yields(work(1, REPLAY), NOW)
+    assert not background.yields(work(1, LIVE), NOW)
+    assert not background.yields(work(1, REPLAY), NOW + QUIET_US)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from waypost.model.flow import STANDARD_BREAKER, RateLimit
 from waypost.policy.gate import MAX_HOLD_US
 from waypost.policy.pace import FAILURES_TO_THROTTLE, Pace
 
@@ -42,3 +43,16 @@ def test_a_receiver_that_asks_for_it_is_left_alone_for_a_while() -> None:
     one.succeeded()
     assert one.gate.free_at(START + MAX_HOLD_US) <= START + MAX_HOLD_US
     assert one.is_well()
+
+
+def test_what_was_never_sent_counts_for_no_limit() -> None:
+    one = Pace(4)
+    one.gate.set(RateLimit(count=1, per_s=10, burst=1), STANDARD_BREAKER, None)
+    now_us = START
+    while one.gate.free_at(now_us) > now_us:  # the bucket is empty at first
+        now_us = one.gate.free_at(now_us)
+    one.in_flight = 1
+    one.gate.started(now_us)
+    assert one.gate.free_at(now_us) > now_us
+    one.unsent()
+    assert (one.in_flight, one.gate.free_at(now_us) <= now_us) == (0, True)

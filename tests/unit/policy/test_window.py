@@ -57,6 +57,28 @@ def test_they_are_looked_for_when_few_are_left(lane: Lane) -> None:
     assert (lane.complete, lane.replays_left, lane.needs_refill()) == (True, False, False)
 
 
+def test_a_replay_that_a_refill_may_have_seen_does_not_keep_live_work_waiting() -> None:
+    lane = Lane(1, 8, empty=True)
+    lane.begin_refill()
+    lane.push(work(1, LIVE), START)
+    lane.forget()
+    lane.end_refill([], START, read_us=START + 100, reached_end=True, next_due_us=None)
+    lane.begin_refill()
+    lane.end_refill([], START + 100, read_us=START + 100, reached_end=True, next_due_us=None)
+    assert lane.complete
+    assert not lane.push(work(2), START + 100), "it was made before the refill"
+    assert (lane.complete, lane.replays_left) == (True, True)
+    live = work(500, LIVE)
+    live.due_us = START + 500
+    assert lane.push(live, START + 500)
+
+
+def test_a_refill_for_replays_alone_reads_a_few(lane: Lane) -> None:
+    assert (lane.replays_left, lane.begin_refill()) == (True, 2)
+    lane.abort_refill()
+    assert lane.begin_refill() == 8
+
+
 def test_live_work_is_looked_for_although_they_fill_their_half(lane: Lane) -> None:
     lane.look_again()
     assert lane.needs_refill()

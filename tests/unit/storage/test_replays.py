@@ -124,16 +124,16 @@ def test_a_step_tells_where_the_job_stands_and_for_how_long_it_has_run(records: 
 
 def test_a_job_waits_until_its_step_is_due(records: Records) -> None:
     made = job(records, ReplayKind.MISSING, records.subscription())
-    assert replays.find_soonest(records.connection, 0) is None
+    assert replays.foresee(records.connection, 0) == (1, None)
     move = Move(FIRST, ReplayState.RUNNING, due_us=50)
     assert replays.advance(records.connection, made, move, 9)
     start = (FIRST, FIRST)
     assert replays.find_running(records.connection, start, 49) is None
-    assert replays.find_soonest(records.connection, 49) == 50
+    assert replays.foresee(records.connection, 49) == (0, 50)
     found = replays.find_running(records.connection, start, 50)
     assert found is not None
     assert found.id == made.id
-    assert replays.find_soonest(records.connection, 50) is None
+    assert replays.foresee(records.connection, 50) == (1, None)
 
 
 def test_a_job_is_paused_resumed_and_cancelled(records: Records) -> None:

@@ -93,7 +93,7 @@ def test_each_look_goes_by_keys(records: Records) -> None:
             selecting.read_slice(records.connection, job, with_payload=True)
             selecting.read_past(records.connection, records.project, [event_id], one.id)
             selecting.read_pending(records.connection, records.project, [event_id])
-            replays.find_soonest(records.connection, 1)
+            replays.foresee(records.connection, 1)
             replays.find_by_key(records.connection, records.project, "k")
             replays.read_bounds(records.connection, job)
             which = diverted.DivertedFilter(one.id, ("a.*",), "o")

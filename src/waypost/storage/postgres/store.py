@@ -139,6 +139,10 @@ class PostgresStore:
         """Hand over what became of a try."""
         self._settler.submit(settlement)
 
+    def settle_along(self, settlement: Settlement) -> None:
+        """Hand over what became of a try: settlements wait for each other here in any case."""
+        self._settler.submit(settlement)
+
     async def write(
         self, fn: Callable[[Connection], T], after: Callable[[T], None] | None = None
     ) -> T:

@@ -5,6 +5,9 @@ carries many events, and with none a single event waits for nobody. There are no
 within a transaction is: acceptances, settlements, then everything else, each of the last under a
 savepoint of its own, so that its failure is its own.
 
+What nobody waits for does not begin a transaction, behind which something else would have to wait:
+it goes along with the next one. Only where none comes for a few milliseconds it has its own.
+
 What the loop hands over is answered on the loop, after the commit that holds it.
 """
 
@@ -34,6 +37,9 @@ _PAGES_OF_A_COMMIT: Final = 12
 _BYTES_OF_A_PAGE: Final = 3_000
 _IDLE_S: Final = 1.0
 _RETRY_S: Final = 0.5
+
+ALONG_S: Final = 0.01
+"""So long does what nobody waits for wait for others, seconds."""
 
 
 class Write:
@@ -75,6 +81,8 @@ class Committer:
         self._on_fatal = on_fatal
         self._inbox: deque[Change] = deque()
         self._outgoing: deque[Change] = deque()
+        self._along: list[Change] = []
+        self._along_due: asyncio.TimerHandle | None = None
         self._flush_due = False
         self._sleeping = False
         self._wake = threading.Lock()
@@ -106,14 +114,27 @@ class Committer:
         if self._ended is not None:
             self._refuse_all(self._ended)
 
+    def submit_along(self, change: Settlement) -> None:
+        """Hand over what goes along with the next change that is submitted, or goes soon."""
+        self._along.append(change)
+        if self._along_due is None:
+            assert self._loop is not None  # noqa: S101 - started
+            self._along_due = self._loop.call_later(ALONG_S, self._flush)
+
     async def stop(self) -> None:
         """Commit everything that was handed over, then end the thread and close the connection."""
+        self._flush()  # what was to go along goes now
         self._stopping = True
         self._flush()
         await asyncio.to_thread(self._thread.join)
 
     def _flush(self) -> None:
         self._flush_due = False
+        if self._along_due is not None:
+            self._along_due.cancel()
+            self._along_due = None
+            self._inbox.extend(self._along)
+            self._along.clear()
         if self._sleeping:
             self._sleeping = False
             # Open already: the thread woke up by itself and has not gone back to sleep.

@@ -75,6 +75,10 @@ class SqliteStore:
         # As in `accept`.
         (self._committer or self.committer).submit(settlement)
 
+    def settle_along(self, settlement: Settlement) -> None:
+        """Hand over what became of a try, to be written with what others hand over."""
+        self.committer.submit_along(settlement)
+
     async def write(
         self, fn: Callable[[Connection], T], after: Callable[[T], None] | None = None
     ) -> T:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from tests.support.changes import Told, acceptance, count, settlement
 from tests.support.database import Records, opened
+from waypost.model.delivery import DeliveryState
 from waypost.model.errors import NotFound, StorageFull, Unavailable
-from waypost.storage import facts, projects
+from waypost.storage import facts, projects, schema
 from waypost.storage.changes import Acceptance, Outcome
 from waypost.storage.connection import Connection
 from waypost.storage.sqlite import committer as subject
@@ -60,6 +61,38 @@ async def test_a_transaction_has_an_end(records: Records, path: Path) -> None:
             store.accept(acceptance(records, told))
         await told.reach(MAX_ROWS + 1)
         assert store.counters.commits == 2
+
+
+async def test_what_nobody_waits_for_goes_along_with_what_comes_next(
+    records: Records, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "ALONG_S", 3600.0)
+    along = Told()
+    one = records.subscription()
+    pairs = [(event_id, records.pending(event_id, one)) for event_id in (records.event(),) * 3]
+    async with opened(path) as store:
+        for event_id, delivery_id in pairs[:2]:
+            store.settle_along(settlement(records, along, delivery_id, event_id))
+        await store.write(lambda _: None)
+        await along.reach(2)
+        assert store.counters.commits == 1
+        # And with the last of all: a store that closes has settled what it was told.
+        event_id, delivery_id = pairs[2]
+        store.settle_along(settlement(records, along, delivery_id, event_id))
+    ended = records.connection.execute(select(schema.deliveries.c.state)).scalars()
+    assert list(ended) == [DeliveryState.FAILED] * 3
+
+
+async def test_what_nobody_waits_for_waits_for_nobody_for_long(
+    records: Records, path: Path
+) -> None:
+    told = Told()
+    event_id = records.event()
+    delivery_id = records.pending(event_id, records.subscription())
+    async with opened(path) as store:
+        store.settle_along(settlement(records, told, delivery_id, event_id))
+        await told.reach(1)
+        assert store.counters.commits == 1
 
 
 async def test_acceptances_go_before_other_changes_of_their_batch(
