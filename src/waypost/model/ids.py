@@ -131,6 +131,18 @@ def is_of_alerts(project_id: Id) -> bool:
     return project_id[6] >> 4 == _VERSION_OF_ALERTS
 
 
+def apart(of: Id, number: int) -> Id:
+    """Return the id of something that is found by what it belongs to alone.
+
+    A UUID of version 8, which no other id has.
+
+    Args:
+        of: the id of what it belongs to.
+        number: which of the things that belong to it, 0 to 15.
+    """
+    return of[:6] + bytes([0x80 | of[6] & 0x0F]) + of[7:15] + bytes([of[15] ^ number])
+
+
 def spell_uuid(identifier: Id) -> str:
     """Spell an id as a plain UUID."""
     return spell("", identifier)[1:]

@@ -7,8 +7,10 @@ from typing import Protocol
 from starlette.routing import Route
 
 from waypost.clock import Clock
+from waypost.dialects.convoy import chat
 from waypost.dialects.convoy import routes as convoy
 from waypost.dialects.convoy.format import ConvoyFormat
+from waypost.dialects.convoy.meta import MetaFormat
 from waypost.dialects.convoy.proofs import Probe
 from waypost.dialects.socotra import formats as socotra
 from waypost.dialects.socotra.openapi import document as socotra_document
@@ -29,6 +31,7 @@ from waypost.operations.event_types import EventTypes
 from waypost.operations.events import Events
 from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
+from waypost.operations.notices import Notices
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
 from waypost.operations.repeats import Repeats
@@ -58,6 +61,8 @@ def formats(environments: Mapping[Id, Environment]) -> dict[str, Format]:
         **NATIVE_FORMATS,
         **socotra.FORMATS,
         ConvoyFormat.name: ConvoyFormat(),
+        MetaFormat.name: MetaFormat(),
+        **chat.FORMATS,
         **stedi_delivery.formats(environments),
     }
 
@@ -73,6 +78,7 @@ class Operations(Protocol):
     projects: Projects
     keys: Keys
     records: Records
+    notices: Notices
     sources: Sources
     event_types: EventTypes
     probe: Probe

@@ -74,6 +74,7 @@ from waypost.operations.following import (
     SubscriptionMemory,
 )
 from waypost.operations.keys import Keys
+from waypost.operations.notices import Notices
 from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
@@ -299,6 +300,7 @@ class Surface:
         self.filters = Filters(store)
         self.diverted = Diverted(store, dispatcher, ids)
         self.records = Records(changes, vault, ids)
+        self.notices = Notices(alerts, self.signing_keys, dispatcher.roster.announcer, ids)
         self.repeats = Repeats(store, vault, clock)
         self.clock = clock
         self.keys = Keys(changes, self.access, clock, tools.entropy, ids)

@@ -126,6 +126,8 @@ subscriptions = Table(
     Column("authentication", Text),
     Column("name", Text, nullable=False, server_default=""),
     Column("changed_us", BigInteger),
+    # JSON; NULL: nobody is told of it but those who subscribe to system events.
+    Column("notices", Text),
     sqlite_with_rowid=False,
 )
 
@@ -462,6 +464,8 @@ mails = Table(
     Column("event_id", IdType, primary_key=True),
     Column("due_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # To whom; NULL: to the operators.
+    Column("recipient", Text),
     sqlite_with_rowid=False,
 )
 """System events that are still to be told by e-mail; few, and empty nearly always."""

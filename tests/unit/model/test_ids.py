@@ -149,3 +149,11 @@ def test_a_moment_that_no_id_can_have_is_taken_for_the_last(at_us: int) -> None:
     last = ids.lowest((2**48 - 1) * 1_000 + 999)
     assert ids.lowest(at_us) == last > ids.lowest(at_us // 2**20)
     assert ids.lowest(-1) == ids.lowest(0)
+
+
+@given(moments, chances)
+def test_what_belongs_to_a_thing_has_an_id_of_its_own(at_us: int, chance: int) -> None:
+    of = ids.make(at_us, chance)
+    found = [ids.apart(of, number) for number in range(16)]
+    assert len({of, *found}) == 17
+    assert {ids.moment(one) for one in found} == {at_us}

@@ -152,7 +152,7 @@ class EndpointOut(TypedDict):
     rate_limit_duration: int
     content_type: str
     failure_rate: float
-    cb_state: None
+    cb_state: Literal["closed", "half-open", "open"] | None
     period_failure_rate: float | None
     success_count: int | None
     failure_count: int | None
@@ -433,6 +433,28 @@ class AttemptOut(TypedDict):
     updated_at: Moment | None
     deleted_at: None
     status: NotRequired[bool]
+
+
+class MetaAttemptOut(TypedDict):
+    """The last attempt of a meta event."""
+
+    request_http_header: dict[str, str]
+    response_http_header: dict[str, str]
+    response_data: str
+
+
+class MetaEventOut(TypedDict):
+    """A meta event, with its latest delivery."""
+
+    uid: str
+    project_id: str
+    event_type: str
+    status: DeliveryStatus
+    metadata: MetadataOut
+    attempt: MetaAttemptOut | None
+    created_at: Moment
+    updated_at: Moment | None
+    deleted_at: None
 
 
 class EventTypeOut(TypedDict):

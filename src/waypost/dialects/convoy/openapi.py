@@ -33,6 +33,7 @@ SURFACE: Final = Surface(
             "event_type",
             "delivery",
             "attempt",
+            "meta",
         )
     },
 )

@@ -26,6 +26,7 @@ KNOWN: Final = (
     "0015_system_events",
     "0016_sources",
     "0017_answers",
+    "0018_notices",
 )
 """Every revision, oldest first."""
 
