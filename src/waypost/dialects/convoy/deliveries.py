@@ -12,8 +12,9 @@ from msgspec import Meta
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import paging, things
-from waypost.dialects.convoy.answers import AttemptOut, Counted, DeliveryOut, PageOut
+from waypost.dialects.convoy.answers import Counted, PageOut
 from waypost.dialects.convoy.envelope import Answer, read_id
+from waypost.dialects.convoy.event_answers import AttemptOut, DeliveryOut
 from waypost.dialects.convoy.queries import ChosenQuery, Paged
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import drafts, paging, things
-from waypost.dialects.convoy.answers import Counted, EventOut, Named, PageOut
+from waypost.dialects.convoy.answers import Counted, Named, PageOut
 from waypost.dialects.convoy.drafts import BroadcastIn, DynamicIn, EventIn, FanOutIn, Posted
 from waypost.dialects.convoy.dynamic import Dynamic
 from waypost.dialects.convoy.envelope import Answer, read_id
+from waypost.dialects.convoy.event_answers import EventOut
 from waypost.dialects.convoy.queries import EventsQuery, Paged, SelectionQuery
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.sifting import EVENT_FILTERS, Sieve, chosen

@@ -7,9 +7,10 @@ import msgspec
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import meta, paging
-from waypost.dialects.convoy.answers import MetaEventOut, PageOut
+from waypost.dialects.convoy.answers import PageOut
 from waypost.dialects.convoy.config import RETRY_MAX_S, MetaKind, ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
+from waypost.dialects.convoy.event_answers import MetaEventOut
 from waypost.dialects.convoy.projects import Homes
 from waypost.dialects.convoy.queries import Paged, SpanQuery
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation

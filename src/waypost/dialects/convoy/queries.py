@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from waypost.dialects.convoy.answers import DeliveryStatus
+from waypost.dialects.convoy.event_answers import DeliveryStatus
 
 
 def _spelled(name: str) -> str:

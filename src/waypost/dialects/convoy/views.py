@@ -7,15 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from waypost.dialects.convoy import things
-from waypost.dialects.convoy.answers import (
-    AttemptOut,
-    DeliveryOut,
-    EndpointOut,
-    EventOut,
-    MetadataOut,
-)
+from waypost.dialects.convoy.answers import EndpointOut
 from waypost.dialects.convoy.config import RETRY_MAX_S, ProjectConfig, StrategyConfig
 from waypost.dialects.convoy.envelope import born, spelled, status_line
+from waypost.dialects.convoy.event_answers import AttemptOut, DeliveryOut, EventOut, MetadataOut
 from waypost.dialects.convoy.shapes import endpoint_out
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.subscriptions import source_brief
