@@ -59,6 +59,18 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/intake.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/meta_routes.py": (_META, "a translation, tried over HTTP"),
     "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/queries.py": (
+        "tests/unit/dialects/convoy/test_openapi.py",
+        "fields alone, which the document tells",
+    ),
+    "dialects/convoy/event_answers.py": (
+        "tests/unit/dialects/convoy/test_openapi.py",
+        "fields alone, which the document tells",
+    ),
+    "dialects/convoy/answers.py": (
+        "tests/unit/dialects/convoy/test_openapi.py",
+        "fields alone, which the document tells",
+    ),
     "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),
     "dialects/convoy/shapes.py": ("tests/unit/dialects/convoy/test_views.py", "one shape"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.documents import hold
 from tests.support.program import ADMIN_KEY, PATIENCE_S
 from tests.support.site import Site, Tenant, eventually
 
@@ -36,6 +37,7 @@ class Surface:
         """Ask for something; return the whole answer, which must have this status."""
         response = self.http.request(method, f"{self.url}{path}", **options)
         assert response.status_code == status, response.text
+        hold("convoy", response)
         answer: dict[str, Any] = response.json()
         assert answer["status"] is (status < 400)
         return answer

@@ -15,6 +15,7 @@ import httpx
 import lithic
 
 from tests.support import contract
+from tests.support.documents import hold
 from tests.support.program import ADMIN_KEY, PATIENCE_S, Program, server
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ def eventually(probe: Callable[[], T], wanted: Callable[[T], object] = bool) -> 
 def watch(response: httpx.Response) -> None:
     """Hold every answer that a client gets against the contract."""
     body, request = response.read(), response.request
+    hold("native", response)
     if "waypost-project" not in request.headers:  # of which the vendor knows nothing
         contract.check(request.method, request.url.path, response.status_code, body)
 

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 from msgspec import Meta
 
+from tests.support.documents import hold
 from tests.support.program import ADMIN_KEY, PATIENCE_S
 from tests.support.site import Site
 
@@ -152,6 +153,7 @@ _ANSWERS: Final = (
 
 def check(response: httpx.Response) -> None:
     """Hold an answer against the contract."""
+    hold("socotra", response)
     body, request = response.read(), response.request
     if response.status_code >= 400:
         error = msgspec.json.decode(body, type=Error)

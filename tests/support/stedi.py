@@ -12,6 +12,7 @@ import httpx
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from tests.support.documents import hold
 from tests.support.program import PATIENCE_S
 
 VERSION: Final = "/2026-02-01"
@@ -180,6 +181,7 @@ def operation(method: str, path: str) -> tuple[str, str] | None:
 
 def check(response: httpx.Response) -> None:
     """Hold an answer against the vendor's contract."""
+    hold("stedi", response)
     request, body = response.request, response.read()
     where = f"{request.method} {request.url}: {response.status_code} {body[:300]!r}"
     known, status = operation(request.method, request.url.path), response.status_code

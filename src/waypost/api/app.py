@@ -1,6 +1,7 @@
 """The application: the table of operations made into routes."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -11,15 +12,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from waypost.api.docs import Documentation
+from waypost.api.openapi import lithic_document
 from waypost.api.operation import Call, Operation
-from waypost.api.queries import Queries
 from waypost.model import ids
 from waypost.model.errors import TooManyRequests, WaypostError
 from waypost.model.project import Principal
 from waypost.operations.access import Access
+from waypost.web import openapi
 from waypost.web.asgi import SecurityHeaders, asgi_endpoint
 from waypost.web.errors import ErrorCounts, ErrorMiddleware, Surfaces, exception_handlers
 from waypost.web.fast import FastRoutes
+from waypost.web.queries import Queries
 from waypost.web.requests import read_json
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -69,7 +72,11 @@ def build(
             methods_of = by_path.setdefault(operation.path, {})
             methods_of[operation.method] = _endpoint(operation, access, surfaces)
     app = Starlette(
-        routes=[*(_route(path, by_path[path]) for path in by_path), *others],
+        routes=[
+            *(_route(path, by_path[path]) for path in by_path),
+            openapi.route("lithic", partial(lithic_document, table)),
+            *others,
+        ],
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(ErrorMiddleware, surfaces=surfaces, counts=counts),

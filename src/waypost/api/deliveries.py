@@ -10,8 +10,15 @@ from msgspec import Meta
 
 from waypost.api.events import EVENT_PATH
 from waypost.api.operation import Call, Operation
-from waypost.api.queries import subscription_named
-from waypost.api.shapes import Moment, PageOf, Range, moment, page_of, page_request
+from waypost.api.shapes import (
+    Moment,
+    PageOf,
+    Range,
+    moment,
+    page_of,
+    page_request,
+    subscription_named,
+)
 from waypost.model import ids
 from waypost.model.delivery import Delivery, DeliveryState, Reason, Timings
 from waypost.model.errors import InvalidInput

@@ -6,9 +6,16 @@ import msgspec
 from msgspec import Meta
 
 from waypost.api.operation import Call, Operation
-from waypost.api.queries import subscription_named
 from waypost.api.replays import DryRunIn, Rate, ReplayAnswer, RequestKey, answer, micros
-from waypost.api.shapes import Moment, PageOf, Range, moment, page_of, page_request
+from waypost.api.shapes import (
+    Moment,
+    PageOf,
+    Range,
+    moment,
+    page_of,
+    page_request,
+    subscription_named,
+)
 from waypost.model import ids
 from waypost.model.delivery import DivertedEvent, Reason
 from waypost.model.errors import NotFound

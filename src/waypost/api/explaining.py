@@ -7,8 +7,7 @@ from msgspec import Meta
 
 from waypost.api.filters import MismatchOut, shape_mismatch
 from waypost.api.operation import Call, Operation
-from waypost.api.queries import subscription_named
-from waypost.api.shapes import Listing, Moment, moment, page_request
+from waypost.api.shapes import Listing, Moment, moment, page_request, subscription_named
 from waypost.api.subscriptions import ONE, subscription_id
 from waypost.model import ids
 from waypost.model.delivery import Reason

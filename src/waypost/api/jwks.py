@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from waypost.api.operation import Call, Operation
-from waypost.api.queries import subscription_named
+from waypost.api.shapes import subscription_named
 from waypost.operations.signing_keys import PUBLISHED_MAX, SigningKeys
 
 

@@ -49,7 +49,7 @@ class Operation:
         name: unique, in snake case: the OpenAPI operationId.
         tag: the noun under which the documentation lists it.
         scope: what the key must be allowed to do; None for the few open to everyone.
-        query: a struct of what `waypost.api.queries` can read; None where it takes none.
+        query: a struct of what `waypost.web.queries` can read; None where it takes none.
         body: a struct of the JSON body, `forbid_unknown_fields`; None where it takes none.
         body_optional: an empty body stands for a `body` of defaults.
         result: the struct of the answer; None for an empty answer.

@@ -108,6 +108,7 @@ class ProjectRoutes:
                 body=ProjectIn,
                 result=ProjectOut,
                 status=201,
+                errors=(422,),
                 handler=self.create,
             ),
         ]
@@ -134,7 +135,7 @@ class ProjectRoutes:
                 scope=Scope.ADMIN,
                 body=ProjectChange,
                 result=ProjectOut,
-                errors=(404,),
+                errors=(404, 422),
                 handler=self.update,
             ),
             Operation(

@@ -7,15 +7,14 @@ import msgspec
 from msgspec import Meta
 
 from waypost.api.operation import Call, Handler, Operation
-from waypost.api.queries import subscription_named
 from waypost.api.shapes import (
     Listing,
-    MicrosInQuery,
     Moment,
     PageOf,
     moment,
     page_of,
     page_request,
+    subscription_named,
 )
 from waypost.api.subscriptions import ONE, subscription_id
 from waypost.model import ids
@@ -26,6 +25,7 @@ from waypost.operations.replays import DryRun, Examples, Replays, Wanted
 from waypost.policy import timestamp
 from waypost.policy.events import NO_CONTROLS
 from waypost.policy.settings import ContentFilter, EventTypes, filter_text
+from waypost.web.queries import MicrosInQuery
 
 TAG: Final = "Replays"
 

@@ -11,6 +11,7 @@ from waypost.model import ids
 from waypost.model.errors import InvalidInput
 from waypost.model.page import PAGE_SIZE_DEFAULT, Page, PageRequest
 from waypost.policy.events import NO_CONTROLS
+from waypost.web.queries import MicrosInQuery
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -23,9 +24,6 @@ SMALL_PAGE: Final = 100
 
 Moment = Annotated[datetime, Meta(tz=True)]
 """A moment in a body: RFC 3339 on the wire."""
-
-MicrosInQuery = Annotated[int, Meta(extra_json_schema={"type": "string", "format": "date-time"})]
-"""A moment in a query: RFC 3339 on the wire, UTC microseconds once it is read."""
 
 Named = Annotated[str, Meta(min_length=1, max_length=128, pattern=NO_CONTROLS)]
 """What people call the things that they make."""
@@ -107,3 +105,18 @@ def _position(kind: str, field: str, token: str | None) -> ids.Id | None:
     if identifier is None:
         raise InvalidInput(details=[(field, f"must be a token that begins with {kind}_")])
     return identifier
+
+
+def subscription_named(token: str | None, path: str = "event_subscription_token") -> ids.Id | None:
+    """Read the token of an event subscription at a path; None where it was not given.
+
+    Raises:
+        InvalidInput: it is not the token of an event subscription.
+    """
+    if token is None:
+        return None
+    found = ids.find(ids.SUBSCRIPTION, token)
+    if found is None:
+        reason = f"must be a token that begins with {ids.SUBSCRIPTION}_"
+        raise InvalidInput(details=[(path, reason)])
+    return found

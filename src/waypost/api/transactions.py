@@ -11,7 +11,6 @@ from waypost.api.operation import Call, Operation
 from waypost.api.shapes import (
     GREAT_PAGE,
     Listing,
-    MicrosInQuery,
     Moment,
     PageOf,
     moment,
@@ -25,6 +24,7 @@ from waypost.model.transaction import CLAIMABLE, Change, Transaction, Transactio
 from waypost.operations.transactions import Held, Transactions, Wanted, Which
 from waypost.policy.events import BAD_TYPE, TEXT_MAX, is_type
 from waypost.policy.transactions import Output, TxKey
+from waypost.web.queries import MicrosInQuery
 
 TAG: Final = "Transactions"
 PATH: Final = "/v1/events/{event_token}/transactions"

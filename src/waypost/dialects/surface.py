@@ -37,6 +37,7 @@ class Operation:
         body: the struct of the JSON body.
         handler: does it for a caller whom the scope was granted.
         reads: it spends from the key's allowance of reads.
+        errors: the statuses of its refusals, beside those that all have.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Operation:
     handler: Handler
     method: str = "POST"
     reads: bool = False
+    errors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ _HALVES: Final = struct.Struct(">QQ")
 _PACK: Final = _HALVES.pack
 _UNPACK: Final = _HALVES.unpack
 _CHANCE_BITS: Final = 62
+_LAST_US: Final = ((1 << 48) - 1) * 1_000 + 999
 MAX_CHANCE: Final = (1 << _CHANCE_BITS) - 1
 FIRST: Final = b"\x00" * ID_BYTES
 LAST: Final = b"\xff" * ID_BYTES
@@ -73,8 +74,11 @@ def moment(identifier: Id) -> int:
 
 
 def lowest(at_us: int) -> Id:
-    """Return the smallest id of the moment `at_us`: every id from then on is >= it."""
-    return make(max(at_us, 0), 0)
+    """Return the smallest id of the moment `at_us`: every id from then on is >= it.
+
+    What lies outside the moments that an id can have is taken for the nearest of them.
+    """
+    return make(min(max(at_us, 0), _LAST_US), 0)
 
 
 def following(identifier: Id) -> Id:

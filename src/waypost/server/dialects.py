@@ -1,6 +1,7 @@
 """The dialects that are not fast routes alone: what each is made of, and its formats."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from starlette.routing import Route
@@ -12,11 +13,13 @@ from waypost.dialects.convoy.format import ConvoyFormat
 from waypost.dialects.convoy.meta import MetaFormat
 from waypost.dialects.convoy.proofs import Probe
 from waypost.dialects.socotra import formats as socotra
+from waypost.dialects.socotra.openapi import document as socotra_document
 from waypost.dialects.socotra.reading import DivertedHandlers, EventHandlers
 from waypost.dialects.socotra.routes import SocotraRoutes
 from waypost.dialects.socotra.tokens import Tokens
 from waypost.dialects.socotra.webhook_routes import WebhookHandlers
-from waypost.dialects.stedi import delivery as stedi
+from waypost.dialects.stedi import delivery as stedi_delivery
+from waypost.dialects.stedi.openapi import document as stedi_document
 from waypost.dialects.stedi.routes import StediRoutes
 from waypost.model import ids
 from waypost.model.ids import Id
@@ -38,6 +41,7 @@ from waypost.operations.sources import Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
 from waypost.policy.format import NATIVE_FORMATS, Format
+from waypost.web import openapi
 from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
 from waypost.web.fast import FastRoutes
@@ -63,7 +67,7 @@ def formats(environments: Mapping[Id, Environment]) -> dict[str, Format]:
         ConvoyFormat.name: ConvoyFormat(),
         MetaFormat.name: MetaFormat(),
         **chat.FORMATS,
-        **stedi.formats(environments),
+        **stedi_delivery.formats(environments),
     }
 
 
@@ -108,11 +112,15 @@ def _socotra(shared: Operations, interval_s: float) -> list[Route]:
         *WebhookHandlers(shared.subscriptions, shared.signing_keys, interval_s).operations(),
     ]
     tokens = Tokens(access, shared.keys, surfaces)
-    return [tokens.route(), *SocotraRoutes(access, surfaces).routes(operations)]
+    return [
+        tokens.route(),
+        *SocotraRoutes(access, surfaces).routes(operations),
+        openapi.route("socotra", partial(socotra_document, operations)),
+    ]
 
 
 def _stedi(shared: Operations) -> list[Route]:
-    return StediRoutes(
+    stedi = StediRoutes(
         shared.access,
         shared.surfaces,
         shared.events,
@@ -121,4 +129,6 @@ def _stedi(shared: Operations) -> list[Route]:
         shared.signing_keys,
         shared.repeats,
         shared.environments,
-    ).routes()
+    )
+    document = openapi.route("stedi", partial(stedi_document, stedi.operations()))
+    return [*stedi.routes(), document]

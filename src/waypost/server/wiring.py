@@ -4,8 +4,10 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waypost import __version__
@@ -32,6 +34,7 @@ from waypost.api.transactions import TransactionRoutes
 from waypost.api.transforms import TransformRoutes
 from waypost.clock import AlignedClock
 from waypost.config import Config, Role
+from waypost.dialects.buildable.openapi import document as buildable_document
 from waypost.dialects.buildable.routes import BuildableRoutes, Emit
 from waypost.dialects.convoy.proofs import Probe
 from waypost.egress.transport import Transport
@@ -95,6 +98,7 @@ from waypost.storage.configuration import Kind
 from waypost.storage.connection import Connection
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
+from waypost.web import openapi
 from waypost.web.aside import Aside
 from waypost.web.errors import ErrorCounts, Surfaces
 from waypost.web.fast import FastRoutes
@@ -303,8 +307,8 @@ class Surface:
         self.keys = Keys(changes, self.access, clock, tools.entropy, ids)
         self.table = self._native(store, engine)
         self.fast = FastRoutes()
-        self._register()
-        self.others = dialect_routes(self, config.socotra_interval)
+        documents = self._register()
+        self.others = [*dialect_routes(self, config.socotra_interval), *documents]
 
     def _native(self, store: Store, engine: Engine) -> list[Operation]:
         """Return the native API's table."""
@@ -341,12 +345,13 @@ class Surface:
             configs.micros(self._config.retention),
         )
 
-    def _register(self) -> None:
-        """Enter the fast routes, native and of dialects."""
+    def _register(self) -> list[Route]:
+        """Enter the fast routes, native and of dialects; return those of their documents."""
         Intake(self.access, self.events, self.surfaces, self.aside).register(self.fast)
         Emit(self.access, self.events, self.surfaces, self.aside).register(self.fast)
         buildable = BuildableRoutes(self.access, self.projects, self.transactions).dialect()
         buildable.register(self.fast, self.access, self.surfaces)
+        return [openapi.route("buildable", partial(buildable_document, buildable.operations))]
 
     def _subscriptions(
         self, engine: Engine, alerts: Alerts, transforms: Transforms, rules: SubscriptionRules

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from waypost.clock import Entropy
 from waypost.model import errors
-from waypost.web.fast import INTERNAL_ERROR, Refuse
+from waypost.web.fast import INTERNAL_ERROR, Refusal, Refuse
 
 _log = structlog.get_logger(__name__)
 
@@ -160,14 +160,16 @@ class Surfaces:
         code = _CODES.get(status) or HTTPStatus(status).name.lower()
         return Problem(status, code, message, request_id, headers=headers)
 
-    def refuse(self, target: bytes, status: int, message: str) -> bytes:
+    def refuse(self, target: bytes, status: int, message: str) -> Refusal:
         """Render what the protocol refuses; `target` is undecoded, and empty if never known."""
         path = target.partition(b"?")[0].decode("latin-1")
-        return self.render_for(path)(self.plain(status, message)).body
+        rendered = self.render_for(path)(self.plain(status, message))
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in rendered.headers]
+        return rendered.body, headers
 
     def refusals(self, path: str) -> Refuse:
         """Return how a fast route on `path` renders what the protocol refuses."""
-        return lambda status, message: self.refuse(path.encode("latin-1"), status, message)
+        return lambda status, message: self.refuse(path.encode("latin-1"), status, message)[0]
 
     def response(self, path: str, problem: Problem) -> Response:
         """Return the response to a problem on `path`."""

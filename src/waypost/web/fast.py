@@ -23,6 +23,9 @@ Refuse = Callable[[int, str], bytes]
 
 Header = tuple[bytes, bytes]
 
+Refusal = tuple[bytes, Sequence[Header]]
+"""Body and headers of what the protocol refuses where no fast route is."""
+
 Answer = tuple[int, bytes, Sequence[Header], bytes]
 """Status, body, headers, content type."""
 

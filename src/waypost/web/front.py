@@ -5,7 +5,7 @@ from typing import Final
 
 from waypost.clock import Clock
 from waypost.web.errors import ErrorCounts
-from waypost.web.fast import FastRoutes, Header
+from waypost.web.fast import FastRoutes, Header, Refusal
 from waypost.web.framing import Refused
 from waypost.web.limits import REQUEST_COST_BYTES, ByteBudget, Connections, HttpLimits
 from waypost.web.memo import KnownHeads
@@ -22,7 +22,7 @@ class HttpFront:
         routes: FastRoutes,
         limits: HttpLimits,
         *,
-        refuse: Callable[[bytes, int, str], bytes],
+        refuse: Callable[[bytes, int, str], Refusal],
         clock: Clock,
         errors: ErrorCounts,
     ) -> None:
@@ -45,10 +45,10 @@ class HttpFront:
         self.heads = ResponseHeads()
         self.known = KnownHeads()
 
-    def refusal(self, target: bytes, status: int, message: str) -> bytes:
-        """Return the body of a refusal in the envelope of the surface that has the target."""
+    def refusal(self, target: bytes, status: int, message: str) -> Refusal:
+        """Return a refusal in the envelope of the surface that has the target."""
         refuse = self.routes.refusal_for(target)
-        return refuse(status, message) if refuse else self.refuse(target, status, message)
+        return (refuse(status, message), ()) if refuse else self.refuse(target, status, message)
 
     def take(self, length: int, *, behind: bool) -> int:
         """Take what a request costs from the budget, and return it.

@@ -101,7 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self.deaf = True
         self.phase = PARTING
-        body = self.front.refusal(b"", 503, "Too many connections")
+        body, _ = self.front.refusal(b"", 503, "Too many connections")
         self._write((503, body, RETRY_SOON, JSON), keep_alive=False)
         transport.close()
 
@@ -403,8 +403,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.phase = BETWEEN
         self.turn = refusal
         self.unanswered.append(refusal)
-        body = self.front.refusal(self.url, refused.status, refused.message)
-        refusal.respond(refused.status, body, refused.headers)
+        body, headers = self.front.refusal(self.url, refused.status, refused.message)
+        refusal.respond(refused.status, body, [*refused.headers, *headers])
 
     def part(self) -> None:
         """Close once everything written has gone out.

@@ -113,8 +113,8 @@ def test_a_body_is_of_each_of_its_types() -> None:
 
 
 def test_answers_and_refusals() -> None:
-    assert set(LIST["responses"]) == {"200", *map(str, ALWAYS)}
-    assert set(PUT["responses"]) == {"204", "422", *map(str, (*ALWAYS, *WRITING))}
+    assert set(LIST["responses"]) == {"200", "414", *map(str, ALWAYS)}
+    assert set(PUT["responses"]) == {"204", "414", "422", *map(str, (*ALWAYS, *WRITING))}
     assert set(OPEN["responses"]) == {"200"}
     assert "content" not in PUT["responses"]["204"]
     error = LIST["responses"]["400"]["content"]["application/json"]["schema"]

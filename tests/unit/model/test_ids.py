@@ -144,6 +144,13 @@ def test_what_is_no_hex_spelling_is_found_nowhere(text: str) -> None:
     assert ids.find_hex(text) is None
 
 
+@pytest.mark.parametrize("at_us", [2**63, 2**48 * 1_000])
+def test_a_moment_that_no_id_can_have_is_taken_for_the_last(at_us: int) -> None:
+    last = ids.lowest((2**48 - 1) * 1_000 + 999)
+    assert ids.lowest(at_us) == last > ids.lowest(at_us // 2**20)
+    assert ids.lowest(-1) == ids.lowest(0)
+
+
 @given(moments, chances)
 def test_what_belongs_to_a_thing_has_an_id_of_its_own(at_us: int, chance: int) -> None:
     of = ids.make(at_us, chance)

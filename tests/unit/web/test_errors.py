@@ -106,11 +106,19 @@ def test_the_longest_prefix_wins() -> None:
 
 
 def test_refusals_of_the_protocol_are_rendered() -> None:
-    assert surfaces().refuse(b"/other?x", 413, "too much") == b"too much"
+    assert surfaces().refuse(b"/other?x", 413, "too much")[0] == b"too much"
     assert surfaces().refusals("/other/a")(413, "too much") == b"too much"
-    native = msgspec.json.decode(surfaces().refuse(b"", 400, "bad"))
+    body, headers = surfaces().refuse(b"", 400, "bad")
+    native = msgspec.json.decode(body)
+    assert headers == []
     assert native["message"] == "bad"
     assert native["debugging_request_id"][14] == "4"
+
+
+def test_the_headers_of_an_envelope_go_along_with_what_the_protocol_refuses() -> None:
+    found = surfaces()
+    found.add("/named", lambda problem: Rendered(problem.status, b"{}", headers=(("x-name", "n"),)))
+    assert found.refuse(b"/named/a", 414, "long") == (b"{}", [(b"x-name", b"n")])
 
 
 def test_a_problem_keeps_what_the_caller_needs() -> None:

@@ -18,16 +18,16 @@ def front() -> HttpFront:
     return HttpFront(
         routes,
         HttpLimits(intake_bytes=2_000),
-        refuse=lambda target, status, _message: b"%b %d" % (target, status),
+        refuse=lambda target, status, _message: (b"%b %d" % (target, status), [(b"x", b"y")]),
         clock=SystemClock(),
         errors=ErrorCounts(),
     )
 
 
 def test_a_refusal_looks_as_on_its_path() -> None:
-    assert front().refusal(b"/a?b", 400, "") == b"a 400"
-    assert front().refusal(b"/b?c", 400, "") == b"/b?c 400"
-    assert front().refusal(b"", 400, "") == b" 400"
+    assert front().refusal(b"/a?b", 400, "") == (b"a 400", ())
+    assert front().refusal(b"/b?c", 400, "") == (b"/b?c 400", [(b"x", b"y")])
+    assert front().refusal(b"", 400, "") == (b" 400", [(b"x", b"y")])
 
 
 def test_who_waits_costs_more() -> None:

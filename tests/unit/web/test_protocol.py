@@ -77,7 +77,7 @@ def connect(
     front = HttpFront(
         routes,
         HttpLimits(pipelined=pipelined),
-        refuse=lambda _target, status, _message: b"%d" % status,
+        refuse=lambda _target, status, _message: (b"%d" % status, ()),
         clock=SystemClock(),
         errors=ErrorCounts(),
     )

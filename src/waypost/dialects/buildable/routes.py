@@ -110,10 +110,12 @@ class BuildableRoutes:
         reads, claims = Scope.EVENTS_READ, Scope.TRANSACTIONS_WRITE
         operations = [
             Operation("/query", reads, QueryIn, self.query, reads=True),
-            Operation("/update", claims, UpdateIn, self.update),
-            Operation("/init", claims, InitIn, self.init),
-            Operation("/transact", claims, TransactIn, self.transact),
-            Operation("/get-full-event-name", reads, NameIn, self.full_name, reads=True),
+            Operation("/update", claims, UpdateIn, self.update, errors=(404, 409)),
+            Operation("/init", claims, InitIn, self.init, errors=(404, 409)),
+            Operation("/transact", claims, TransactIn, self.transact, errors=(404, 409)),
+            Operation(
+                "/get-full-event-name", reads, NameIn, self.full_name, reads=True, errors=(404,)
+            ),
         ]
         paths = [EMIT_PATH, *(one.path for one in operations)]
         return Dialect(wire.render, paths, self._caller, operations)

@@ -71,7 +71,7 @@ class EmitIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `/emit`."""
 
     event: EventName
-    payload: msgspec.Raw
+    payload: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 
 
 class QueryIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

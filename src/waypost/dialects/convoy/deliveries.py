@@ -5,14 +5,17 @@ Nothing is re-opened: what is sent again is a delivery of its own, with an id of
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import paging, things
+from waypost.dialects.convoy.answers import Counted, PageOut
 from waypost.dialects.convoy.envelope import Answer, read_id
+from waypost.dialects.convoy.event_answers import AttemptOut, DeliveryOut
+from waypost.dialects.convoy.queries import ChosenQuery, Paged
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.views import (
@@ -130,17 +133,19 @@ class DeliveryRoutes:
         reads, writes = Scope.EVENTS_READ, Scope.EVENTS_WRITE
         attempts = f"{ONE_PATH}/deliveryattempts"
         return [
-            Operation("GET", PATH, reads, self.list_page),
+            Operation("GET", PATH, reads, self.list_page, query=(Paged, ChosenQuery)),
             Operation("POST", f"{PATH}/forceresend", writes, self.force, IdsIn),
-            Operation("POST", f"{PATH}/batchretry", writes, self.retry_many),
-            Operation("GET", f"{PATH}/countbatchretryevents", reads, self.count),
+            Operation("POST", f"{PATH}/batchretry", writes, self.retry_many, query=(ChosenQuery,)),
+            Operation(
+                "GET", f"{PATH}/countbatchretryevents", reads, self.count, query=(ChosenQuery,)
+            ),
             Operation("GET", ONE_PATH, reads, self.get),
             Operation("PUT", f"{ONE_PATH}/resend", writes, self.resend),
             Operation("GET", attempts, reads, self.attempts),
             Operation("GET", f"{attempts}/{{attempt_id}}", reads, self.attempt),
         ]
 
-    async def list_page(self, call: Call) -> Answer:
+    async def list_page(self, call: Call) -> Answer[PageOut[DeliveryOut]]:
         """List deliveries, by event and then by delivery."""
         call.allow(*FILTERS, *paging.PARAMETERS, *paging.DATES)
         window = paging.read_window(call, self._clock.now_us())
@@ -157,13 +162,13 @@ class DeliveryRoutes:
         )
         return Answer("Event deliveries fetched successfully", data)
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[DeliveryOut]:
         """Return a delivery."""
         found = await self._find(call.principal, call.id("delivery_id", "delivery"))
         data = await self._shown(call.principal, found)
         return Answer("Event delivery fetched successfully", data)
 
-    async def resend(self, call: Call) -> Answer:
+    async def resend(self, call: Call) -> Answer[DeliveryOut]:
         """Send what has failed or was discarded once more; return the new delivery."""
         found = await self._find(call.principal, call.id("delivery_id", "delivery"))
         if found.state is DeliveryState.DELIVERED:
@@ -175,7 +180,7 @@ class DeliveryRoutes:
         data = await self._shown(call.principal, again)
         return Answer("App event processed for retry successfully", data)
 
-    async def force(self, call: Call) -> Answer:
+    async def force(self, call: Call) -> Answer[None]:
         """Send what was delivered once more."""
         body: IdsIn = call.body
         done = failed = 0
@@ -187,7 +192,7 @@ class DeliveryRoutes:
                 failed += 1
         return Answer(f"{done} successful, {failed} failed")
 
-    async def retry_many(self, call: Call) -> Answer:
+    async def retry_many(self, call: Call) -> Answer[None]:
         """Send what a query asks for of the failed deliveries once more, behind the answer."""
         call.allow(*FILTERS, *paging.DATES)
         begin_us, end_us = paging.read_window(call, self._clock.now_us())
@@ -205,7 +210,7 @@ class DeliveryRoutes:
                 await self._replays.ask(call.principal, wanted)
         return Answer("Batch retry processing")
 
-    async def count(self, call: Call) -> Answer:
+    async def count(self, call: Call) -> Answer[Counted]:
         """Count the deliveries that a query asks for, up to a bound."""
         call.allow(*FILTERS, *paging.DATES)
         window = paging.read_window(call, self._clock.now_us())
@@ -213,7 +218,7 @@ class DeliveryRoutes:
         found = await self._sifted(call.principal, listing, await self._asked(call), COUNTED_MAX)
         return Answer("event deliveries count successful", {"num": len(found.page.items)})
 
-    async def attempts(self, call: Call) -> Answer:
+    async def attempts(self, call: Call) -> Answer[list[AttemptOut]]:
         """Return the latest attempts of a delivery, newest first."""
         found = await self._find(call.principal, call.id("delivery_id", "delivery"))
         tried = await self._deliveries.attempts_of(call.principal, [found], ATTEMPTS_SHOWN)
@@ -221,7 +226,7 @@ class DeliveryRoutes:
         shown = [attempt_out(one, endpoint_id) for one in tried[:ATTEMPTS_SHOWN]]
         return Answer("Event delivery attempts fetched successfully", shown)
 
-    async def attempt(self, call: Call) -> Answer:
+    async def attempt(self, call: Call) -> Answer[AttemptOut]:
         """Return an attempt of a delivery, with the headers of its request."""
         found = await self._find(call.principal, call.id("delivery_id", "delivery"))
         attempt_id = call.id("attempt_id", "attempt")
@@ -361,9 +366,9 @@ class DeliveryRoutes:
             owed.setdefault(one.event_id, {})[one.subscription_id] = one.id
         return await self._views.around(caller, list(events.values()), owed), events
 
-    async def _shown(self, caller: Principal, delivery: Delivery) -> dict[str, Any]:
+    async def _shown(self, caller: Principal, delivery: Delivery) -> DeliveryOut:
         around, events = await self._around(caller, [delivery])
         return self._shape(delivery, events.get(delivery.event_id), around)
 
-    def _shape(self, one: Delivery, event: Event | None, around: Around) -> dict[str, Any]:
+    def _shape(self, one: Delivery, event: Event | None, around: Around) -> DeliveryOut:
         return delivery_out(one, event, around, is_sending=self._deliveries.is_sending(one.id))

@@ -9,9 +9,11 @@ from msgspec import Meta
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import authentication, paging, things
+from waypost.dialects.convoy.answers import EndpointOut, EndpointStatus, PageOut
 from waypost.dialects.convoy.envelope import Answer
 from waypost.dialects.convoy.format import FORM, JSON
 from waypost.dialects.convoy.projects import Home
+from waypost.dialects.convoy.queries import EndpointsQuery, Paged, SpanQuery
 from waypost.dialects.convoy.shapes import endpoint_out
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
@@ -35,7 +37,7 @@ RATE_WINDOW_US: Final = 3_600 * 1_000_000
 """The failure rate is that of the last hour."""
 
 _HOUR_US: Final = 3_600 * 1_000_000
-_BREAKERS: Final = {
+_BREAKERS: Final[dict[BreakerState, Literal["closed", "half-open", "open"]]] = {
     BreakerState.CLOSED: "closed",
     BreakerState.HALF_OPEN: "half-open",
     BreakerState.OPEN: "open",
@@ -90,18 +92,20 @@ class EndpointRoutes:
         """Return the rows of the table that are about endpoints."""
         reads, writes = Scope.SUBSCRIPTIONS_READ, Scope.SUBSCRIPTIONS_WRITE
         return [
-            Operation("POST", PATH, writes, self.create, EndpointIn),
-            Operation("GET", PATH, reads, self.list_page),
-            Operation("GET", f"{PATH}/period-failure-rates", reads, self.failure_rates),
+            Operation("POST", PATH, writes, self.create, EndpointIn, status=201),
+            Operation("GET", PATH, reads, self.list_page, query=(Paged, EndpointsQuery)),
+            Operation(
+                "GET", f"{PATH}/period-failure-rates", reads, self.failure_rates, query=(SpanQuery,)
+            ),
             Operation("GET", ONE_PATH, reads, self.get),
-            Operation("PUT", ONE_PATH, writes, self.update, EndpointIn),
+            Operation("PUT", ONE_PATH, writes, self.update, EndpointIn, status=202),
             Operation("DELETE", ONE_PATH, writes, self.delete),
             Operation("PUT", f"{ONE_PATH}/expire_secret", writes, self.expire, ExpireIn),
-            Operation("PUT", f"{ONE_PATH}/pause", writes, self.pause),
-            Operation("POST", f"{ONE_PATH}/activate", writes, self.activate),
+            Operation("PUT", f"{ONE_PATH}/pause", writes, self.pause, status=202),
+            Operation("POST", f"{ONE_PATH}/activate", writes, self.activate, status=202),
         ]
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Answer[EndpointOut]:
         """Make an endpoint; nothing is owed to it before it has a subscription or is named."""
         home = await self._shelf.homes.of(call.principal)
         record = self.drafted(call.principal, call.body, home)
@@ -119,7 +123,7 @@ class EndpointRoutes:
         bare = Endpoint(body.name, body.url, (secret,), advanced_signatures=advanced is not False)
         return self._shelf.new_endpoint(caller, self._merged(bare, body, home))
 
-    async def list_page(self, call: Call) -> Answer:
+    async def list_page(self, call: Call) -> Answer[PageOut[EndpointOut]]:
         """List endpoints."""
         call.allow("q", "ownerId", *paging.PARAMETERS)
         words, owner = (call.one("q") or "").lower(), call.one("ownerId")
@@ -143,12 +147,12 @@ class EndpointRoutes:
         )
         return Answer("Endpoints fetched successfully", data)
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[EndpointOut]:
         """Return an endpoint."""
         record = await self._find(call)
         return Answer("Endpoint fetched successfully", await self.shown(call.principal, record))
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Answer[EndpointOut]:
         """Replace an endpoint's settings; its secret is changed by expire_secret."""
         body: EndpointIn = call.body
         record = await self._find(call)
@@ -173,12 +177,12 @@ class EndpointRoutes:
         data = await self.shown(call.principal, changed)
         return Answer("Endpoint updated successfully", data, 202)
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> Answer[None]:
         """Delete an endpoint with its subscriptions."""
         await self._shelf.delete_endpoint(call.principal, await self._find(call))
         return Answer("Endpoint deleted successfully")
 
-    async def expire(self, call: Call) -> Answer:
+    async def expire(self, call: Call) -> Answer[EndpointOut]:
         """Put a new secret in place of the present one, which signs on for some hours."""
         body: ExpireIn = call.body
         record = await self._find(call)
@@ -197,7 +201,7 @@ class EndpointRoutes:
         data = await self.shown(call.principal, changed)
         return Answer("endpoint secret expired successfully", data)
 
-    async def pause(self, call: Call) -> Answer:
+    async def pause(self, call: Call) -> Answer[EndpointOut]:
         """Pause an active endpoint, or resume a paused one; what it is owed is kept."""
         record = await self._find(call)
         present = endpoint_of(record)
@@ -209,25 +213,27 @@ class EndpointRoutes:
         entered: Literal["active", "paused"] = "active" if present.status == "paused" else "paused"
         return await self._enter(call, record, entered)
 
-    async def activate(self, call: Call) -> Answer:
+    async def activate(self, call: Call) -> Answer[EndpointOut]:
         """Have an endpoint that is paused or inactive sent to again."""
         record = await self._find(call)
         if self._status(call.principal, record, endpoint_of(record)) == "active":
             raise Conflict("the endpoint is already active")
         return await self._enter(call, record, "active")
 
-    async def failure_rates(self, call: Call) -> Answer:
+    async def failure_rates(self, call: Call) -> Answer[dict[str, float]]:
         """Return the share of each endpoint's attempts in a range of time that failed, percent."""
         call.allow(*paging.DATES)
         begin_us, end_us = paging.read_window(call, self._clock.now_us())
         records = await self._shelf.records.all(call.principal, things.ENDPOINT)
         tallies = await self._tallies(call.principal, *records, span=(begin_us, end_us))
-        data = {ids.spell_ulid(one): tally.failure_rate for one, tally in tallies.items()}
+        data: dict[str, float] = {
+            ids.spell_ulid(one): tally.failure_rate for one, tally in tallies.items()
+        }
         return Answer("Endpoint failure rates fetched successfully", data)
 
     async def shown(
         self, caller: Principal, record: Record, *, secrets: bool = True
-    ) -> dict[str, Any]:
+    ) -> EndpointOut:
         """Return an endpoint as Convoy shows it; `secrets`: with them, to who may change it."""
         tallies = await self._tallies(caller, record)
         tally = tallies.get(record.id, _NO_TALLY)
@@ -285,7 +291,7 @@ class EndpointRoutes:
 
     async def _enter(
         self, call: Call, record: Record, status: Literal["active", "paused"]
-    ) -> Answer:
+    ) -> Answer[EndpointOut]:
         kept = msgspec.structs.replace(endpoint_of(record), status=status)
         changed = await self._keep(call, record, kept, revive=status == "active")
         data = await self.shown(call.principal, changed)
@@ -310,7 +316,7 @@ class EndpointRoutes:
             for one, some in parts.items()
         }
 
-    def _status(self, caller: Principal, record: Record, endpoint: Endpoint) -> str:
+    def _status(self, caller: Principal, record: Record, endpoint: Endpoint) -> EndpointStatus:
         parts = self._shelf.subscriptions.at(caller.project_id, record.id)
         if any(one.disabled_by for one in parts):
             return "inactive"
@@ -318,7 +324,7 @@ class EndpointRoutes:
 
     def _shape(
         self, caller: Principal, record: Record, tally: Tally = _NO_TALLY, *, secrets: bool = True
-    ) -> dict[str, Any]:
+    ) -> EndpointOut:
         one = endpoint_of(record)
         may = secrets and Scope.SUBSCRIPTIONS_WRITE in caller.scopes
         shown = endpoint_out(record, one, self._status(caller, record, one), masked=not may)

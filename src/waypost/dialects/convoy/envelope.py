@@ -1,7 +1,7 @@
 """Convoy's envelope: `{status, message, data}`, its words for errors, its ids and times."""
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -28,7 +28,10 @@ _STATUSES: Final = {422: 400, 409: 400}
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Answer(msgspec.Struct, frozen=True):
+T = TypeVar("T")
+
+
+class Answer(msgspec.Struct, Generic[T], frozen=True):
     """What an operation answers with.
 
     Attributes:
@@ -38,7 +41,7 @@ class Answer(msgspec.Struct, frozen=True):
     """
 
     message: str
-    data: Any = None
+    data: T = None  # type: ignore[assignment] # where T is None
     status: int = 200
 
     def encoded(self) -> bytes:

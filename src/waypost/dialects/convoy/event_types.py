@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from waypost.dialects.convoy.answers import EventTypeOut
 from waypost.dialects.convoy.envelope import Answer, spelled
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model import ids
@@ -77,7 +78,7 @@ class EventTypeRoutes:
         reads, writes = Scope.EVENTS_READ, Scope.SUBSCRIPTIONS_WRITE
         return [
             Operation("GET", PATH, reads, self.list_all),
-            Operation("POST", PATH, writes, self.create, EventTypeIn),
+            Operation("POST", PATH, writes, self.create, EventTypeIn, status=201),
             Operation(
                 "POST",
                 f"{PATH}/import",
@@ -86,16 +87,16 @@ class EventTypeRoutes:
                 ImportIn,
                 max_bytes=IMPORT_MAX_BYTES,
             ),
-            Operation("PUT", ONE_PATH, writes, self.update, EventTypeChange),
+            Operation("PUT", ONE_PATH, writes, self.update, EventTypeChange, status=202),
             Operation("POST", f"{ONE_PATH}/deprecate", writes, self.deprecate),
         ]
 
-    async def list_all(self, call: Call) -> Answer:
+    async def list_all(self, call: Call) -> Answer[list[EventTypeOut]]:
         """List the catalogue."""
         shown = await self._shown(call.principal, await self._types.list_all(call.principal))
         return Answer("Event types fetched successfully", shown)
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Answer[EventTypeOut]:
         """Enter a type, which must be new."""
         body: EventTypeIn = call.body
         _check(body.name, body.json_schema)
@@ -107,7 +108,7 @@ class EventTypeRoutes:
         )
         return Answer("Event type created successfully", data[0], 201)
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Answer[EventTypeOut]:
         """Change what is told of a type; its name is what it is."""
         body: EventTypeChange = call.body
         entry, beside = await self._find(call)
@@ -121,7 +122,7 @@ class EventTypeRoutes:
         data = await self._keep(call.principal, (entry, msgspec.structs.replace(beside, **given)))
         return Answer("Event type created successfully", data[0], 202)
 
-    async def deprecate(self, call: Call) -> Answer:
+    async def deprecate(self, call: Call) -> Answer[EventTypeOut]:
         """Tell that a type should not be used any more; whoever has it goes on with it."""
         entry, beside = await self._find(call)
         if beside.deprecated_us is None:
@@ -130,7 +131,7 @@ class EventTypeRoutes:
         data = await self._keep(call.principal, (entry, beside))
         return Answer("Event type deprecated successfully", data[0])
 
-    async def import_all(self, call: Call) -> Answer:
+    async def import_all(self, call: Call) -> Answer[list[EventTypeOut]]:
         """Enter the webhooks of an OpenAPI document; those that are there are changed."""
         present = {one.name: one for one in await self._types.list_all(call.principal)}
         found = read_webhooks(call.body.spec)
@@ -148,7 +149,7 @@ class EventTypeRoutes:
 
     async def _keep(
         self, caller: Principal, *wanted: tuple[EventType, Beside]
-    ) -> list[dict[str, Any]]:
+    ) -> list[EventTypeOut]:
         records = [self._record(caller, entry.name, beside) for entry, beside in wanted]
         writes = [self._records.saving(record) for record in records]
         await self._types.put(caller, [entry for entry, _ in wanted], *writes)
@@ -161,7 +162,7 @@ class EventTypeRoutes:
                 return entry, _beside(await self._records.find(caller, KIND, wanted))
         raise NotFound(_WHAT)
 
-    async def _shown(self, caller: Principal, entries: list[EventType]) -> list[dict[str, Any]]:
+    async def _shown(self, caller: Principal, entries: list[EventType]) -> list[EventTypeOut]:
         records = {record.id: record for record in await self._records.all(caller, KIND)}
         return [
             _shape(caller, one, _beside(records.get(id_of(caller.project_id, one.name))))
@@ -226,7 +227,7 @@ def _beside(record: Record | None) -> Beside:
     return Beside() if record is None else msgspec.json.decode(record.body, type=Beside)
 
 
-def _shape(caller: Principal, entry: EventType, beside: Beside) -> dict[str, Any]:
+def _shape(caller: Principal, entry: EventType, beside: Beside) -> EventTypeOut:
     return {
         "uid": ids.spell_ulid(id_of(caller.project_id, entry.name)),
         "name": entry.name,

@@ -6,9 +6,12 @@ from typing import Any, Final
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import drafts, paging, things
+from waypost.dialects.convoy.answers import Counted, Named, PageOut
 from waypost.dialects.convoy.drafts import BroadcastIn, DynamicIn, EventIn, FanOutIn, Posted
 from waypost.dialects.convoy.dynamic import Dynamic
 from waypost.dialects.convoy.envelope import Answer, read_id
+from waypost.dialects.convoy.event_answers import EventOut
+from waypost.dialects.convoy.queries import EventsQuery, Paged, SelectionQuery
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.sifting import EVENT_FILTERS, Sieve, chosen
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
@@ -48,20 +51,24 @@ class EventRoutes:
         """Return the rows of the table that are about events."""
         reads, writes = Scope.EVENTS_READ, Scope.EVENTS_WRITE
         limit = self._events.limits.max_body_bytes
-        post = partial(Operation, "POST", max_bytes=limit, exact=True)
+        post = partial(Operation, "POST", max_bytes=limit, exact=True, status=201, errors=(507,))
         return [
-            post(PATH, writes, self.create),
-            post(f"{PATH}/fanout", writes, self.fan_out),
-            post(f"{PATH}/broadcast", writes, self.broadcast),
-            post(f"{PATH}/dynamic", Scope.SUBSCRIPTIONS_WRITE, self.dynamic),
-            Operation("POST", f"{PATH}/batchreplay", writes, self.replay_many),
-            Operation("GET", f"{PATH}/countbatchreplayevents", reads, self.count),
-            Operation("GET", PATH, reads, self.list_page),
+            post(PATH, writes, self.create, shape=EventIn),
+            post(f"{PATH}/fanout", writes, self.fan_out, shape=FanOutIn),
+            post(f"{PATH}/broadcast", writes, self.broadcast, shape=BroadcastIn),
+            post(f"{PATH}/dynamic", Scope.SUBSCRIPTIONS_WRITE, self.dynamic, shape=DynamicIn),
+            Operation(
+                "POST", f"{PATH}/batchreplay", writes, self.replay_many, query=(SelectionQuery,)
+            ),
+            Operation(
+                "GET", f"{PATH}/countbatchreplayevents", reads, self.count, query=(SelectionQuery,)
+            ),
+            Operation("GET", PATH, reads, self.list_page, query=(Paged, EventsQuery)),
             Operation("GET", ONE_PATH, reads, self.get),
             Operation("PUT", f"{ONE_PATH}/replay", writes, self.replay, also=(REPLAY_ALSO,)),
         ]
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Answer[Named]:
         """Take in an event that is owed to the subscriptions of its endpoint alone."""
         posted = drafts.read(call.body, EventIn, self._events.limits)
         accepted = await self.take(call.principal, posted)
@@ -85,7 +92,7 @@ class EventRoutes:
             raise InvalidInput("please provide an endpoint ID")
         return await self._take(caller, posted, endpoints, owner)
 
-    async def fan_out(self, call: Call) -> Answer:
+    async def fan_out(self, call: Call) -> Answer[Named]:
         """Take in an event that is owed to all endpoints of an owner."""
         posted = drafts.read(call.body, FanOutIn, self._events.limits)
         if not posted.owner_id:
@@ -97,13 +104,13 @@ class EventRoutes:
         said = "Endpoint fanout event queued successfully"
         return taken(_DUPLICATE if accepted.duplicate else said, accepted.id)
 
-    async def broadcast(self, call: Call) -> Answer:
+    async def broadcast(self, call: Call) -> Answer[Named]:
         """Take in an event that is owed to whoever wants it."""
         posted = drafts.read(call.body, BroadcastIn, self._events.limits)
         accepted = await self._take(call.principal, posted, (), None)
         return taken("Broadcast event created successfully", accepted.id)
 
-    async def dynamic(self, call: Call) -> Answer:
+    async def dynamic(self, call: Call) -> Answer[Named]:
         """Take in an event for a URL, which has an endpoint and a subscription from then on."""
         posted = drafts.read(call.body, DynamicIn, self._events.limits)
         caller = call.principal
@@ -118,7 +125,7 @@ class EventRoutes:
         accepted = await self._take(caller, posted, [endpoint_id], None)
         return taken("Dynamic event created successfully", accepted.id)
 
-    async def list_page(self, call: Call) -> Answer:
+    async def list_page(self, call: Call) -> Answer[PageOut[EventOut]]:
         """List events, and the repetitions of idempotency keys among them."""
         call.allow(
             *EVENT_FILTERS, "query", "body", "brokerMessageId", *paging.PARAMETERS, *paging.DATES
@@ -145,13 +152,13 @@ class EventRoutes:
         )
         return Answer("App events fetched successfully", data)
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[EventOut]:
         """Return an event."""
         seen = await self._events.find(call.principal, call.id("event_id", "event"))
         around = await self._around(call.principal, [seen])
         return Answer("Endpoint event fetched successfully", event_out(seen, around))
 
-    async def replay(self, call: Call) -> Answer:
+    async def replay(self, call: Call) -> Answer[EventOut]:
         """Owe an event to whoever would be owed it if it came now.
 
         An event that is not there is a bad request here, as it is in Convoy. A repetition of an
@@ -169,7 +176,7 @@ class EventRoutes:
         data = event_out(seen, around, acknowledged_us=self._clock.now_us())
         return Answer("Endpoint event replayed successfully", data)
 
-    async def replay_many(self, call: Call) -> Answer:
+    async def replay_many(self, call: Call) -> Answer[None]:
         """Owe every event of a selection to whoever would be owed it if it came now."""
         wanted, count = await self._selection(call)
         key = call.one("idempotencyKey")
@@ -184,7 +191,7 @@ class EventRoutes:
             await self._replays.owe(call.principal, seen.id, to)
         return Answer(f"{count} successful, 0 failed")
 
-    async def count(self, call: Call) -> Answer:
+    async def count(self, call: Call) -> Answer[Counted]:
         """Count the events that a replay of a selection would be about."""
         _, count = await self._selection(call)
         return Answer("events count successful", {"num": count})
@@ -250,6 +257,6 @@ class EventRoutes:
         return await self._views.around(caller, [one.event for one in seen])
 
 
-def taken(message: str, event_id: Id) -> Answer:
+def taken(message: str, event_id: Id) -> Answer[Named]:
     """Answer with the event, which Convoy's clients have long asked for."""
     return Answer(message, {"uid": ids.spell_ulid(event_id)}, 201)

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import things
+from waypost.dialects.convoy.answers import FilterOut, MatchOut, RunOut
 from waypost.dialects.convoy.envelope import Answer, born, read_id, spelled
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.subscriptions import ONE_PATH as SUBSCRIPTION_PATH
@@ -111,9 +112,9 @@ class FilterRoutes:
         return [
             Operation("POST", f"{SUBSCRIPTIONS_PATH}/test_filter", reads, self.test, TestIn),
             Operation("POST", f"{SUBSCRIPTIONS_PATH}/test_function", reads, self.run, FunctionIn),
-            Operation("POST", PATH, writes, self.create, FilterIn),
+            Operation("POST", PATH, writes, self.create, FilterIn, status=201),
             Operation("GET", PATH, reads, self.list_all),
-            Operation("POST", many, writes, self.create_many, more),
+            Operation("POST", many, writes, self.create_many, more, status=201),
             Operation("POST", f"{PATH}/bulk_update", writes, self.update_many, changes),
             Operation("PUT", f"{PATH}/bulk_update", writes, self.update_many, changes),
             Operation("POST", f"{PATH}/test/{{event_type}}", reads, self.try_out, RequestIn),
@@ -122,38 +123,38 @@ class FilterRoutes:
             Operation("DELETE", ONE_PATH, writes, self.delete),
         ]
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Answer[FilterOut]:
         """Make a filter."""
         (made,) = await self._create(call, [call.body])
         return Answer("Filter created successfully", _shape(made), 201)
 
-    async def create_many(self, call: Call) -> Answer:
+    async def create_many(self, call: Call) -> Answer[list[FilterOut]]:
         """Make several filters, all of them or none."""
         made = await self._create(call, call.body)
         return Answer("Filters created successfully", [_shape(one) for one in made], 201)
 
-    async def list_all(self, call: Call) -> Answer:
+    async def list_all(self, call: Call) -> Answer[list[FilterOut]]:
         """List a subscription's filters."""
         _, present = await self._present(call)
         return Answer("Filters fetched successfully", [_shape(one) for one in present])
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[FilterOut]:
         """Return a filter."""
         _, present = await self._present(call)
         return Answer("Filter fetched successfully", _shape(_find(present, call.path["filter_id"])))
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Answer[FilterOut]:
         """Change a filter."""
         change = msgspec.structs.replace(call.body, uid=call.path["filter_id"])
         (changed,) = await self._update(call, [change])
         return Answer("Filter updated successfully", _shape(changed))
 
-    async def update_many(self, call: Call) -> Answer:
+    async def update_many(self, call: Call) -> Answer[list[FilterOut]]:
         """Change several filters, all of them or none."""
         changed = await self._update(call, call.body)
         return Answer("Filters updated successfully", [_shape(one) for one in changed])
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> Answer[None]:
         """Delete a filter; from now on its type goes by what is left."""
         subscription, present = await self._present(call)
         gone = _find(present, call.path["filter_id"])
@@ -161,7 +162,7 @@ class FilterRoutes:
         await self._keep(call, subscription, left, self._shelf.records.forgetting(gone))
         return Answer("Filter deleted successfully")
 
-    async def try_out(self, call: Call) -> Answer:
+    async def try_out(self, call: Call) -> Answer[MatchOut]:
         """Tell whether an event of a type would pass."""
         subscription, present = await self._present(call)
         kind = call.path["event_type"]
@@ -181,13 +182,13 @@ class FilterRoutes:
         matches = is_taken and await self._matches(call, given, (wanted.filter, scopes))
         return Answer("Filter test completed", {"is_match": matches})
 
-    async def test(self, call: Call) -> Answer:
+    async def test(self, call: Call) -> Answer[bool]:
         """Tell whether an event would match a filter; neither is kept."""
         body: TestIn = call.body
         matches = await self._matches(call, body.request.scopes(), (body.schema.scopes(),))
         return Answer("Filter validated successfully", matches)
 
-    async def run(self, call: Call) -> Answer:
+    async def run(self, call: Call) -> Answer[RunOut]:
         """Run a function on a payload, and tell what comes of it."""
         body: FunctionIn = call.body
         program = read(TransformIn(javascript=body.function), "function")
@@ -196,7 +197,7 @@ class FilterRoutes:
         if trial.fault is not None:
             raise InvalidInput(f"function: {trial.fault}")
         payload = None if trial.event is None else msgspec.Raw(trial.event.payload)
-        data = {"payload": payload, "log": list(trial.log)}
+        data: RunOut = {"payload": payload, "log": list(trial.log)}
         return Answer("Subscription function run successfully", data)
 
     async def _matches(self, call: Call, given: Scopes, filters: Sequence[Scopes]) -> bool:
@@ -332,21 +333,22 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _shape(record: Record) -> dict[str, Any]:
+def _shape(record: Record) -> FilterOut:
     one = filter_of(record)
-    scopes = {
-        "headers": one.scopes.headers,
-        "body": one.scopes.body,
-        "query": one.scopes.query,
-        "path": one.scopes.path,
-    }
+    scopes = one.scopes
     return {
         "uid": ids.spell_ulid(record.id),
         "subscription_id": ids.spell_ulid(record.parent) if record.parent else "",
         "event_type": one.event_type,
         "enabled_at": spelled(one.enabled_us),
-        **scopes,
-        **{f"raw_{name}": value for name, value in scopes.items()},
+        "headers": scopes.headers,
+        "body": scopes.body,
+        "query": scopes.query,
+        "path": scopes.path,
+        "raw_headers": scopes.headers,
+        "raw_body": scopes.body,
+        "raw_query": scopes.query,
+        "raw_path": scopes.path,
         "created_at": born(record.id),
         "updated_at": spelled(record.changed_us),
     }

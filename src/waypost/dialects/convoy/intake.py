@@ -171,7 +171,7 @@ class Intake:
         self._tasks.add(task)
         task.add_done_callback(ended)
 
-    def _respond(self, request: FastRequest, answer: Answer) -> None:
+    def _respond(self, request: FastRequest, answer: Answer[Any]) -> None:
         request.respond(answer.status, answer.encoded())
 
     def _refuse(self, request: FastRequest, error: BaseException) -> None:

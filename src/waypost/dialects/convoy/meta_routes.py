@@ -1,15 +1,18 @@
 """Meta events: listed, looked into, and sent again."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import meta, paging
+from waypost.dialects.convoy.answers import PageOut
 from waypost.dialects.convoy.config import RETRY_MAX_S, MetaKind, ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
+from waypost.dialects.convoy.event_answers import MetaEventOut
 from waypost.dialects.convoy.projects import Homes
+from waypost.dialects.convoy.queries import Paged, SpanQuery
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.views import status_of
 from waypost.model import ids
@@ -54,12 +57,12 @@ class MetaRoutes:
         """Return the rows of the table that are about meta events."""
         reads, writes = Scope.EVENTS_READ, Scope.EVENTS_WRITE
         return [
-            Operation("GET", PATH, reads, self.list_page),
+            Operation("GET", PATH, reads, self.list_page, query=(Paged, SpanQuery)),
             Operation("GET", ONE_PATH, reads, self.get),
             Operation("PUT", f"{ONE_PATH}/resend", writes, self.resend),
         ]
 
-    async def list_page(self, call: Call) -> Answer:
+    async def list_page(self, call: Call) -> Answer[PageOut[MetaEventOut]]:
         """List meta events, each with its latest delivery."""
         call.allow(*paging.PARAMETERS, *paging.DATES)
         window = paging.read_window(call, self._clock.now_us())
@@ -77,12 +80,12 @@ class MetaRoutes:
         )
         return Answer("Meta events fetched successfully", data)
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[MetaEventOut]:
         """Return a meta event, with the headers of its last request."""
         event = await self._find(call)
         return Answer("Meta event fetched successfully", await self._shown(call, event))
 
-    async def resend(self, call: Call) -> Answer:
+    async def resend(self, call: Call) -> Answer[MetaEventOut]:
         """Send a meta event once more, unless it is still owed."""
         event = await self._find(call)
         hidden, hook_id = _hidden(call.principal), meta.hook_id(call.principal.project_id)
@@ -107,20 +110,21 @@ class MetaRoutes:
         hook_id = meta.hook_id(caller.project_id)
         return await self._deliveries.last_of(_hidden(caller), event_ids, hook_id)
 
-    async def _shown(self, call: Call, event: Event) -> dict[str, Any]:
+    async def _shown(self, call: Call, event: Event) -> MetaEventOut:
         home = (await self._homes.of(call.principal)).config
         last = (await self._last(call.principal, [event.id])).get(event.id)
         project = ids.spell_ulid(call.principal.project_id)
         shown = self._shape(project, home, event, last)
-        if last is not None and last[1] is not None:
+        attempt = shown["attempt"]
+        if last is not None and last[1] is not None and attempt is not None:
             of = _hidden(call.principal)
             _, headers = await self._deliveries.attempt(of, event.id, last[1].id)
-            shown["attempt"]["request_http_header"] = headers or {}
+            attempt["request_http_header"] = dict(headers or {})
         return shown
 
     def _shape(
         self, project: str, home: ProjectConfig, event: Event, last: Last | None
-    ) -> dict[str, Any]:
+    ) -> MetaEventOut:
         delivery, attempt = (None, None) if last is None else last
         body = meta.body_of(event)
         ended_us = None if delivery is None else delivery.finished_us

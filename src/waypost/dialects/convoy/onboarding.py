@@ -8,9 +8,11 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
+from waypost.dialects.convoy.answers import FaultOut, OnboardedOut, RowsOut
 from waypost.dialects.convoy.endpoints import EndpointIn, EndpointRoutes
 from waypost.dialects.convoy.envelope import Answer
 from waypost.dialects.convoy.projects import Home
+from waypost.dialects.convoy.queries import OnboardQuery
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.things import ANY_TYPE, Subscribed
@@ -45,14 +47,6 @@ class ItemsIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: Annotated[list[ItemIn], Meta(max_length=ITEMS_MAX)]
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """What is wrong with one of them; rows count from 1."""
-
-    row: int
-    field: str
-    message: str
-
-
 class OnboardingRoutes:
     """The handler of the operation."""
 
@@ -64,10 +58,20 @@ class OnboardingRoutes:
     def operations(self) -> list[Operation]:
         """Return the row of the table."""
         return [
-            Operation("POST", PATH, Scope.SUBSCRIPTIONS_WRITE, self.onboard, exact=True, form=True)
+            Operation(
+                "POST",
+                PATH,
+                Scope.SUBSCRIPTIONS_WRITE,
+                self.onboard,
+                exact=True,
+                form=True,
+                status=202,
+                query=(OnboardQuery,),
+                shape=ItemsIn,
+            )
         ]
 
-    async def onboard(self, call: Call) -> Answer:
+    async def onboard(self, call: Call) -> Answer[OnboardedOut | RowsOut]:
         """Make many endpoints, each with a subscription: all of them, or none."""
         call.allow("dry_run")
         dry = _boolean(call.one("dry_run"))
@@ -79,20 +83,26 @@ class OnboardingRoutes:
         if not items:
             raise InvalidInput("at least one item is required")
         pairs: list[tuple[Record, Record | None]] = []
-        faults: list[Fault] = []
+        faults: list[FaultOut] = []
         for row, item in enumerate(items, 1):
             try:
                 pairs.append(self._drafted(caller, item, home))
             except InvalidInput as error:
-                faults += [Fault(row, _field(path), why) for path, why in error.details]
+                faults += [
+                    {"row": row, "field": _field(path), "message": why}
+                    for path, why in error.details
+                ]
+        counted: RowsOut = {
+            "total_rows": len(items),
+            "valid_count": len(pairs),
+            "errors": faults,
+        }
         if dry:
-            counted = {"total_rows": len(items), "valid_count": len(pairs), "errors": faults}
             return Answer("Bulk onboard dry run completed", counted)
         if faults:
-            counted = {"total_rows": len(items), "valid_count": len(pairs), "errors": faults}
             return Answer("Bulk onboard validation failed", counted, 400)
         await self._shelf.keep_new(caller, pairs)
-        data = {
+        data: OnboardedOut = {
             "batch_count": 1,
             "total_items": len(items),
             "message": "all endpoints and subscriptions were created",

@@ -6,16 +6,18 @@ position that the next page may hold, `prev_page_cursor` the first one of this p
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from waypost.dialects.convoy.answers import PageOut
 from waypost.dialects.convoy.table import Call
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
 from waypost.model.page import Page, PageRequest
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 PER_PAGE: Final = 20
 PER_PAGE_MAX: Final = 1_000
@@ -146,9 +148,9 @@ def page_out(
     listing: Listing,
     page: Page[T],
     position: Callable[[T], bytes],
-    shape: Callable[[T], Any],
+    shape: Callable[[T], S],
     stopped: bytes | None = None,
-) -> dict[str, Any]:
+) -> PageOut[S]:
     """Return `{content, pagination}`; `stopped`: see `Sifted`."""
     items = page.items[::-1] if listing.ascending else page.items
     has_next = listing.begun if listing.back else page.has_more

@@ -8,8 +8,10 @@ from msgspec import Meta
 
 from waypost.dialects.convoy import config as configs
 from waypost.dialects.convoy import things
+from waypost.dialects.convoy.answers import KeyOut, NewProjectOut, ProjectOut
 from waypost.dialects.convoy.config import ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
+from waypost.dialects.convoy.queries import OrganisationQuery
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.model import ids
 from waypost.model.api import Api
@@ -87,7 +89,7 @@ class Keeper(Protocol):
         ...
 
     async def keep_home(
-        self, caller: Principal, record: Record, shown: dict[str, Any] | None, *, follow: bool
+        self, caller: Principal, record: Record, shown: ProjectOut | None, *, follow: bool
     ) -> None:
         """Keep one, told as it is shown, if it is; `follow`: what was made goes by it."""
         ...
@@ -124,14 +126,22 @@ class ProjectRoutes:
         """Return the rows of the table that are about projects."""
         reads, writes = Scope.SUBSCRIPTIONS_READ, Scope.SUBSCRIPTIONS_WRITE
         return [
-            Operation("GET", PATH, reads, self.list_all),
-            Operation("POST", PATH, Scope.ADMIN, self.create, ProjectIn),
+            Operation("GET", PATH, reads, self.list_all, query=(OrganisationQuery,)),
+            Operation(
+                "POST",
+                PATH,
+                Scope.ADMIN,
+                self.create,
+                ProjectIn,
+                status=201,
+                query=(OrganisationQuery,),
+            ),
             Operation("GET", ONE_PATH, reads, self.get),
-            Operation("PUT", ONE_PATH, writes, self.update, ProjectChange),
+            Operation("PUT", ONE_PATH, writes, self.update, ProjectChange, status=202),
             Operation("DELETE", ONE_PATH, Scope.ADMIN, self.delete),
         ]
 
-    async def list_all(self, call: Call) -> Answer:
+    async def list_all(self, call: Call) -> Answer[list[ProjectOut]]:
         """List the projects that the caller may see: its own, an administrator's all."""
         call.allow("orgID")
         organisation = call.one("orgID")
@@ -146,7 +156,7 @@ class ProjectRoutes:
         ]
         return Answer("Projects fetched successfully", shown)
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Answer[NewProjectOut]:
         """Make a project and a key for it."""
         call.allow("orgID")
         body: ProjectIn = call.body
@@ -164,15 +174,15 @@ class ProjectRoutes:
             call.principal,
             NewKey(f"{made.name}'s API Key"[:64], project_id=made.id, api=Api.CONVOY),
         )
-        data = {"api_key": _key_out(key), "project": shown}
+        data: NewProjectOut = {"api_key": _key_out(key), "project": shown}
         return Answer("Project created successfully", data, 201)
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[ProjectOut]:
         """Return a project."""
         project = await self._projects.get(call.principal.project_id)
         return Answer("Project fetched successfully", await self._shown(call.principal, project))
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Answer[ProjectOut]:
         """Change a project; its subscriptions go by it from now on."""
         body: ProjectChange = call.body
         present = await self._homes.of(call.principal)
@@ -191,31 +201,32 @@ class ProjectRoutes:
             await self._follow(call.principal, home)
         return Answer("Project updated successfully", data, 202)
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> Answer[None]:
         """Delete a project, which has no subscriptions any more."""
         await self._projects.delete(call.principal, call.principal.project_id)
         await self._keeper.forget_home(call.principal)
         return Answer("Project deleted successfully")
 
-    async def _shown(self, principal: Principal, project: Project) -> dict[str, Any]:
+    async def _shown(self, principal: Principal, project: Project) -> ProjectOut:
         record = await self._records.find(principal, KIND, project.id)
         return await self._shape(principal, project, record)
 
     async def _shape(
         self, principal: Principal, project: Project, record: Record | None
-    ) -> dict[str, Any]:
+    ) -> ProjectOut:
         home = home_of(record)
         there = {
             kind: bool((await self._records.list_page(principal, kind, _ONE)).items)
             for kind in (things.SOURCE, things.ENDPOINT, things.SUBSCRIPTION)
         }
+        config: Any = configs.shown(home.config)
         return {
             "uid": ids.spell_ulid(project.id),
             "name": project.name,
             "logo_url": home.logo_url,
             "organisation_id": ids.spell_ulid(project.account_id),
             "type": home.type,
-            "config": configs.shown(home.config),
+            "config": config,
             "statistics": {
                 "events_exist": await self._projects.has_events(project.id),
                 "sources_exist": there[things.SOURCE],
@@ -233,7 +244,7 @@ def _within(principal: Principal, project: Project) -> Principal:
     return msgspec.structs.replace(principal, project_id=project.id)
 
 
-def _key_out(made: MadeKey) -> dict[str, Any]:
+def _key_out(made: MadeKey) -> KeyOut:
     return {
         "name": made.key.name,
         "role": {"type": "admin", "project": ids.spell_ulid(made.project.id)},

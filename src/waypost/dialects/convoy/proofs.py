@@ -7,6 +7,7 @@ import msgspec
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import authentication
+from waypost.dialects.convoy.answers import ProofOut
 from waypost.dialects.convoy.authentication import OAuth2In
 from waypost.dialects.convoy.envelope import Answer, spelled
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
@@ -46,7 +47,7 @@ class ProofRoutes:
         """Return the row of the table."""
         return [Operation("POST", PATH, Scope.SUBSCRIPTIONS_WRITE, self.test, ProofIn)]
 
-    async def test(self, call: Call) -> Answer:
+    async def test(self, call: Call) -> Answer[ProofOut]:
         """Ask for a token, as a delivery would, and tell what came of it: never the token."""
         body: ProofIn = call.body
         given = {"type": "oauth2", "oauth2": msgspec.to_builtins(body.oauth2)}
@@ -56,7 +57,12 @@ class ProofRoutes:
         found = await self._probe(call.principal.project_id, wanted)
         said = "OAuth2 connection tested"
         if isinstance(found, str):
-            data = {"success": False, "expires_at": _NOTHING, "error": found, "message": found}
+            data: ProofOut = {
+                "success": False,
+                "expires_at": _NOTHING,
+                "error": found,
+                "message": found,
+            }
             return Answer(said, data)
         until_us = self._clock.now_us() + int(found.for_s * _MICROS)
         return Answer(

@@ -13,7 +13,7 @@ _LINKS: Final = f"{PROJECT_PATH}/portal-links"
 _LINK: Final = f"{_LINKS}/{{link_id}}"
 
 
-async def portal(call: Call) -> Answer:
+async def portal(call: Call) -> Answer[None]:
     """Refuse portal links."""
     del call
     raise InvalidInput(PORTAL)

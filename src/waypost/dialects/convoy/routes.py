@@ -1,5 +1,6 @@
 """All of Convoy's API, put together."""
 
+from functools import partial
 from typing import Protocol
 
 from starlette.routing import Route
@@ -15,6 +16,7 @@ from waypost.dialects.convoy.ingest import IngestRoutes
 from waypost.dialects.convoy.intake import Intake
 from waypost.dialects.convoy.meta_routes import MetaRoutes
 from waypost.dialects.convoy.onboarding import OnboardingRoutes
+from waypost.dialects.convoy.openapi import document
 from waypost.dialects.convoy.projects import Homes, ProjectRoutes
 from waypost.dialects.convoy.proofs import Probe, ProofRoutes
 from waypost.dialects.convoy.shelf import Shelf
@@ -36,6 +38,7 @@ from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.sources import Sources
 from waypost.operations.subscriptions import Subscriptions
 from waypost.operations.transforms import Transforms
+from waypost.web import openapi
 from waypost.web.aside import Aside
 from waypost.web.errors import Surfaces
 from waypost.web.fast import FastRoutes
@@ -105,7 +108,9 @@ def operations(parts: Parts) -> list[Operation]:
 
 def routes(parts: Parts) -> list[Route]:
     """Return what the server serves; from now on errors on Convoy's paths are in its envelope."""
+    table = operations(parts)
     return [
-        *Mount(parts.access, parts.surfaces).routes(operations(parts)),
+        *Mount(parts.access, parts.surfaces).routes(table),
         *IngestRoutes(parts.sources, parts.aside).routes(parts.surfaces),
+        openapi.route("convoy", partial(document, table)),
     ]

@@ -1,8 +1,9 @@
 """Endpoints as Convoy shows them."""
 
-from typing import Any, Final
+from typing import Final
 
 from waypost.dialects.convoy import authentication
+from waypost.dialects.convoy.answers import EndpointOut, EndpointStatus
 from waypost.dialects.convoy.envelope import born, spelled
 from waypost.dialects.convoy.things import Endpoint
 from waypost.model import ids
@@ -12,8 +13,8 @@ MASKED: Final = "***"
 
 
 def endpoint_out(
-    record: Record, endpoint: Endpoint, status: str, *, masked: bool
-) -> dict[str, Any]:
+    record: Record, endpoint: Endpoint, status: EndpointStatus, *, masked: bool
+) -> EndpointOut:
     """Return an endpoint as Convoy shows it, without what is counted; `masked`: no secrets."""
     return {
         "uid": ids.spell_ulid(record.id),

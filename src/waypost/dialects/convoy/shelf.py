@@ -4,11 +4,11 @@ Each change writes the records and what they come to in one transaction.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from waypost.dialects.convoy import chat, meta, things
+from waypost.dialects.convoy.answers import ProjectOut
 from waypost.dialects.convoy.config import MetaKind, ProjectConfig
 from waypost.dialects.convoy.projects import Home, Homes, home_of
 from waypost.dialects.convoy.shapes import endpoint_out
@@ -155,7 +155,7 @@ class Shelf:
             raise InvalidInput(details=[(path, why) for _, why in error.details]) from error
 
     async def keep_home(
-        self, caller: Principal, record: Record, shown: dict[str, Any] | None, *, follow: bool
+        self, caller: Principal, record: Record, shown: ProjectOut | None, *, follow: bool
     ) -> None:
         """Keep a project's configuration.
 

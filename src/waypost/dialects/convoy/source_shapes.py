@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 import msgspec
 from msgspec import Meta
 
+from waypost.dialects.convoy.answers import ApiKeyOut, BasicAuthOut, HmacOut, SourceOut, VerifierOut
 from waypost.dialects.convoy.envelope import born, spelled
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
@@ -286,7 +287,7 @@ def told(source: Source) -> Told:
     return Told(source.name, source.type.value, source.mask, provider, source.disabled)
 
 
-def source_out(source: Source, record: Record, base_url: str, *, masked: bool) -> dict[str, Any]:
+def source_out(source: Source, record: Record, base_url: str, *, masked: bool) -> SourceOut:
     """Return a source as Convoy shows it; `masked`: without secrets."""
     provider, response = provider_of(source.verifier), source.custom_response
     noted = source.challenged_us
@@ -320,22 +321,22 @@ def source_out(source: Source, record: Record, base_url: str, *, masked: bool) -
     }
 
 
-def verifier_out(verifier: Verifier, *, masked: bool) -> dict[str, Any]:
+def verifier_out(verifier: Verifier, *, masked: bool) -> VerifierOut:
     """Return how senders prove who they are, as Convoy shows it."""
 
     def secret(text: str) -> str:
         return MASKED if masked else text
 
-    shown: dict[str, Any] = {"type": "noop", "hmac": None, "basic_auth": None, "api_key": None}
+    shown: VerifierOut = {"type": "noop", "hmac": None, "basic_auth": None, "api_key": None}
     match verifier:
         case Noop():
             pass
         case BasicAuth(username, password):
-            part = {"username": username, "password": secret(password)}
-            shown |= {"type": "basic_auth", "basic_auth": part}
+            basic: BasicAuthOut = {"username": username, "password": secret(password)}
+            shown |= {"type": "basic_auth", "basic_auth": basic}
         case ApiKeyHeader(value, name):
-            part = {"header_name": name, "header_value": secret(value)}
-            shown |= {"type": "api_key", "api_key": part}
+            key: ApiKeyOut = {"header_name": name, "header_value": secret(value)}
+            shown |= {"type": "api_key", "api_key": key}
         case Hmac(header, text, hash_name, encoding):
             shown |= {"type": "hmac", "hmac": _hmac(header, hash_name, secret(text), encoding)}
         case _:
@@ -345,7 +346,7 @@ def verifier_out(verifier: Verifier, *, masked: bool) -> dict[str, Any]:
     return shown
 
 
-def _hmac(header: str, name: HashName, secret: str, encoding: Encoding) -> dict[str, str]:
+def _hmac(header: str, name: HashName, secret: str, encoding: Encoding) -> HmacOut:
     return {"header": header, "hash": name.value, "secret": secret, "encoding": encoding.value}
 
 

@@ -7,10 +7,12 @@ import msgspec
 from msgspec import UNSET
 
 from waypost.dialects.convoy import drafts, paging, things
+from waypost.dialects.convoy.answers import Named, PageOut, SourceOut
 from waypost.dialects.convoy.drafts import BroadcastIn
 from waypost.dialects.convoy.envelope import Answer
 from waypost.dialects.convoy.filters import FilterRoutes, FunctionIn
 from waypost.dialects.convoy.projects import Home, Homes
+from waypost.dialects.convoy.queries import Paged, SourcesQuery
 from waypost.dialects.convoy.source_shapes import (
     SourceIn,
     check,
@@ -60,18 +62,26 @@ class SourceRoutes:
     def operations(self) -> list[Operation]:
         """Return the rows of the table that are about sources."""
         reads, writes = Scope.SOURCES_READ, Scope.SOURCES_WRITE
-        post = partial(Operation, "POST", max_bytes=self._limits.max_body_bytes, exact=True)
+        post = partial(
+            Operation, "POST", max_bytes=self._limits.max_body_bytes, exact=True, errors=(507,)
+        )
         return [
-            Operation("POST", PATH, writes, self.create, SourceIn),
-            Operation("GET", PATH, reads, self.list_page),
+            Operation("POST", PATH, writes, self.create, SourceIn, status=201),
+            Operation("GET", PATH, reads, self.list_page, query=(Paged, SourcesQuery)),
             Operation("POST", f"{PATH}/test_function", reads, self._filters.run, FunctionIn),
             Operation("GET", ONE_PATH, reads, self.get),
-            Operation("PUT", ONE_PATH, writes, self.update, SourceIn),
+            Operation("PUT", ONE_PATH, writes, self.update, SourceIn, status=202),
             Operation("DELETE", ONE_PATH, writes, self.delete),
-            post(f"{ONE_PATH}/events", Scope.EVENTS_WRITE, self.post),
+            post(
+                f"{ONE_PATH}/events",
+                Scope.EVENTS_WRITE,
+                self.post,
+                status=201,
+                shape=BroadcastIn,
+            ),
         ]
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Answer[SourceOut]:
         """Make a source."""
         body: SourceIn = call.body
         check(body)
@@ -87,7 +97,7 @@ class SourceRoutes:
         data = self._shape(call.principal, made, kept[0])
         return Answer("Source created successfully", data, 201)
 
-    async def list_page(self, call: Call) -> Answer:
+    async def list_page(self, call: Call) -> Answer[PageOut[SourceOut]]:
         """List sources."""
         call.allow("type", "provider", "q", *paging.PARAMETERS)
         words = (call.one("q") or "").lower()
@@ -116,12 +126,12 @@ class SourceRoutes:
         )
         return Answer("Sources fetched successfully", data)
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[SourceOut]:
         """Return a source."""
         source, record = await self._find(call)
         return Answer("Source fetched successfully", self._shape(call.principal, source, record))
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Answer[SourceOut]:
         """Change a source: its verifier is replaced, what else is left out stays."""
         body: SourceIn = call.body
         present, record = await self._find(call)
@@ -142,14 +152,14 @@ class SourceRoutes:
         data = self._shape(call.principal, changed, kept[0])
         return Answer("Source updated successfully", data, 202)
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> Answer[None]:
         """Delete a source; its events stay."""
         source, record = await self._find(call)
         gone = self._records.deleting(record)
         await self._sources.delete(call.principal, source.id, gone)
         return Answer("Source deleted successfully")
 
-    async def post(self, call: Call) -> Answer:
+    async def post(self, call: Call) -> Answer[Named]:
         """Take in an event under a source of type rest_api."""
         source, _ = await self._find(call)
         posted = drafts.read(call.body, BroadcastIn, self._limits)
@@ -203,6 +213,6 @@ class SourceRoutes:
             raise NotFound(KIND)
         return source
 
-    def _shape(self, caller: Principal, source: Source, record: Record) -> dict[str, Any]:
+    def _shape(self, caller: Principal, source: Source, record: Record) -> SourceOut:
         masked = Scope.SOURCES_WRITE not in caller.scopes
         return source_out(source, record, self._base_url, masked=masked)

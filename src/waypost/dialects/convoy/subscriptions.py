@@ -6,9 +6,11 @@ import msgspec
 from msgspec import Meta
 
 from waypost.dialects.convoy import paging, things
+from waypost.dialects.convoy.answers import EndpointOut, PageOut, SourceOut, SubscriptionOut
 from waypost.dialects.convoy.config import RateConfig, StrategyConfig
 from waypost.dialects.convoy.durations import seconds
 from waypost.dialects.convoy.envelope import Answer, born, read_id, spelled
+from waypost.dialects.convoy.queries import Paged, SubscriptionsQuery
 from waypost.dialects.convoy.shapes import endpoint_out
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
@@ -124,15 +126,15 @@ class SubscriptionRoutes:
         """Return the rows of the table that are about subscriptions."""
         reads, writes = Scope.SUBSCRIPTIONS_READ, Scope.SUBSCRIPTIONS_WRITE
         return [
-            Operation("POST", PATH, writes, self.create, SubscriptionIn),
-            Operation("GET", PATH, reads, self.list_page),
+            Operation("POST", PATH, writes, self.create, SubscriptionIn, status=201),
+            Operation("GET", PATH, reads, self.list_page, query=(Paged, SubscriptionsQuery)),
             Operation("GET", ONE_PATH, reads, self.get),
-            Operation("PUT", ONE_PATH, writes, self.update, SubscriptionChange),
+            Operation("PUT", ONE_PATH, writes, self.update, SubscriptionChange, status=202),
             Operation("DELETE", ONE_PATH, writes, self.delete),
             Operation("PUT", f"{ONE_PATH}/toggle_status", writes, self.toggle),
         ]
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Answer[SubscriptionOut]:
         """Make a subscription of an endpoint."""
         body: SubscriptionIn = call.body
         caller = call.principal
@@ -150,7 +152,7 @@ class SubscriptionRoutes:
         data = await self._shape(caller, record)
         return Answer("Subscription created successfully", data, 201)
 
-    async def list_page(self, call: Call) -> Answer:
+    async def list_page(self, call: Call) -> Answer[PageOut[SubscriptionOut]]:
         """List subscriptions."""
         call.allow("endpointId", "name", *paging.PARAMETERS)
         wanted = {read_id("endpoint", text) for text in call.many("endpointId")}
@@ -175,12 +177,12 @@ class SubscriptionRoutes:
         )
         return Answer("Subscriptions fetched successfully", data)
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer[SubscriptionOut]:
         """Return a subscription."""
         data = await self._shape(call.principal, await self._find(call))
         return Answer("Subscription fetched successfully", data)
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Answer[SubscriptionOut]:
         """Change a subscription."""
         body: SubscriptionChange = call.body
         caller = call.principal
@@ -202,12 +204,12 @@ class SubscriptionRoutes:
         data = await self._shape(caller, changed)
         return Answer("Subscription updated successfully", data, 202)
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> Answer[None]:
         """Delete a subscription; what it is owed is cancelled."""
         await self._shelf.delete_subscription(call.principal, await self._find(call))
         return Answer("Subscription deleted successfully")
 
-    async def toggle(self, call: Call) -> Answer:
+    async def toggle(self, call: Call) -> Answer[None]:
         """Refuse what Convoy accepts and ignores."""
         await self._find(call)
         raise Conflict("a subscription has no status of its own: pause its endpoint")
@@ -260,7 +262,7 @@ class SubscriptionRoutes:
             await self._shelf.records.some(caller, things.SOURCE, sources),
         )
 
-    async def _shape(self, caller: Principal, record: Record) -> dict[str, Any]:
+    async def _shape(self, caller: Principal, record: Record) -> SubscriptionOut:
         return _shape(record, await self._around(caller, record))
 
 
@@ -271,7 +273,7 @@ class Around(msgspec.Struct, frozen=True):
     sources: dict[Id, Record]
 
 
-def _shape(record: Record, around: Around) -> dict[str, Any]:
+def _shape(record: Record, around: Around) -> SubscriptionOut:
     one = subscribed_of(record)
     endpoint = around.endpoints.get(record.parent) if record.parent else None
     source = around.sources.get(one.source_id) if one.source_id else None
@@ -302,7 +304,9 @@ def _shape(record: Record, around: Around) -> dict[str, Any]:
                 "path": one.filter.path,
             },
         },
-        "rate_limit_config": one.rate_limit,
+        "rate_limit_config": None
+        if one.rate_limit is None
+        else {"count": one.rate_limit.count, "duration": one.rate_limit.duration},
         "delivery_mode": one.delivery_mode,
         "created_at": born(record.id),
         "updated_at": spelled(record.changed_us),
@@ -310,12 +314,12 @@ def _shape(record: Record, around: Around) -> dict[str, Any]:
     }
 
 
-def _brief(endpoint: Record) -> dict[str, Any]:
+def _brief(endpoint: Record) -> EndpointOut:
     one = endpoint_of(endpoint)
     return endpoint_out(endpoint, one, one.status, masked=True)
 
 
-def source_brief(source: Record) -> dict[str, Any]:
+def source_brief(source: Record) -> SourceOut:
     """Return what is told of a source beside other things: all its keys, and no secrets."""
     fields: dict[str, Any] = msgspec.json.decode(source.body)
     return {

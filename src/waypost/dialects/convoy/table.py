@@ -102,7 +102,7 @@ class Call:
         return values
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Call], Awaitable[Answer[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,10 @@ class Operation:
         max_bytes: of the body.
         reads: it spends from the key's allowance of reads.
         also: other paths that it is served under.
+        status: of success.
+        query: structs of the parameters behind the question mark.
+        shape: of the body, where the handler is given its bytes.
+        errors: the statuses of its refusals, beside those that all have.
         form: the body may be a form (multipart/form-data) as well.
         exact: the handler is given the bytes of the body, to keep parts of them as they are.
     """
@@ -131,6 +135,10 @@ class Operation:
     also: Sequence[str] = field(default=())
     exact: bool = False
     form: bool = False
+    status: int = 200
+    query: Sequence[type[msgspec.Struct]] = ()
+    shape: Any = None
+    errors: Sequence[int] = ()
 
     @property
     def reads(self) -> bool:

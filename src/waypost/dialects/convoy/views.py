@@ -7,8 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from waypost.dialects.convoy import things
+from waypost.dialects.convoy.answers import EndpointOut
 from waypost.dialects.convoy.config import RETRY_MAX_S, ProjectConfig, StrategyConfig
 from waypost.dialects.convoy.envelope import born, spelled, status_line
+from waypost.dialects.convoy.event_answers import AttemptOut, DeliveryOut, EventOut, MetadataOut
 from waypost.dialects.convoy.shapes import endpoint_out
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.subscriptions import source_brief
@@ -87,7 +89,7 @@ class Views:
         )
 
 
-def event_out(seen: Seen, around: Around, *, acknowledged_us: int | None = None) -> dict[str, Any]:
+def event_out(seen: Seen, around: Around, *, acknowledged_us: int | None = None) -> EventOut:
     """Return an event as Convoy shows it; a repetition is one of its own, which nobody gets."""
     event, known = seen.event, seen.event.attributes
     owed = {} if seen.is_repeat else around.addressees.get(event.id, {})
@@ -128,7 +130,7 @@ def event_out(seen: Seen, around: Around, *, acknowledged_us: int | None = None)
 
 def delivery_out(
     delivery: Delivery, event: Event | None, around: Around, *, is_sending: bool
-) -> dict[str, Any]:
+) -> DeliveryOut:
     """Return a delivery as Convoy shows it; its event may be gone."""
     subscription = around.subscriptions.get(delivery.subscription_id)
     endpoint_id = around.endpoint_id(delivery.subscription_id)
@@ -183,13 +185,13 @@ def status_of(delivery: Delivery, *, is_sending: bool) -> str:
 
 def attempt_out(
     attempt: ShownAttempt, endpoint_id: Id, headers: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+) -> AttemptOut:
     """Return an attempt as Convoy shows it; `status` is there only where it succeeded."""
     started_us = ids.moment(attempt.id)
     answered = attempt.status_code > 0
     text = attempt.response.decode("utf-8", "replace")
     took_us = 0 if attempt.timings is None else attempt.timings.total_us
-    shown: dict[str, Any] = {
+    shown: AttemptOut = {
         "uid": ids.spell_ulid(attempt.id),
         "msg_id": ids.spell_ulid(attempt.delivery_id),
         "project_id": ids.spell_ulid(attempt.project_id),
@@ -220,7 +222,7 @@ def data_of(event: Event) -> Any:
     return base64.b64encode(event.payload).decode()
 
 
-def _metadata(delivery: Delivery, event: Event | None, strategy: StrategyConfig) -> dict[str, Any]:
+def _metadata(delivery: Delivery, event: Event | None, strategy: StrategyConfig) -> MetadataOut:
     return {
         "data": None if event is None else data_of(event),
         "raw": "" if event is None else event.payload.decode("utf-8", "replace"),
@@ -233,7 +235,7 @@ def _metadata(delivery: Delivery, event: Event | None, strategy: StrategyConfig)
     }
 
 
-def _endpoint(record: Record) -> dict[str, Any]:
+def _endpoint(record: Record) -> EndpointOut:
     one = endpoint_of(record)
     return endpoint_out(record, one, one.status, masked=True)
 

@@ -5,7 +5,8 @@ from typing import Final
 from waypost.dialects.socotra import permissions as may
 from waypost.dialects.socotra import wire
 from waypost.dialects.socotra.routes import TENANT, Call, Operation
-from waypost.dialects.socotra.wire import COUNT, COUNT_MAX, DivertedOut, EventOut, EventsOut, Stream
+from waypost.dialects.socotra.shapes import SliceQuery, StreamQuery
+from waypost.dialects.socotra.wire import COUNT, DivertedOut, EventOut, EventsOut, Stream
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
 from waypost.model.project import Principal
@@ -32,7 +33,14 @@ class EventHandlers:
         """Return the rows of the table."""
         listing = (may.EVENTS_READ, may.EVENTS_LIST)
         return [
-            Operation("fetchMultipleEvents", "GET", f"{_EVENTS}/list", listing, self.stream),
+            Operation(
+                "fetchMultipleEvents",
+                "GET",
+                f"{_EVENTS}/list",
+                listing,
+                self.stream,
+                query=StreamQuery,
+            ),
             Operation(
                 "fetchEventsForARequest",
                 "GET",
@@ -45,21 +53,17 @@ class EventHandlers:
 
     async def get(self, call: Call) -> EventOut:
         """Return an event."""
-        with call.query:
-            pass
         event, _ = await self._events.get(call.principal, call.locators["locator"])
         return wire.event_out(event)
 
     async def of_request(self, call: Call) -> list[EventOut]:
         """Return the events of a request; there may be none."""
-        with call.query:
-            pass
         found = await self._events.list_of_request(call.principal, call.locators["locator"])
         return [wire.event_out(event) for event in found]
 
     async def stream(self, call: Call) -> EventsOut:
         """Return the next part of the stream."""
-        asked = _read_stream(call)
+        asked = _read_stream(call.query)
         found, position = await self._events.read_on(
             call.principal,
             asked.position,
@@ -71,24 +75,19 @@ class EventHandlers:
         return EventsOut(token, [wire.event_out(event) for event in found])
 
 
-def _read_stream(call: Call) -> Stream:
-    with call.query as query:
-        begin_us = query.time_us("startTimestamp")
-        end_us = query.time_us("endTimestamp")
-        event_type = query.text("type")
-        size = query.integer("pageSize", 1, COUNT_MAX)
-        token = query.text("pagingToken")
-    if token is not None:
-        if any(one is not None for one in (begin_us, end_us, event_type, size)):
+def _read_stream(asked: StreamQuery) -> Stream:
+    begin_us, end_us = asked.start_timestamp, asked.end_timestamp
+    if asked.paging_token is not None:
+        if any(one is not None for one in (begin_us, end_us, asked.type, asked.page_size)):
             raise InvalidInput(details=[("pagingToken", "Must be alone")])
-        return wire.read_stream(token)
-    if event_type is not None and not is_type(event_type):
+        return wire.read_stream(asked.paging_token)
+    if asked.type is not None and not is_type(asked.type):
         raise InvalidInput(details=[("type", "Must be an event type")])
     if begin_us is not None and end_us is not None and end_us <= begin_us:
         raise InvalidInput(details=[("endTimestamp", "Must be later than startTimestamp")])
     after = ids.FIRST if begin_us is None else ids.preceding(ids.lowest(max(begin_us, 1)))
     until = None if end_us is None else ids.lowest(end_us)
-    return Stream(Position(after), until, event_type, size or COUNT)
+    return Stream(Position(after), until, asked.type, asked.page_size or COUNT)
 
 
 class DivertedHandlers:
@@ -104,28 +103,38 @@ class DivertedHandlers:
         listing = (may.DIVERTED_READ, may.DIVERTED_LIST)
         resend, delete = (may.DIVERTED_RESEND,), (may.DIVERTED_DELETE,)
         return [
-            Operation("fetchMultipleDivertedEvents", "GET", _BOX, listing, self.list_slice),
+            Operation(
+                "fetchMultipleDivertedEvents",
+                "GET",
+                _BOX,
+                listing,
+                self.list_slice,
+                query=SliceQuery,
+            ),
             Operation("fetchDivertedEvent", "GET", _DIVERTED, (may.DIVERTED_READ,), self.get),
             Operation("deleteDivertedEvent", "DELETE", _DIVERTED, delete, self.delete),
-            Operation("resendDivertedEvent", "POST", f"{_DIVERTED}/resend", resend, self.resend),
+            Operation(
+                "resendDivertedEvent",
+                "POST",
+                f"{_DIVERTED}/resend",
+                resend,
+                self.resend,
+                errors=(404, 409),
+            ),
         ]
 
     async def list_slice(self, call: Call) -> list[DivertedOut]:
         """List what was diverted of a webhook, by when it was."""
-        with call.query as query:
-            skip = query.integer("offset", 0, wire.OFFSET_MAX)
-            size = query.integer("count", 1, COUNT_MAX)
+        asked: SliceQuery = call.query
         webhook_id = call.locators["webhookLocator"]
         found = await self._diverted.list_slice(
-            call.principal, webhook_id, skip or 0, size or COUNT
+            call.principal, webhook_id, asked.offset, asked.count
         )
         triggers = await self._triggers(call.principal, webhook_id)
         return [wire.diverted_out(one, triggers) for one in found]
 
     async def get(self, call: Call) -> DivertedOut:
         """Return one."""
-        with call.query:
-            pass
         found = await self._diverted.get_latest(call.principal, *_place(call))
         triggers = await self._triggers(call.principal, call.locators["webhookLocator"])
         return wire.diverted_out(found, triggers)

@@ -15,8 +15,10 @@ from waypost.model.errors import NotFound, NotPermitted, WaypostError
 from waypost.model.ids import Id
 from waypost.model.project import Principal, Scope
 from waypost.operations.access import Access
+from waypost.web import queries
 from waypost.web.errors import Surfaces
-from waypost.web.requests import Query, read_json
+from waypost.web.queries import Queries
+from waypost.web.requests import read_json
 
 PREFIX: Final = "/event"
 TENANT: Final = f"{PREFIX}/{{tenantLocator}}"
@@ -37,13 +39,13 @@ class Call:
     Attributes:
         principal: who asks, in the tenant that the path names.
         locators: the ids in the path, by name.
-        query: to be read inside a `with`.
+        query: an instance of the operation's `query`; of no use where it has none.
         body: as the operation has it.
     """
 
     principal: Principal
     locators: Mapping[str, Id]
-    query: Query
+    query: Any
     body: Any
 
 
@@ -58,7 +60,9 @@ class Operation:
         name: what the vendor's document calls it.
         needs: the permissions.
         body: the struct of the JSON body.
+        query: the struct of the parameters behind the question mark.
         status: 204 has no answer but itself.
+        errors: the statuses of its refusals, beside those that all have.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Operation:
     handler: Handler
     body: type[msgspec.Struct] = Nothing
     status: int = 200
+    query: type[msgspec.Struct] = queries.Nothing
+    errors: tuple[int, ...] = (404,)
 
 
 class SocotraRoutes:
@@ -77,6 +83,7 @@ class SocotraRoutes:
         """Take what says who may, and what renders errors; from now on those here are its own."""
         self._access = access
         self._surfaces = surfaces
+        self._queries: dict[type[msgspec.Struct], Queries[msgspec.Struct]] = {}
         surfaces.add(PREFIX, wire.render)
 
     def routes(self, operations: Sequence[Operation]) -> list[Route]:
@@ -84,6 +91,7 @@ class SocotraRoutes:
         by_path: dict[str, dict[str, Operation]] = {}
         for one in operations:
             by_path.setdefault(one.path, {})[one.method] = one
+            self._queries[one.query] = Queries(one.query)
         # Else a name of one path is taken for a locator of another.
         paths = sorted(by_path, key=lambda path: path.count("{"))
         return [self._route(path, by_path[path]) for path in paths]
@@ -109,12 +117,9 @@ class SocotraRoutes:
         principal = self._enter(caller, wire.read_tenant(path["tenantLocator"]))
         may.require(principal, operation.needs)
         locators = {name: wire.read_locator(name, path[name]) for name in _LOCATORS if name in path}
-        query = Query(request)
-        if is_read:
-            body = None
-        else:
-            with query:
-                pass
+        query = self._queries[operation.query].read(request)
+        body = None
+        if not is_read:
             empty = Nothing() if operation.body is Nothing else None
             body = await read_json(request, operation.body, MAX_BODY_BYTES, when_empty=empty)
         result = await operation.handler(Call(principal, locators, query, body))

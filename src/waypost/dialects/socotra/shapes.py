@@ -9,8 +9,17 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from waypost.dialects.socotra.wire import NAME_MAX
+from waypost.dialects.socotra.wire import (
+    COUNT,
+    COUNT_MAX,
+    NAME_MAX,
+    OFFSET_MAX,
+    PAGING_TOKEN_MAX,
+    Locator,
+    Moment,
+)
 from waypost.policy.settings import TYPES_MAX
+from waypost.web.queries import MicrosInQuery
 
 SECRET_MAX: Final = 256
 TAG_MAX: Final = 256
@@ -34,6 +43,34 @@ Growth = Literal["linear", "exponential"]
 
 class _In(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
     """What comes: nothing in it is passed over."""
+
+
+class SliceQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The query of a list: how many items of it, after how many."""
+
+    offset: Annotated[int, Meta(ge=0, le=OFFSET_MAX)] = 0
+    count: Annotated[int, Meta(ge=1, le=COUNT_MAX)] = COUNT
+
+
+class WebhooksQuery(SliceQuery, frozen=True, kw_only=True, rename="camel"):
+    """The query of the list of webhooks: which; `extended`: with how they fare."""
+
+    name: str | None = None
+    enabled: bool | None = None
+    suspended: bool | None = None
+    active: bool | None = None
+    event_types: tuple[str, ...] = ()
+    extended: bool = False
+
+
+class StreamQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The query of the stream of events: what is read of it, or a token alone, to read on."""
+
+    paging_token: Annotated[str, Meta(max_length=PAGING_TOKEN_MAX)] | None = None
+    page_size: Annotated[int, Meta(ge=1, le=COUNT_MAX)] | None = None
+    start_timestamp: MicrosInQuery | None = None
+    end_timestamp: MicrosInQuery | None = None
+    type: str | None = None
 
 
 class EndpointIn(_In, frozen=True, kw_only=True):
@@ -135,7 +172,7 @@ class EndpointOut(msgspec.Struct, frozen=True, rename="camel"):
 class RetryOut(msgspec.Struct, frozen=True, rename="camel"):
     """When what has failed is tried again."""
 
-    type: str
+    type: Annotated[str, Meta(extra_json_schema={"enum": ["linear", "exponential"]})]
     interval: int
     attempts: int
 
@@ -162,9 +199,9 @@ class DeliveriesOut(msgspec.Struct, frozen=True, rename="camel"):
 class LastFailureOut(msgspec.Struct, frozen=True, rename="camel"):
     """The last attempt that failed."""
 
-    event_locator: str
+    event_locator: Locator
     failure_message: str
-    failure_timestamp: str
+    failure_timestamp: Moment
 
 
 class BacklogOut(msgspec.Struct, frozen=True, rename="camel"):
@@ -172,17 +209,17 @@ class BacklogOut(msgspec.Struct, frozen=True, rename="camel"):
 
     size: int
     exact: bool
-    oldest_timestamp: str | None
+    oldest_timestamp: Moment | None
 
 
 class WebhookOut(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A webhook; the last three are there where they were asked for."""
 
-    locator: str
+    locator: Locator
     name: str
     enabled: bool
     suspended: bool
-    suspended_at: str | None
+    suspended_at: Moment | None
     event_types: tuple[str, ...]
     endpoint: EndpointOut
     failure_handling: HandlingOut

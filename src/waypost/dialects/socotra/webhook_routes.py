@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from waypost.dialects.socotra import permissions as may
-from waypost.dialects.socotra import webhooks, wire
+from waypost.dialects.socotra import webhooks
 from waypost.dialects.socotra.routes import TENANT, Call, Operation
 from waypost.dialects.socotra.shapes import (
     BacklogOut,
@@ -18,9 +18,9 @@ from waypost.dialects.socotra.shapes import (
     WebhookIn,
     WebhookOut,
     WebhooksOut,
+    WebhooksQuery,
 )
 from waypost.dialects.socotra.webhooks import Endpoint
-from waypost.dialects.socotra.wire import COUNT, COUNT_MAX
 from waypost.model import ids
 from waypost.model.api import Api
 from waypost.model.delivery import DeliveryState
@@ -63,10 +63,27 @@ class WebhookHandlers:
         read, write = (may.WEBHOOKS_READ,), (may.WEBHOOKS_WRITE,)
         listing = (may.WEBHOOKS_READ, may.WEBHOOKS_LIST)
         return [
-            Operation("createWebhook", "POST", _ALL, write, self.create, WebhookIn),
-            Operation("fetchWebhooks", "GET", f"{_ALL}/list", listing, self.list_slice),
+            Operation(
+                "createWebhook", "POST", _ALL, write, self.create, WebhookIn, errors=(404, 409)
+            ),
+            Operation(
+                "fetchWebhooks",
+                "GET",
+                f"{_ALL}/list",
+                listing,
+                self.list_slice,
+                query=WebhooksQuery,
+            ),
             Operation("fetchWebhook", "GET", _ONE, read, self.get),
-            Operation("updateWebhook", "PATCH", _ONE, write, self.update, WebhookChange),
+            Operation(
+                "updateWebhook",
+                "PATCH",
+                _ONE,
+                write,
+                self.update,
+                WebhookChange,
+                errors=(404, 409),
+            ),
             Operation(
                 "unsuspendWebhook", "PATCH", f"{_ONE}/unsuspend", write, self.unsuspend, status=204
             ),
@@ -84,33 +101,28 @@ class WebhookHandlers:
 
     async def get(self, call: Call) -> WebhookOut:
         """Return a webhook."""
-        with call.query:
-            pass
         found = await self._subscriptions.get(call.principal, call.locators["webhookLocator"])
         return await self._shown(call.principal, found)
 
     async def list_slice(self, call: Call) -> WebhooksOut:
         """List webhooks, oldest first."""
-        with call.query as query:
-            skip = query.integer("offset", 0, wire.OFFSET_MAX)
-            size = query.integer("count", 1, COUNT_MAX)
-            extended = query.boolean("extended")
-            which = SubscriptionFilter(
-                api=Api.SOCOTRA,
-                description=query.text("name"),
-                is_enabled=query.boolean("enabled"),
-                is_suspended=query.boolean("suspended"),
-                is_active=query.boolean("active"),
-                event_types=query.texts("eventTypes"),
-            )
-        if extended and (size or 0) > EXTENDED_MAX:
+        asked: WebhooksQuery = call.query
+        which = SubscriptionFilter(
+            api=Api.SOCOTRA,
+            description=asked.name,
+            is_enabled=asked.enabled,
+            is_suspended=asked.suspended,
+            is_active=asked.active,
+            event_types=asked.event_types,
+        )
+        if asked.extended and asked.count > EXTENDED_MAX:
             raise InvalidInput(details=[("count", f"Must be at most {EXTENDED_MAX} with extended")])
         found, has_more = await self._subscriptions.list_slice(
-            call.principal, which, skip or 0, size or COUNT
+            call.principal, which, asked.offset, asked.count
         )
         keys = await self._secrets(call.principal, found)
         items = [self._shape(one, keys) for one in found]
-        if extended:
+        if asked.extended:
             tallies = await self._subscriptions.tallies(call.principal, [one.id for one in found])
             items = [
                 _with_tally(item, tallies[one.id]) for item, one in zip(items, found, strict=True)

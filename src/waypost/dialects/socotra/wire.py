@@ -31,7 +31,7 @@ TENANTS_MAX: Final = 100
 COUNT_MAX: Final = 1_000
 COUNT: Final = 50
 OFFSET_MAX: Final = 2**31 - 1
-PAGING_TOKEN_MAX: Final = 8 * 1024
+PAGING_TOKEN_MAX: Final = 1024
 
 TIMEOUT: Final = "timeout"
 SUSPENDED: Final = "suspended"
@@ -43,15 +43,21 @@ _BAD: Final = 400
 _encode_token: Final = msgspec.msgpack.Encoder().encode
 
 
+ULID: Final = {"format": "ulid", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"}
+Locator = Annotated[str, Meta(extra_json_schema=ULID)]
+UserLocator = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+
 class EventOut(msgspec.Struct, frozen=True, rename="camel"):
     """An event, and the body of what is sent to a webhook."""
 
-    locator: str
-    request_id: str
-    user_locator: str
-    timestamp: str
+    locator: Locator
+    request_id: Locator
+    user_locator: UserLocator
+    timestamp: Moment
     type: str
-    data: msgspec.Raw
+    data: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 
 
 class EventsOut(msgspec.Struct, frozen=True, rename="camel"):
@@ -64,10 +70,10 @@ class EventsOut(msgspec.Struct, frozen=True, rename="camel"):
 class DivertedOut(msgspec.Struct, frozen=True, rename="camel"):
     """A diverted event."""
 
-    event_locator: str
-    request_locator: str
+    event_locator: Locator
+    request_locator: Locator
     failure_message: str
-    failure_timestamp: str
+    failure_timestamp: Moment
     failure_trigger: str
 
 

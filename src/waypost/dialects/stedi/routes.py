@@ -4,6 +4,7 @@ They stand at the root, and under the version that its clients put before every 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,7 +13,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from waypost.dialects.stedi import wire
-from waypost.dialects.stedi.wire import CreateIn, RotateIn, UpdateIn
+from waypost.dialects.stedi.wire import (
+    CreateIn,
+    DestinationOut,
+    DestinationsOut,
+    DestinationsQuery,
+    EventOut,
+    EventsOut,
+    EventsQuery,
+    NewDestinationOut,
+    RotateIn,
+    SecretOut,
+    UpdateIn,
+)
 from waypost.dialects.surface import MAX_BODY_BYTES
 from waypost.model.api import Api
 from waypost.model.delivery import EventStatus
@@ -32,18 +45,16 @@ from waypost.operations.subscriptions import Subscriptions
 from waypost.policy.events import is_type
 from waypost.policy.routing import wants
 from waypost.web.errors import Surfaces
-from waypost.web.requests import Query, read_json
+from waypost.web.queries import Queries
+from waypost.web.requests import read_json
 
 VERSION: Final = "/2026-02-01"
 EVENTS: Final = "/events"
 DESTINATIONS: Final = "/destinations"
 
-_STATUSES: Final = tuple(status.value.upper() for status in EventStatus)
-_ENABLED: Final = ("ENABLED", "DISABLED")
-_TOKEN_MAX: Final = 1_024
-_TYPE_MAX: Final = 255
+_EVENTS_QUERY: Final = Queries(EventsQuery)
+_DESTINATIONS_QUERY: Final = Queries(DestinationsQuery)
 _KEY: Final = "idempotency-key"
-_KEY_MAX: Final = 255
 _DESTINATION: Final = "destination"
 _ALL: Final = PageRequest(size=wire.DESTINATIONS_MAX)
 
@@ -51,6 +62,32 @@ _encode: Final = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
 Handler = Callable[[Principal, Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        name: what the vendor's document calls it.
+        scope: what the key must be allowed to do.
+        result: the struct of the answer; None for an empty one.
+        query: the struct of the parameters behind the question mark.
+        body: the struct of the JSON body.
+        body_optional: no body at all stands for one of defaults.
+        status: of success.
+    """
+
+    name: str
+    method: str
+    path: str
+    scope: Scope
+    handler: Handler
+    result: type[msgspec.Struct] | None
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    body_optional: bool = False
+    status: int = 200
 
 
 class StediRoutes:
@@ -77,36 +114,80 @@ class StediRoutes:
         self._repeats = repeats
         self._environments = environments
 
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        one, secret = (
+            f"{DESTINATIONS}/{{destinationId}}",
+            f"{DESTINATIONS}/{{destinationId}}/secret",
+        )
+        see, change = Scope.SUBSCRIPTIONS_READ, Scope.SUBSCRIPTIONS_WRITE
+        read = Scope.EVENTS_READ
+        return [
+            Operation("ListEvents", "GET", EVENTS, read, self.list_events, EventsOut, EventsQuery),
+            Operation("GetEvent", "GET", f"{EVENTS}/{{eventId}}", read, self.get_event, EventOut),
+            Operation(
+                "ListDestinations",
+                "GET",
+                DESTINATIONS,
+                see,
+                self.list_all,
+                DestinationsOut,
+                DestinationsQuery,
+            ),
+            Operation(
+                "CreateDestination",
+                "POST",
+                DESTINATIONS,
+                change,
+                self.create,
+                NewDestinationOut,
+                body=CreateIn,
+                status=201,
+            ),
+            Operation("GetDestination", "GET", one, see, self.get, DestinationOut),
+            Operation(
+                "UpdateDestination",
+                "POST",
+                one,
+                change,
+                self.update,
+                DestinationOut,
+                body=UpdateIn,
+                body_optional=True,
+            ),
+            Operation("DeleteDestination", "DELETE", one, change, self.delete, None, status=204),
+            Operation("GetDestinationSecret", "GET", secret, change, self.secret, SecretOut),
+            Operation(
+                "RotateDestinationSecret",
+                "POST",
+                f"{secret}/rotate",
+                change,
+                self.rotate,
+                SecretOut,
+                body=RotateIn,
+                body_optional=True,
+            ),
+        ]
+
     def routes(self) -> list[Route]:
         """Return what is served; from now on errors on its paths are in its envelope."""
-        one, secret = f"{DESTINATIONS}/{{id}}", f"{DESTINATIONS}/{{id}}/secret"
-        see, change = Scope.SUBSCRIPTIONS_READ, Scope.SUBSCRIPTIONS_WRITE
-        table: dict[str, dict[str, tuple[Scope, Handler]]] = {
-            EVENTS: {"GET": (Scope.EVENTS_READ, self.list_events)},
-            f"{EVENTS}/{{id}}": {"GET": (Scope.EVENTS_READ, self.get_event)},
-            DESTINATIONS: {"GET": (see, self.list_all), "POST": (change, self.create)},
-            one: {
-                "GET": (see, self.get),
-                "POST": (change, self.update),
-                "DELETE": (change, self.delete),
-            },
-            secret: {"GET": (change, self.secret)},
-            f"{secret}/rotate": {"POST": (change, self.rotate)},
-        }
+        by_path: dict[str, dict[str, Operation]] = {}
+        for operation in self.operations():
+            by_path.setdefault(operation.path, {})[operation.method] = operation
         for prefix in (VERSION, EVENTS, DESTINATIONS):
             self._surfaces.add(prefix, wire.render)
         return [
             Route(f"{base}{path}", self._endpoint(methods), methods=list(methods))
             for base in ("", VERSION)
-            for path, methods in table.items()
+            for path, methods in by_path.items()
         ]
 
     def _endpoint(
-        self, methods: Mapping[str, tuple[Scope, Handler]]
+        self, methods: Mapping[str, Operation]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
             method = "GET" if request.method == "HEAD" else request.method
-            scope, handler = methods[method]
+            scope, handler = methods[method].scope, methods[method].handler
             try:
                 caller = self._access.authenticate(_authorization(request))
                 self._access.spend(caller, reads=method == "GET")
@@ -120,13 +201,9 @@ class StediRoutes:
 
     async def list_events(self, caller: Principal, request: Request) -> Response:
         """List events and how they stand."""
-        with Query(request) as query:
-            size = query.integer("pageSize", 1, 1000) or 100
-            token, event = _text(query, "pageToken", _TOKEN_MAX), query.text("eventId")
-            kind = _text(query, "eventType", _TYPE_MAX)
-            statuses = query.texts("status", _STATUSES)
-            created = query.texts("created")
-        begin_us, end_us = wire.read_created(created)
+        asked = _EVENTS_QUERY.read(request)
+        token, event, kind = asked.page_token, asked.event_id, asked.event_type
+        begin_us, end_us = wire.read_created(asked.created)
         try:
             event_id = None
             if event is not None:
@@ -136,12 +213,12 @@ class StediRoutes:
         if kind is not None and not is_type(kind):
             return _answer(wire.EventsOut([]))
         page = PageRequest(
-            size=size,
+            size=asked.page_size,
             older_than=None if token is None else wire.read_page(token),
             begin_us=begin_us,
             end_us=end_us,
         )
-        wanted = frozenset(EventStatus(status.lower()) for status in statuses)
+        wanted = frozenset(EventStatus(status.lower()) for status in asked.status)
         found = await self._events.seek(caller, page, Sought(event_id, kind, wanted))
         items = [wire.summary_out(one.id, one.type, one.status) for one in found.items]
         if found.older_than is None:
@@ -150,18 +227,15 @@ class StediRoutes:
 
     async def get_event(self, caller: Principal, request: Request) -> Response:
         """Return an event, and how it stands over all that it was owed to."""
-        event_id = wire.read_id(wire.EVENT, request.path_params["id"], "eventId", "event")
+        event_id = wire.read_id(wire.EVENT, request.path_params["eventId"], "eventId", "event")
         event, status = await self._events.status(caller, event_id)
         return _answer(wire.event_out(event, status, self._environments[event.project_id]))
 
     async def list_all(self, caller: Principal, request: Request) -> Response:
         """List destinations, newest first."""
-        with Query(request) as query:
-            size = query.integer("pageSize", 1, 100) or 25
-            token = _text(query, "pageToken", _TOKEN_MAX)
-            status = query.text("status", _ENABLED)
-            kind = _text(query, "eventType", _TYPE_MAX)
-        behind = None if token is None else wire.read_page(token)
+        asked = _DESTINATIONS_QUERY.read(request)
+        size, status, kind = asked.page_size, asked.status, asked.event_type
+        behind = None if asked.page_token is None else wire.read_page(asked.page_token)
         found = await self._subscriptions.list_page(caller, _ALL, api=Api.STEDI)
         rest = [
             one
@@ -291,16 +365,8 @@ def _authorization(request: Request) -> bytes | None:
 
 
 def _destination(request: Request) -> Id:
-    token = request.path_params["id"]
+    token = request.path_params["destinationId"]
     return wire.read_id(wire.DESTINATION, token, "destinationId", _DESTINATION)
-
-
-def _text(query: Query, name: str, most: int) -> str | None:
-    """Return a parameter of one character to `most`."""
-    value = query.text(name)
-    if value is not None and not 1 <= len(value) <= most:
-        query.blame(name, f"Must be 1 to {most} characters")
-    return value
 
 
 async def _asked(request: Request, form: type[T], when_empty: T | None = None) -> tuple[Asked, T]:
@@ -312,8 +378,8 @@ async def _asked(request: Request, form: type[T], when_empty: T | None = None) -
 
 def _key(request: Request) -> str | None:
     key = request.headers.get(_KEY)
-    if key is not None and not 1 <= len(key) <= _KEY_MAX:
-        raise InvalidInput(details=[(_KEY, f"must be 1 to {_KEY_MAX} characters")])
+    if key is not None and not 1 <= len(key) <= wire.KEY_MAX:
+        raise InvalidInput(details=[(_KEY, f"must be 1 to {wire.KEY_MAX} characters")])
     return None if key is None else f"{wire.FORMAT}:{key}"
 
 

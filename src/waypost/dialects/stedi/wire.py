@@ -39,14 +39,18 @@ DISABLE_AFTER_S: Final = 48 * 3600.0
 """Nothing but failures for so long disables a destination."""
 HOURS_MAX: Final = 720
 
-_TYPE_MAX: Final = 255
+TYPE_MAX: Final = 255
+TOKEN_MAX: Final = 1_024
+KEY_MAX: Final = 255
 _DESCRIPTION_MAX: Final = 1_024
 _HOUR_US: Final = 3_600_000_000
 _SECOND: Final = 19
 _MILLISECOND: Final = 23
 """How many characters of a spelled moment are of whole seconds, and of milliseconds."""
 
-_ID: Final = re.compile(r"[a-z]{3,5}_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+_ID: Final = re.compile(f"[a-z]{{3,5}}_{UUID}")
 _STEP: Final = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 _FIELDS: Final = {
     "url": "destinationUrl",
@@ -70,12 +74,49 @@ _OURS: Final = "InternalServerException"
 _STATUSES: Final = {"invalid_setting": 400, "limit_reached": 403}
 """Where it is not the status that says it."""
 
-Type = Annotated[str, Meta(min_length=1, max_length=_TYPE_MAX)]
+Type = Annotated[str, Meta(min_length=1, max_length=TYPE_MAX)]
 Label = Annotated[str, Meta(min_length=1, max_length=255)]
 Description = Annotated[str, Meta(max_length=_DESCRIPTION_MAX)]
 Types = Annotated[list[Type], Meta(min_length=1)]
 Limit = Annotated[float, Meta(ge=1, le=CONCURRENCY_MAX)]
 Status = Literal["ENABLED", "DISABLED"]
+EventState = Annotated[str, Meta(extra_json_schema={"enum": ["PENDING", "DELIVERED", "FAILED"]})]
+Token = Annotated[str, Meta(min_length=1, max_length=TOKEN_MAX)]
+Spelled = Annotated[str, Meta(extra_json_schema={"pattern": f"^[a-z]{{3,5}}_{UUID}$"})]
+Secret = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"pattern": "^whsec_[A-Za-z0-9+/=]+$", "minLength": 30, "maxLength": 255}
+    ),
+]
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Condition = Annotated[str, Meta(pattern="^(gt|gte|lt|lte):[0-9]{4}-")]
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The query of the list of events; `created`: such as `gte:2030-01-31T12:00:00Z`."""
+
+    page_size: Annotated[int, Meta(ge=1, le=1000)] = 100
+    page_token: Token | None = None
+    event_id: str | None = None
+    event_type: Type | None = None
+    status: tuple[Literal["PENDING", "DELIVERED", "FAILED"], ...] = ()
+    created: tuple[Condition, ...] = ()
+
+
+class DestinationsQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The query of the list of destinations."""
+
+    page_size: Annotated[int, Meta(ge=1, le=100)] = 25
+    page_token: Token | None = None
+    status: Status | None = None
+    event_type: Type | None = None
+
+
+class Repeatable(msgspec.Struct, frozen=True, rename={"idempotency_key": "idempotency-key"}):
+    """The header of a change: with the same key it is made once."""
+
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=KEY_MAX)] | None = None
 
 
 class CreateIn(
@@ -118,45 +159,45 @@ class RotateIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 class DestinationOut(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """A destination."""
 
-    id: str
-    name: str
-    description: str
+    id: Spelled
+    name: Label
+    description: Description
     destination_url: str
-    event_types: Sequence[str]
+    event_types: Types
     status: Status
-    concurrency_limit: int | UnsetType
-    created_at: str
-    updated_at: str
-    last_delivery_time: str | UnsetType
+    concurrency_limit: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)] | UnsetType = UNSET
+    created_at: Moment
+    updated_at: Moment
+    last_delivery_time: Moment | UnsetType = UNSET
 
 
 class NewDestinationOut(DestinationOut, frozen=True, rename="camel", kw_only=True):
     """A destination that was just made, with its secret."""
 
-    signing_secret: str
+    signing_secret: Secret
 
 
 class DestinationsOut(msgspec.Struct, frozen=True, rename="camel"):
     """One page of destinations."""
 
     items: list[DestinationOut]
-    next_page_token: str | UnsetType = UNSET
+    next_page_token: Token | UnsetType = UNSET
 
 
 class SecretOut(msgspec.Struct, frozen=True, rename="camel"):
     """A destination's secret, and until when the one before it is good as well."""
 
-    signing_secret: str
-    previous_secret_expires_at: str | UnsetType = UNSET
+    signing_secret: Secret
+    previous_secret_expires_at: Moment | UnsetType = UNSET
 
 
 class ThinEvent(msgspec.Struct, frozen=True, rename="camel"):
     """What is delivered."""
 
     account: str
-    created: str
+    created: Moment
     environment: Literal["TEST", "PRODUCTION"]
-    id: str
+    id: Spelled
     object: Literal["v1.event"]
     resource: Resource
     type: str
@@ -172,10 +213,10 @@ class PayloadOut(msgspec.Struct, frozen=True, rename="camel"):
 class SummaryOut(msgspec.Struct, frozen=True, rename="camel"):
     """An event in a list."""
 
-    id: str
-    created_at: str
-    event_type: str
-    status: str
+    id: Spelled
+    created_at: Moment
+    event_type: Annotated[str, Meta(min_length=1)]
+    status: EventState
 
 
 class EventOut(SummaryOut, frozen=True, rename="camel"):
@@ -188,7 +229,7 @@ class EventsOut(msgspec.Struct, frozen=True, rename="camel"):
     """One page of events."""
 
     items: list[SummaryOut]
-    next_page_token: str | UnsetType = UNSET
+    next_page_token: Token | UnsetType = UNSET
 
 
 _HANDLING: Final = FailureHandlingIn(

@@ -6,6 +6,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from waypost.dialects.convoy import paging
+from waypost.dialects.convoy.answers import PageOut
 from waypost.dialects.convoy.table import Call
 from waypost.model import ids
 from waypost.model.errors import InvalidInput
@@ -33,7 +34,7 @@ def listed(request: PageRequest) -> Page[ids.Id]:
     return Page(kept[::-1] if up else kept, len(found) > request.size)
 
 
-def page(query: str) -> dict[str, Any]:
+def page(query: str) -> PageOut[bytes]:
     listing = paging.read(call(query))
     return paging.page_out(listing, listed(listing.request), lambda one: one, lambda one: one)
 

@@ -191,6 +191,6 @@ def test_a_source_is_shown_with_every_key() -> None:
     assert (shown["url"], shown["uid"]) == ("http://w/ingest/m", ids.spell_ulid(source.id))
     assert len(shown) == 20
     twitter = msgspec.structs.replace(source, verifier=Twitter("s"), challenged_us=0)
-    noted = source_out(twitter, record, "", masked=True)["provider_config"]["twitter"]
-    assert noted == {"crc_verified_at": "1970-01-01T00:00:00.000000Z"}
+    noted = source_out(twitter, record, "", masked=True)["provider_config"]
+    assert noted == {"twitter": {"crc_verified_at": "1970-01-01T00:00:00.000000Z"}}
     assert (told(twitter).provider, told(twitter).mask_id) == ("twitter", "m")

@@ -55,7 +55,7 @@ class World:
             headers={"authorization": "Bearer may"},
         )
 
-    async def serve(self, call: Call) -> Answer:
+    async def serve(self, call: Call) -> Answer[Any]:
         self.calls.append(call)
         if self.error is not None:
             raise self.error

@@ -1,16 +1,15 @@
 """A struct says what a query may hold, and everything that is wrong is told at once."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
 from msgspec import Meta
 from starlette.requests import Request
 
-from waypost.api.queries import Queries
-from waypost.api.shapes import MicrosInQuery
 from waypost.model.errors import InvalidInput
+from waypost.web.queries import MicrosInQuery, Queries
 
 
 class Colour(StrEnum):
@@ -30,6 +29,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     colour: Colour | None = None
     at: Annotated[MicrosInQuery, Meta(description="When.")] | None = None
     many: Annotated[tuple[str, ...], Meta(max_length=3)] = ()
+    size_name: Literal["small", "large"] | None = None
+    sides: tuple[Literal["left", "right"], ...] = ()
+    short: Annotated[str, Meta(min_length=1, max_length=3)] | None = None
 
 
 QUERIES = Queries(Form)
@@ -54,6 +56,14 @@ def test_every_type_is_read() -> None:
         many=("a", "b"),
         at=1_000_000,
     )
+
+
+def test_literals_and_lengths_are_held_to() -> None:
+    read = QUERIES.read(request("size_name=small&sides=left,right&short=abc"))
+    assert (read.size_name, read.sides, read.short) == ("small", ("left", "right"), "abc")
+    with pytest.raises(InvalidInput) as error:
+        QUERIES.read(request("size_name=huge&sides=left,up&short=abcd"))
+    assert [path for path, _ in error.value.details] == ["size_name", "sides", "short"]
 
 
 def test_a_list_may_also_come_in_several_parameters() -> None:

@@ -1,28 +1,33 @@
 """Queries: a struct says which parameters an operation takes, and this reads them into it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
-from msgspec import inspect
+from msgspec import Meta, inspect
 from starlette.requests import Request
 
-from waypost.model import ids
-from waypost.model.errors import InvalidInput
 from waypost.web.requests import Query
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+MicrosInQuery = Annotated[int, Meta(extra_json_schema={"type": "string", "format": "date-time"})]
+"""A moment in a query: RFC 3339 on the wire, UTC microseconds once it is read."""
+
 _Read = Callable[[Query, str], Any]
-_MANY = 2**31
+_MANY: Final = 2**31
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No parameter at all."""
 
 
 class Queries(Generic[T]):
     """Reads the queries of one operation.
 
-    A field is a number, a boolean, text, one of an enumeration, a moment (`MicrosInQuery`), or a
-    tuple of texts, which come joined by commas or in several parameters.
+    A field is a number, a boolean, text, one of an enumeration or of literals, a moment
+    (`MicrosInQuery`), or a tuple of texts, which come joined by commas or in several parameters.
     """
 
     def __init__(self, form: type[T]) -> None:
@@ -61,13 +66,31 @@ def _reader(field: inspect.Type) -> _Read:
         case inspect.BoolType():
             return lambda query, name: query.boolean(name)
         case inspect.StrType():
-            return lambda query, name: query.text(name)
+            return partial(_text, bare.min_length or 0, bare.max_length)
+        case inspect.LiteralType():
+            return partial(_chosen, list(map(str, bare.values)))
         case inspect.EnumType():
             return partial(_enumerated, bare.cls)
         case inspect.VarTupleType():
             most = bare.max_length or 100
-            return lambda query, name: query.texts(name, most=most) or None
+            choices = _choices(bare.item_type)
+            return lambda query, name: query.texts(name, choices, most) or None
     raise TypeError(f"no parameter of a query can be {bare}")
+
+
+def _text(least: int, most: int | None, query: Query, name: str) -> str | None:
+    value = query.text(name)
+    if value is not None and most is not None and not least <= len(value) <= most:
+        query.blame(name, f"Must be {least} to {most} characters")
+    return value
+
+
+def _chosen(choices: Sequence[str], query: Query, name: str) -> str | None:
+    return query.text(name, choices)
+
+
+def _choices(item: inspect.Type) -> Sequence[str]:
+    return list(map(str, item.values)) if isinstance(item, inspect.LiteralType) else ()
 
 
 def _enumerated(kind: Callable[[str], Any], query: Query, name: str) -> Any:
@@ -87,18 +110,3 @@ def _bare(field: inspect.Type) -> tuple[inspect.Type, dict[str, Any]]:
             field = next(t for t in field.types if not isinstance(t, inspect.NoneType))
         else:
             return field, extra
-
-
-def subscription_named(token: str | None, path: str = "event_subscription_token") -> ids.Id | None:
-    """Read the token of an event subscription at a path; None where it was not given.
-
-    Raises:
-        InvalidInput: it is not the token of an event subscription.
-    """
-    if token is None:
-        return None
-    found = ids.find(ids.SUBSCRIPTION, token)
-    if found is None:
-        reason = f"must be a token that begins with {ids.SUBSCRIPTION}_"
-        raise InvalidInput(details=[(path, reason)])
-    return found
