@@ -6,7 +6,7 @@
 # the folder's own name may hold anything.
 
 .POSIX:
-.PHONY: help run check test test-long fix torture fuzz bench lock setup static
+.PHONY: help run check test test-long fix torture fuzz bench proofs lock setup static
 
 KILLS = 100
 DB = sqlite
@@ -49,6 +49,9 @@ fuzz: $(READY) ## every property test, with many more examples
 
 bench: $(READY) ## measure, beside the limit loop (DB=postgresql PROCESSES=2; ARGS=--help)
 	$(IN_VENV) bench --database $(DB) --processes $(PROCESSES) $(ARGS)
+
+proofs: $(READY) ## write docs/reference/proofs.md anew, from the marks on the tests
+	$(IN_VENV) tests.support.proofs
 
 lock: $(READY) ## write requirements.lock anew from pyproject.toml, with the newest versions
 	$(IN_VENV) uv pip compile pyproject.toml --group dev --universal --upgrade \

@@ -21,6 +21,7 @@ from bench.growth import growth
 from bench.healing import healing
 from bench.isolation import isolation
 from bench.ledger import LedgerError
+from bench.lists import lists
 from bench.postgres import Postgres, running
 from bench.replaying import replaying
 from bench.report import Report
@@ -48,6 +49,7 @@ loses or doubles anything prints VOID and ends with exit code 1.
   replay      what live traffic notices while many events are sent again
   apis        posts by the APIs of others, beside the native one
   claims      consumers that ask for messages, claim them and end them
+  lists       every list of every API, with a million events in the database
   soak        a fixed rate for ten minutes; memory over time
   limit       the limit loop alone
   routing     filters of many conditions, projects of many subscriptions; no server (seconds)
@@ -65,6 +67,7 @@ examples:
   python -m bench latency --rate 200 --rate 2000 --latency-seconds 30
   python -m bench backlog --events 100000 --dir /mnt/fast
   python -m bench growth --database both --events 10000000 --plans plans.txt
+  python -m bench lists --database both --events 1000000
   python -m bench healing --kills 20 --workers 4
   python -m bench replay --rate 200 --replay-rate 1000
   python -m bench limit --limit-program other_loop.py two limit loops, interleaved
@@ -92,6 +95,7 @@ EVENTS = {
     "comeback": 100_000,
     "replay": 100_000,
     "claims": 20_000,
+    "lists": 1_000_000,
 }
 
 
@@ -121,8 +125,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--events",
         type=int,
-        help="of backlog (1,000,000), growth (10,000,000), comeback and replay (100,000), claims"
-        " (20,000)",
+        help="of backlog and lists (1,000,000), growth (10,000,000), comeback and replay (100,000),"
+        " claims (20,000)",
     )
     add(
         "--replay-rate", type=float, help="deliveries/s of the replay (default: as fast as it goes)"
@@ -278,6 +282,11 @@ def measure_claims(arguments: argparse.Namespace, settings: Settings, report: Re
     claims(settings, report, arguments.events or EVENTS["claims"])
 
 
+def measure_lists(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
+    """With `--events` in the database."""
+    lists(settings, report, arguments.events or EVENTS["lists"])
+
+
 def measure_soak(arguments: argparse.Namespace, settings: Settings, report: Report) -> None:
     """At the first `--rate`, else 1,000/s."""
     rate = (arguments.rate or [1_000])[0]
@@ -314,6 +323,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings, Report], None]] = {
     "replay": measure_replay,
     "apis": measure_apis,
     "claims": measure_claims,
+    "lists": measure_lists,
     "soak": measure_soak,
     "limit": measure_limit,
     "routing": measure_routing,

@@ -96,3 +96,6 @@ API_RATIO: Final = Bar(0.8, at_least=True)
 
 CLAIMS: Final[Bars] = {SQLITE: Bar(1_500, at_least=True)}
 """Messages a second that sixteen consumers ask for, claim and end."""
+
+LIST_MS: Final = Bar(20)
+"""Of a list with a million events in the database: p99 of requests one at a time."""

@@ -1,17 +1,20 @@
-"""Fills a database with delivered events, far faster than a server could write them.
+"""Fills a database with settled events, far faster than a server could write them.
 
-The rows are copies of those that the server itself has written for one event: only the ids and the
-moment of delivery are others. Ids are UUIDv7 in growing order, spread over the days before now, so
-tables, indexes and partitions are as they would be after days of steady traffic.
+The rows are copies of those that the server itself has written for a few events, the samples: only
+the ids and the moments of delivery are others. Ids are UUIDv7 in growing order, spread over the
+days before now, so tables, indexes and partitions are as they would be after days of steady
+traffic.
 """
 
 # ruff: noqa: S608 - the names in these statements are our own
 
+import json
 import os
 import re
 import sqlite3
 import struct
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -30,8 +33,16 @@ DELIVERED_AFTER_US = 3_000
 SOME_FREE_TIME_MS = 60_000
 """Before now: what the server has written lies behind what is filled in."""
 
-EVENTS, DELIVERIES = "events", "deliveries"
-PARTITIONED = (EVENTS, DELIVERIES, "attempts")
+KEYS = {
+    "events": "id",
+    "deliveries": "event_id",
+    "attempts": "event_id",
+    "diverted_events": "event_id",
+}
+"""What holds an event, by the column in which its id stands."""
+MOMENTS = {"deliveries": "finished_us", "diverted_events": "diverted_us"}
+PARTITIONED = ("events", "deliveries", "attempts")
+DELIVERIES_MAX = 3
 COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"
 _FIRST_BOUND = """
@@ -39,8 +50,32 @@ _FIRST_BOUND = """
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass
 """
 
-Filled = tuple[bytes, bytes, bytes]
-"""What differs from row to row: event, delivery, moment of delivery (µs, eight bytes)."""
+Filled = tuple[bytes, ...]
+"""What differs from row to row: event, moment of delivery (µs, eight bytes), deliveries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An event that the server has settled, by its id; every so many-th is a copy of it."""
+
+    event: bytes
+    every: int = 1
+
+
+def sample(accepted: bytes, every: int = 1) -> Sample:
+    """The event that an answer of `POST /v1/events` has acknowledged."""
+    token: str = json.loads(accepted)["token"]
+    return Sample(uuid.UUID(token.rpartition("_")[2]).bytes, every)
+
+
+def shares(samples: Sequence[Sample], first: int, count: int) -> list[list[int]]:
+    """Which of so many events are copies of each sample: of several, of the rarest."""
+    order = sorted(range(len(samples)), key=lambda at: -samples[at].every)
+    found: list[list[int]] = [[] for _ in samples]
+    for at in range(count):
+        number = first + at + 1
+        found[next(one for one in order if number % samples[one].every == 0)].append(at)
+    return found
 
 
 def event_times(events: int, until_ms: int) -> Iterator[int]:
@@ -63,42 +98,50 @@ def identifier(at_ms: int, chance: bytes) -> bytes:
 def fillings(events: int, until_ms: int) -> Iterator[list[Filled]]:
     """What differs, for each event, in the order of time, many at once."""
     times = event_times(events, until_ms)
+    width = 10 * (1 + DELIVERIES_MAX)
     while part := list(islice(times, CHUNK)):
-        chance = os.urandom(20 * len(part))
+        chance = os.urandom(width * len(part))
         yield [
             (
                 identifier(at_ms, chance[at : at + 10]),
-                identifier(at_ms, chance[at + 10 : at + 20]),
                 struct.pack(">q", at_ms * 1000 + DELIVERED_AFTER_US),
+                *(
+                    identifier(at_ms, chance[begin : begin + 10])
+                    for begin in range(at + 10, at + width, 10)
+                ),
             )
-            for at, at_ms in zip(range(0, len(chance), 20), part, strict=True)
+            for at, at_ms in zip(range(0, len(chance), width), part, strict=True)
         ]
 
 
-def fill(database: Database, events: int, say: Say) -> None:
-    """Fill it; its server must have delivered at least one event to its only subscription."""
+def fill(database: Database, events: int, say: Say, samples: Sequence[Sample]) -> None:
+    """Fill it with copies of events that its server has settled."""
     until_ms = time.time_ns() // 1_000_000 - SOME_FREE_TIME_MS
     if isinstance(database, SqliteFile):
-        fill_sqlite(database, events, until_ms, say)
+        fill_sqlite(database, events, until_ms, say, samples)
     elif isinstance(database, PostgresDatabase):
-        fill_postgres(database, events, until_ms, say)
+        fill_postgres(database, events, until_ms, say, samples)
 
 
 # --- SQLite ---------------------------------------------------------------------------------------
 
 
-def fill_sqlite(database: SqliteFile, events: int, until_ms: int, say: Say) -> None:
+def fill_sqlite(
+    database: SqliteFile, events: int, until_ms: int, say: Say, samples: Sequence[Sample]
+) -> None:
     """Insert in large transactions, without waiting for the disk until all is in."""
     with sqlite3.connect(database.path, isolation_level=None) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -262144")
-        inserts = [sqlite_insert(connection, table) for table in (EVENTS, DELIVERIES)]
+        inserts = [sqlite_inserts(connection, sample.event) for sample in samples]
         done = 0
         for rows in fillings(events, until_ms):
-            values = [(event, delivery, int.from_bytes(at, "big")) for event, delivery, at in rows]
+            values = [(row[0], int.from_bytes(row[1], "big"), *row[2:]) for row in rows]
             connection.execute("BEGIN")
-            for insert, order in inserts:
-                connection.executemany(insert, picked(values, order))
+            for among, copies in zip(shares(samples, done, len(rows)), inserts, strict=True):
+                mine = [values[at] for at in among]
+                for insert, order in copies if mine else ():
+                    connection.executemany(insert, picked(mine, order))
             connection.execute("COMMIT")
             done += len(rows)
             say(progress(done, events))
@@ -107,23 +150,44 @@ def fill_sqlite(database: SqliteFile, events: int, until_ms: int, say: Say) -> N
     os.sync()
 
 
-def sqlite_insert(connection: sqlite3.Connection, table: str) -> tuple[str, Sequence[int]]:
-    """A statement that copies the only row of a table, with gaps; and what fills them, in order."""
-    there: Sequence[object] = connection.execute(
-        "SELECT event_id, id, finished_us FROM deliveries ORDER BY event_id LIMIT 1"
-    ).fetchone()
-    key = "id" if table == EVENTS else "event_id"
-    connection.execute(
-        f"CREATE TEMP TABLE one_{table} AS SELECT * FROM {table} WHERE {key} = ?", there[:1]
-    )
-    cursor = connection.execute(f"SELECT * FROM one_{table}")
-    values: Sequence[object] = cursor.fetchone()
-    columns = [
-        "?" if value in there else column[0]
-        for column, value in zip(cursor.description, values, strict=True)
+def sqlite_inserts(connection: sqlite3.Connection, event: bytes) -> list[tuple[str, Sequence[int]]]:
+    """Statements that copy the rows of an event, with gaps; and what fills them, in order."""
+    deliveries = [
+        row[0]
+        for row in connection.execute(
+            "SELECT id FROM deliveries WHERE event_id = ? ORDER BY id", (event,)
+        )
     ]
-    insert = f"INSERT INTO {table} SELECT {', '.join(columns)} FROM one_{table}"
-    return insert, [there.index(value) for value in values if value in there]
+    rows = [
+        (table, row)
+        for table, key in KEYS.items()
+        for row in connection.execute(f"SELECT * FROM {table} WHERE {key} = ?", (event,)).fetchall()
+    ]
+    return [_sqlite_insert(connection, table, row, (event, deliveries)) for table, row in rows]
+
+
+def _sqlite_insert(
+    connection: sqlite3.Connection, table: str, row: Sequence[object], of: tuple[bytes, list[bytes]]
+) -> tuple[str, Sequence[int]]:
+    names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+    moment = row[names.index(MOMENTS[table])] if table in MOMENTS else None
+    there = [of[0], moment, *of[1]]
+    (count,) = connection.execute("SELECT count(*) FROM sqlite_temp_master").fetchone()
+    kept = f"kept_{count}"
+    found = names.index("id")
+    key = f"{KEYS[table]} = ? AND id = ?"
+    connection.execute(
+        f"CREATE TEMP TABLE {kept} AS SELECT * FROM {table} WHERE {key}", (of[0], row[found])
+    )
+    columns = [
+        "?" if _stands(value, there) else name for value, name in zip(row, names, strict=True)
+    ]
+    insert = f"INSERT INTO {table} SELECT {', '.join(columns)} FROM {kept}"
+    return insert, [there.index(value) for value in row if _stands(value, there)]
+
+
+def _stands(value: object, there: Sequence[object]) -> bool:
+    return value is not None and value in there
 
 
 def picked(rows: Iterable[Sequence[Any]], order: Sequence[int]) -> Iterable[tuple[Any, ...]]:
@@ -146,11 +210,12 @@ class Stencil:
     @classmethod
     def cut(cls, row: bytes, there: Filled) -> "Stencil":
         """Cut what is there out of a row; what does not occur in it makes no gap."""
-        order = sorted(range(len(there)), key=lambda number: row.find(there[number]))
-        pattern = row.replace(b"%", b"%%")
-        for part in there:
-            pattern = pattern.replace(part, b"%b", 1)
-        return cls(pattern, [number for number in order if there[number] in row])
+        parts = b"|".join(re.escape(part) for part in there if part)
+        pieces = re.split(b"(" + parts + b")", row)
+        pieces[::2] = [piece.replace(b"%", b"%%") for piece in pieces[::2]]
+        order = [there.index(part) for part in pieces[1::2]]
+        pieces[1::2] = [b"%b"] * len(order)
+        return cls(b"".join(pieces), order)
 
     def rows(self, fillings: Sequence[Filled]) -> bytes:
         """The rows of these fillings, one behind the other."""
@@ -158,16 +223,23 @@ class Stencil:
         return b"".join([pattern % values for values in picked(fillings, self.order)])
 
 
-def fill_postgres(database: PostgresDatabase, events: int, until_ms: int, say: Say) -> None:
+def fill_postgres(
+    database: PostgresDatabase, events: int, until_ms: int, say: Say, samples: Sequence[Sample]
+) -> None:
     """COPY in binary, then what autovacuum would have done meanwhile."""
     with database.connect() as connection:
         make_partitions(connection, until_ms)
-        stencils = {table: stencil(connection, table) for table in (EVENTS, DELIVERIES)}
+        cuts = [list(stencils(connection, sample.event)) for sample in samples]
         done = 0
         for rows in fillings(events, until_ms):
-            for table, cut in stencils.items():
+            copied: dict[str, list[bytes]] = {table: [] for table in KEYS}
+            for among, mine in zip(shares(samples, done, len(rows)), cuts, strict=True):
+                filled = [rows[at] for at in among]
+                for table, cut in mine if filled else ():
+                    copied[table].append(cut.rows(filled))
+            for table, parts in copied.items():
                 with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
-                    copy.write(COPY_HEAD + cut.rows(rows) + COPY_END)
+                    copy.write(COPY_HEAD + b"".join(parts) + COPY_END)
             done += len(rows)
             say(progress(done, events))
         say("vacuum, analyze, checkpoint")
@@ -175,19 +247,26 @@ def fill_postgres(database: PostgresDatabase, events: int, until_ms: int, say: S
         connection.execute("CHECKPOINT")
 
 
-def stencil(connection: psycopg.Connection, table: str) -> Stencil:
-    """The stencil of a table, from the first event that was delivered."""
-    found = connection.execute(
-        "SELECT event_id::text, id::text, finished_us FROM deliveries ORDER BY event_id LIMIT 1"
-    ).fetchone()
-    assert found is not None  # noqa: S101 - an event was delivered before
-    event, delivery, at = found
-    key = "id" if table == EVENTS else "event_id"
-    asked = f"COPY (SELECT * FROM {table} WHERE {key} = '{event}') TO STDOUT (FORMAT binary)"
-    with connection.cursor().copy(asked.encode()) as copy:
-        row = b"".join(bytes(part) for part in copy)[len(COPY_HEAD) : -len(COPY_END)]
-    ids = [bytes.fromhex(one.replace("-", "")) for one in (event, delivery)]
-    return Stencil.cut(row, (ids[0], ids[1], struct.pack(">q", at)))
+def stencils(connection: psycopg.Connection, event: bytes) -> Iterator[tuple[str, Stencil]]:
+    """The stencils of the rows of an event, each with its table."""
+    token = str(uuid.UUID(bytes=event))
+    deliveries = [
+        row[0].bytes
+        for row in connection.execute(
+            "SELECT id FROM deliveries WHERE event_id = %s ORDER BY id", (token,)
+        )
+    ]
+    for table, key in KEYS.items():
+        moment = MOMENTS.get(table, "0::bigint")
+        found = connection.execute(
+            f"SELECT id, {moment} FROM {table} WHERE {key} = %s".encode(), (token,)
+        ).fetchall()
+        for identity, at_us in found:
+            asked = f"SELECT * FROM {table} WHERE {key} = '{token}' AND id = '{identity}'"
+            with connection.cursor().copy(f"COPY ({asked}) TO STDOUT (FORMAT binary)") as copy:
+                row = b"".join(bytes(part) for part in copy)[len(COPY_HEAD) : -len(COPY_END)]
+            at = struct.pack(">q", at_us) if table in MOMENTS else b""
+            yield table, Stencil.cut(row, (event, at, *deliveries))
 
 
 def make_partitions(connection: psycopg.Connection, until_ms: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import plans, rows, wire
 from bench.bars import GROWTH, POSTGRESQL, SCANS
 from bench.figures import middle
-from bench.filling import fill
+from bench.filling import fill, sample
 from bench.postgres import EXPLAINING, PostgresDatabase
 from bench.report import Figure, Report, Section
 from bench.rounds import Receiver, Say, run_round
@@ -105,12 +105,12 @@ def grown(program: Waypost, events: int, parent: Path | None, say: Say) -> Itera
             say("the first event, through the server")
             server = program.start(directory, receiver.port)
             with server.child:
-                server.ask("POST", "/v1/events", json.loads(wire.event_body(0)))
+                first = server.ask("POST", "/v1/events", json.loads(wire.event_body(0)))
                 receiver.wait_for(1, say)
                 server.stop()
         try:
             assert server.database is not None  # noqa: S101 - a Waypost always has one
-            fill(server.database, events, say)
+            fill(server.database, events, say, [sample(first)])
             yield Grown(program, server, directory, f"{program.name}, {events:,}")
         finally:
             server.release()

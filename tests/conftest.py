@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import database, postgres
+from tests.support import database, postgres, proofs
 from tests.support.database import Place
 
 IN_CI = bool(os.environ.get("CI"))
@@ -47,6 +47,18 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long: at the end no worker is busy alone, for want of short tests."""
     items.sort(key=lambda item: "acceptance" not in item.path.parts)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Hold a test to what it says that it proves."""
+    claims = proofs.claims_of(item)
+    if not claims:
+        return (yield)
+    with proofs.noting() as answered:
+        result = yield
+    assert proofs.unproved(claims, answered) == [], "marked for what it was not answered"
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

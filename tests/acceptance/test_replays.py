@@ -99,6 +99,15 @@ def test_a_replay_goes_on_over_kills(tmp_path: Path, settings: dict[str, str]) -
             assert old.requests == []
 
 
+@pytest.mark.proves(
+    "native",
+    "GET /v1/replays",
+    "POST /v1/replays",
+    "GET /v1/replays/{replay_token}",
+    "POST /v1/replays/{replay_token}/pause",
+    "POST /v1/replays/{replay_token}/resume",
+    "POST /v1/replays/{replay_token}/cancel",
+)
 def test_replays_are_asked_for_watched_and_stopped(tmp_path: Path) -> None:
     with receiver() as received, server(tmp_path) as (_, url):
         one = subscribe(url, received, event_types=["card.*"])

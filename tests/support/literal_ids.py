@@ -4,16 +4,14 @@ Lithic's tests were written against a mock that knows any id. They ask for the e
 the subscription `event_subscription_token`, and pages next to `starting_after` and `ending_before`.
 """
 
-import http.client
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.support import contract
-from tests.support.program import PATIENCE_S
+from tests.support import contract, proofs, relay
+from tests.support.relay import Answer
 from tests.support.site import Tenant
 
 CLOSED = "http://127.0.0.1:9/"
@@ -63,33 +61,20 @@ class LiteralIds:
             return self._attempt
         return self._event if path == "/v1/events" else self._subscription
 
-    def forward(
-        self, method: str, target: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
+    def forward(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         """Ask for what is meant; return status, headers and body of the answer."""
         with self._lock:
             real = self.real(target)
-            answer = self._send(method, real, headers, body)
+            asked = headers | {"authorization": self._tenant.key}
+            answer = relay.send(self._tenant.url, method, real, asked, body)
             self._look(method, urlsplit(real).path, answer)
             if method in {"DELETE", "PATCH"}:
                 # It is gone, or disabled, or pointed at a host that is not ours to send to.
                 self._subscription = self._subscribe()
         return answer
 
-    def _send(
-        self, method: str, target: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        place = urlsplit(self._tenant.url)
-        connection = http.client.HTTPConnection(place.netloc, timeout=PATIENCE_S)
-        try:
-            changed = {"host": place.netloc, "authorization": self._tenant.key}
-            connection.request(method, target, body, headers | changed)
-            response = connection.getresponse()
-            return response.status, dict(response.getheaders()), response.read()
-        finally:
-            connection.close()
-
-    def _look(self, method: str, path: str, answer: tuple[int, dict[str, str], bytes]) -> None:
+    def _look(self, method: str, path: str, answer: Answer) -> None:
+        proofs.note(method, path, answer[0])
         known = contract.operation(method, path)
         if known is not None:
             self.answered[known] = self.answered.get(known, 0) + 1
@@ -103,47 +88,5 @@ class LiteralIds:
 def literal_ids(tenant: Tenant) -> Iterator[tuple[str, LiteralIds]]:
     """Have the proxy; yields its URL, and what it has seen."""
     ids = LiteralIds(tenant)
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), _handler(ids))
-    listening.daemon_threads = True
-    threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listening.server_address[1]}", ids
-    finally:
-        listening.shutdown()
-        listening.server_close()
-
-
-def _handler(ids: LiteralIds) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self._forward()
-
-        def do_POST(self) -> None:
-            self._forward()
-
-        def do_PATCH(self) -> None:
-            self._forward()
-
-        def do_DELETE(self) -> None:
-            self._forward()
-
-        def _forward(self) -> None:
-            length = self.headers.get("content-length")
-            body = self.rfile.read(int(length)) if length else b""
-            sent = {name.lower(): value for name, value in self.headers.items()}
-            status, headers, answer = ids.forward(self.command, self.path, sent, body)
-            self.send_response(status)
-            for name, value in headers.items():
-                if name.lower() not in {"content-length", "connection", "date", "server"}:
-                    self.send_header(name, value)
-            if status != 204:
-                self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
+    with relay.relaying(ids.forward) as url:
+        yield url, ids

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from tests.support import proofs
 
 PATIENCE_S = 60.0
 ADMIN_KEY = "admin-key-of-the-tests"
@@ -156,4 +159,5 @@ def call(
             status, text = answer.status, answer.read()
     except urllib.error.HTTPError as refusal:
         status, text = refusal.code, refusal.read()
+    proofs.note(request.get_method(), urlsplit(path).path, status)
     return status, json.loads(text) if text[:1] in (b"{", b"[") else text.decode()

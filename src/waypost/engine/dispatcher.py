@@ -366,9 +366,9 @@ class Dispatcher:
         settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
         if type(transition) is GaveUp:
             self._aftermath.give_up(receiver, tried, transition, settlement, ended=bool(ending))
-        elif receiver.lane.order is not None and receiver.releases(tried.work, transition):
-            self._aftermath.release(receiver, tried, settlement)
-        elif receiver.lane.order is None and self.background.yields(tried.work, tried.ended_us):
+        elif receiver.reports or receiver.lane.order is not None:
+            self._aftermath.end(receiver, tried, transition, settlement)
+        elif self.background.yields(tried.work, tried.ended_us):
             self._store.settle_along(settlement)
         else:
             self._store.settle(settlement)

@@ -38,6 +38,7 @@ class Receiver:
         within_us: how old a delivery may be to be tried, microseconds; 0: as old as it is.
         waits: what held up its lane when it was looked at last.
         queued: it waits for a free slot, in the line of one of the two kinds.
+        reports: somebody is told of each of its tries, or of some.
         shard: the subscription's shard, and
         epoch: under which this process owns it.
         armed_us: when its timer goes off, UTC microseconds; None where none is set.
@@ -56,6 +57,7 @@ class Receiver:
         "over",
         "policy",
         "queued",
+        "reports",
         "shard",
         "stopping",
         "subscription",
@@ -104,6 +106,7 @@ class Receiver:
         self.ending = None if endings is None else endings.incoming
         self.over = self.leaving or endings is not None
         self.stopping = False
+        self.reports = bool(subscription.notices.reports)
         self.lane.resize(terms.concurrency)
         self.within_us = (terms.deliver_before_s or 0) * 1_000_000
         rate = allowed(terms.rate_limit, subscription.verification)

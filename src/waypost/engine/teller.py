@@ -158,6 +158,7 @@ class Teller:
                 failing_for_s=level // _MICROS,
             )
             self._announce(connection, present, event_id, news)
+            self._announcer.tell_watchers(connection, present, event_id, news)
             return _alert(connection, present, news, notice_id, made)
 
         def after(owed: list[Owed]) -> None:
@@ -198,6 +199,8 @@ class Teller:
             news: News = SubscriptionRecovered(**known, recovered_by="delivery")
             if what is What.BREAKER:
                 news = BreakerClosed(**known, opened=spell(found.at_us))
+            else:
+                self._announcer.tell_watchers(connection, present, event_id, news)
             self._announce(connection, present, event_id, news)
 
         await self._write(write)

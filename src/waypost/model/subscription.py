@@ -50,6 +50,37 @@ class OnOrderFailure(StrEnum):
     """They wait until a person releases them."""
 
 
+class End(StrEnum):
+    """How a try ended, for whoever is told of each."""
+
+    DELIVERED = "delivered"
+    RETRIED = "retried"
+    """It failed, and is to be tried again."""
+
+    FAILED = "failed"
+
+
+class Notices(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who is told of a subscription, beside those who subscribe to system events.
+
+    They are hidden subscriptions in the hidden project of its project.
+
+    Attributes:
+        about: what they are told it is.
+        watchers: are told when it stops, fails for long, and is sent to again.
+        email: an address that is told the same by e-mail.
+        reporter: is told of each try that ended in one of `reports`, as an event of this type.
+    """
+
+    about: str = ""
+    watchers: tuple[Id, ...] = ()
+    email: str = ""
+    reporter: Id | None = None
+    reports: dict[End, str] = {}
+
+
+NO_NOTICES: Final = Notices()
+
 DEFAULT_CONCURRENCY: Final = 64
 DEFAULT_TIMEOUT_S: Final = 20.0
 
@@ -102,6 +133,7 @@ class Subscription(Inheritable, frozen=True):
         insecure_tls: any certificate of the receiver will do.
         api: in which API it was made: a dialect lists its own only.
         particulars: what that API keeps with it; nothing else reads it.
+        notices: who is told of it.
         name: for people.
         changed_us: when somebody last changed it, UTC microseconds; None where nobody has.
     """
@@ -129,6 +161,7 @@ class Subscription(Inheritable, frozen=True):
     particulars: dict[str, Any] = {}
     unparking: bool = False
     authentication: Sealed | None = None
+    notices: Notices = NO_NOTICES
     name: str = ""
     changed_us: int | None = None
 

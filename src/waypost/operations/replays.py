@@ -53,7 +53,7 @@ EXAMPLE_TYPE: Final = "example"
 SAMPLES: Final = 10
 """So many deliveries a dry run names."""
 
-_COUNT_STEPS: Final = 1_000
+_COUNT_STEPS: Final = 10
 
 _DRY_STEPS: Final = 20
 """So many steps a dry run looks ahead."""

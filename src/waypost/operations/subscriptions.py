@@ -46,7 +46,7 @@ from waypost.storage import (
     told,
 )
 from waypost.storage.configuration import Kind, record
-from waypost.storage.connection import Connection, Write
+from waypost.storage.connection import Connection, Write, write_all
 from waypost.storage.health import Tally
 from waypost.storage.subscriptions import SubscriptionFilter
 
@@ -56,6 +56,7 @@ _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
 _UNCHANGED: Final = Settings()
 _NO_ALERTS: Final = Settings(failure_handling=None)
+_Gone = tuple[Id, int, Changed]
 _REVISIONS: Final = 10
 """So often a change is made anew that others have overtaken."""
 
@@ -312,19 +313,19 @@ class Subscriptions:
         asked = [self._alerts.ask(wish.wanted) for wish in wishes]
         made = [self._announcer.new_id() for _ in wishes]
 
-        def write(connection: Connection) -> list[Change]:
-            for one in writes:
-                one(connection)
+        def write(connection: Connection) -> tuple[list[Change], Callable[[], None]]:
+            follow = write_all(connection, writes)
             return [
                 self._put(connection, principal.project_id, *each)
                 for each in zip(wishes, asked, made, strict=True)
-            ]
+            ], follow
 
-        def follow(changes: list[Change]) -> None:
-            for change in changes:
+        def after(result: tuple[list[Change], Callable[[], None]]) -> None:
+            for change in result[0]:
                 self._follow(change)
+            result[1]()
 
-        changes = await self._configuration.change(write, follow)
+        changes, _ = await self._configuration.change(write, after)
         return [change.subscription for change in changes]
 
     async def delete_all(
@@ -339,17 +340,18 @@ class Subscriptions:
         asked = self._alerts.ask(_NO_ALERTS)
         stamps = [(one, *self._ids.next_at()) for one in subscription_ids]
 
-        def write(connection: Connection) -> list[tuple[Id, int, Changed]]:
-            for one in writes:
-                one(connection)
-            return [(at[0], *self._remove(connection, principal, asked, at)) for at in stamps]
+        def write(connection: Connection) -> tuple[list[_Gone], Callable[[], None]]:
+            follow = write_all(connection, writes)
+            gone = [(at[0], *self._remove(connection, principal, asked, at)) for at in stamps]
+            return gone, follow
 
-        def after(gone: list[tuple[Id, int, Changed]]) -> None:
-            for subscription_id, version, changed in gone:
+        def after(result: tuple[list[_Gone], Callable[[], None]]) -> None:
+            for subscription_id, version, changed in result[0]:
                 self._router.remove(version, project_id, subscription_id)
                 self._alerts.follow(changed)
                 self._keys.publish(subscription_id, ())
                 self._deleted(project_id, subscription_id)
+            result[1]()
 
         await self._configuration.change(write, after)
 
@@ -390,6 +392,7 @@ class Subscriptions:
         merged = replace(
             self._keys.merged(before, wish.wanted, defaults),
             format_settings=wish.format_settings,
+            notices=wish.notices,
             endpoint_id=wish.endpoint_id,
             changed_us=None if present is None else now_us,
         )

@@ -289,6 +289,11 @@ def about(subscription: Subscription, at_us: int) -> dict[str, Any]:
     }
 
 
+def watched(news: News, what: str) -> bytes:
+    """Return some news as JSON for who watches a subscription, with what it is to them."""
+    return msgspec.json.encode({**msgspec.to_builtins(news), "about": what})
+
+
 def change_of(before: Subscription, after: Subscription, at_us: int) -> News | None:
     """Return the news of a subscription's change of state, where there are any."""
     known = about(after, at_us)
@@ -319,6 +324,19 @@ def is_mailed(news: News) -> bool:
     return isinstance(
         news, SubscriptionSuspended | SubscriptionFailing | BacklogHigh | OrderingKeyBlocked
     )
+
+
+def is_watched(news: News, before: Subscription) -> bool:
+    """Tell whether who watches a subscription, as it was before, wants to hear of some news.
+
+    What a person does is known to that person; that it is sent to again, to who was told that it
+    was not.
+    """
+    if isinstance(news, SubscriptionDisabled):
+        return news.disabled_by is not DisabledBy.PERSON
+    if isinstance(news, SubscriptionRecovered):
+        return before.disabled_by is not DisabledBy.PERSON
+    return isinstance(news, SubscriptionSuspended | SubscriptionFailing)
 
 
 def level_of(failing_since_us: int, told_us: int | None, now_us: int) -> int | None:

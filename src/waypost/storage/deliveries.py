@@ -8,20 +8,39 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, Table, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Table,
+    and_,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 
 from waypost.model import ids
 from waypost.model.delivery import Delivery, DeliveryState, Reason
 from waypost.model.page import Page, PageRequest
+from waypost.storage import events as stored_events
 from waypost.storage import pages
 from waypost.storage.schema import deliveries, diverted_events, events, queue
 
 ADDRESSEES_MAX: Final = 1_000
 """So many deliveries of an event are looked at to tell to whom it is owed."""
 
+_ADDRESSED_MAX: Final = 10_000
+"""So many deliveries of several events are read at once."""
+
 _SOME: Final = 500
 
-FEW: Final = 10_000
+STEP_MAX: Final = 2_000
+WALKED: Final = 20_000
+"""So many events of a type are gone through for a page, and so many of them at once."""
+
+FEW: Final = 5_000
 """So many rows of a subscription are sorted rather than looked for among all others."""
 
 _BY_SUBSCRIPTION: Final = {
@@ -29,6 +48,9 @@ _BY_SUBSCRIPTION: Final = {
     deliveries.name: (deliveries.c.id,),
 }
 """In which order each table's index of subscriptions holds the rows of one."""
+
+
+_DELIVERED: Final = str(int(DeliveryState.DELIVERED))
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True):
@@ -49,19 +71,79 @@ def list_page(
     connection: Connection, project_id: ids.Id, request: PageRequest, which: DeliveryFilter
 ) -> Page[Delivery]:
     """Return one page of a project's deliveries; the range of time is that of their events."""
+    if which.types and which.event_id is None:
+        return _page_of_types(connection, project_id, request, which)
+    return _page(connection, project_id, request, which)
+
+
+def _page_of_types(
+    connection: Connection, project_id: ids.Id, request: PageRequest, which: DeliveryFilter
+) -> Page[Delivery]:
+    """Read a page by going through the events of the types, however rare they are.
+
+    Where a great many of them were owed to nobody, what is left is looked for among all deliveries.
+    """
+    up, size = pages.runs_up(request), request.size
+    found: list[Delivery] = []
+    step, walked = size, 0
+    while True:
+        among = None
+        if walked < WALKED:
+            around = _of_events(request, step)
+            among = stored_events.list_ids(connection, project_id, around, which.types)
+        part = _page(connection, project_id, request, which, among)
+        found += part.items[::-1] if up else part.items
+        has_more = part.has_more or len(found) > size
+        if has_more or among is None or len(among) <= step:
+            found = found[:size]
+            return Page(found[::-1] if up else found, has_more)
+        last = among[-1]
+        if up:
+            request = msgspec.structs.replace(request, newer_than=last + ids.LAST)
+        else:
+            request = msgspec.structs.replace(request, older_than=last + ids.FIRST)
+        walked, step = walked + step, min(2 * step, STEP_MAX)
+
+
+def _of_events(request: PageRequest, size: int) -> PageRequest:
+    """Return the request for the events that the deliveries of a page may be of."""
+    older, newer = request.older_than, request.newer_than
+    first = None if newer is None else newer[: ids.ID_BYTES]
+    last = None if older is None else older[: ids.ID_BYTES]
+    return msgspec.structs.replace(
+        request,
+        size=size,
+        newer_than=first if first in {None, ids.FIRST} else ids.preceding(first),
+        older_than=last if last in {None, ids.LAST} else ids.following(last),
+    )
+
+
+def _page(
+    connection: Connection,
+    project_id: ids.Id,
+    request: PageRequest,
+    which: DeliveryFilter,
+    among: Sequence[ids.Id] | None = None,
+) -> Page[Delivery]:
+    """Read one page, of these events alone where some are given."""
+    if among is not None and not among:
+        return Page([], has_more=False)
     parts: list[Page[Delivery]] = []
     if which.state in {None, DeliveryState.PENDING}:
         rows = _rows(connection, queue, project_id, which)
-        query = select(rows, _type_of(rows)).where(*_conditions(rows, which))
-        order = (rows.c.event_id, rows.c.id)
-        parts.append(pages.read(connection, query, order, request, _pending))
+        query = select(rows, _type_of(rows)).where(*_conditions(rows, which, among))
+        parts.append(pages.read(connection, query, _order(rows, among), request, _pending))
     if which.state is not DeliveryState.PENDING:
-        rows = _rows(connection, deliveries, project_id, which)
-        query = select(rows, _type_of(rows), _is_diverted(rows)).where(*_conditions(rows, which))
-        if which.state is not None:
-            query = query.where(rows.c.state == int(which.state))
-        order = (rows.c.event_id, rows.c.id)
-        parts.append(pages.read(connection, query, order, request, _final))
+        found = _places(connection, project_id, request, which, among)
+        query = (
+            select(deliveries, _type_of(deliveries), _is_diverted(deliveries))
+            .join(
+                found,
+                and_(deliveries.c.event_id == found.c.event_id, deliveries.c.id == found.c.id),
+            )
+            .where(deliveries.c.project_id == project_id)
+        )
+        parts.append(pages.read(connection, query, (found.c.event_id, found.c.id), request, _final))
     return pages.merge(parts, request, position)
 
 
@@ -112,19 +194,32 @@ def addressees(
     Of events with very many deliveries, not all are told.
     """
     found: dict[ids.Id, dict[ids.Id, ids.Id]] = {one: {} for one in event_ids}
-    for one in event_ids:
-        for table in (queue, deliveries):
-            # A range of one, as above.
-            rows = connection.execute(
-                select(table.c.subscription_id, table.c.id)
-                .where(table.c.project_id == project_id, table.c.event_id.between(one, one))
-                .order_by(table.c.id.desc())
-                .limit(ADDRESSEES_MAX)
-            )
-            for row in rows:
-                last = found[one].get(row.subscription_id, ids.FIRST)
-                found[one][row.subscription_id] = max(last, row.id)
+    for table in (queue, deliveries):
+        of_all = (
+            select(table.c.event_id, table.c.subscription_id, table.c.id)
+            .where(table.c.project_id == project_id, table.c.event_id.in_(event_ids))
+            .limit(_ADDRESSED_MAX)
+        )
+        rows: list[Row[Any]] = list(connection.execute(of_all)) if event_ids else []
+        if len(rows) == _ADDRESSED_MAX:
+            rows = [row for one in event_ids for row in _latest(connection, table, project_id, one)]
+        for row in rows:
+            last = found[row.event_id].get(row.subscription_id, ids.FIRST)
+            found[row.event_id][row.subscription_id] = max(last, row.id)
     return found
+
+
+def _latest(
+    connection: Connection, table: Table, project_id: ids.Id, event_id: ids.Id
+) -> list[Row[Any]]:
+    # A range of one, as above.
+    query = (
+        select(table.c.event_id, table.c.subscription_id, table.c.id)
+        .where(table.c.project_id == project_id, table.c.event_id.between(event_id, event_id))
+        .order_by(table.c.id.desc())
+        .limit(ADDRESSEES_MAX)
+    )
+    return list(connection.execute(query))
 
 
 def find(
@@ -151,16 +246,54 @@ def find(
     return None
 
 
-def _rows(
-    connection: Connection, table: Table, project_id: ids.Id, which: DeliveryFilter
+def _places(
+    connection: Connection,
+    project_id: ids.Id,
+    request: PageRequest,
+    which: DeliveryFilter,
+    among: Sequence[ids.Id] | None,
 ) -> FromClause:
-    """Return what to look in: of a project, or of one of its subscriptions.
+    """Return where the final deliveries of a page stand, and the one behind it.
+
+    Apart from all else of them: an index tells it, and nothing is sorted but places.
+    """
+    columns = ["project_id", "event_id", "id", "subscription_id"]
+    if which.state is not None:
+        columns.append("state")
+    rows = _rows(connection, deliveries, project_id, which, columns)
+    order = _order(rows, among)
+    conditions = [*_conditions(rows, which, among), *pages.within(order, request)]
+    if which.state is DeliveryState.DELIVERED:
+        conditions.append(rows.c.state == int(which.state))
+    elif which.state is not None:
+        # In words, as the index of what was missed has it.
+        conditions.append(rows.c.state == literal_column(str(int(which.state))))
+        conditions.append(rows.c.state != literal_column(_DELIVERED))
+    up = pages.runs_up(request)
+    return (
+        select(rows.c.event_id, rows.c.id)
+        .where(*conditions)
+        .order_by(*(order if up else [column.desc() for column in order]))
+        .limit(request.size + 1)
+        .subquery("places")
+    )
+
+
+def _rows(
+    connection: Connection,
+    table: Table,
+    project_id: ids.Id,
+    which: DeliveryFilter,
+    columns: Sequence[str] | None = None,
+) -> FromClause:
+    """Return what to look in: of a project, or of one of its subscriptions; these columns, or all.
 
     The list's order is that of an index in which all subscriptions' rows stand. Where one has only
     a few of them, it is quicker to find these by the index of subscriptions and to sort them: the
     inner query's own order chooses that index, and its limit keeps it apart from the outer one.
     """
-    of_project = select(table).where(table.c.project_id == project_id)
+    chosen = table.c if columns is None else [table.c[name] for name in columns]
+    of_project = select(*chosen).where(table.c.project_id == project_id)
     if which.subscription_id is None or which.event_id is not None:
         return of_project.subquery()
     mine = of_project.where(table.c.subscription_id == which.subscription_id)
@@ -169,8 +302,23 @@ def _rows(
     return mine.subquery() if count > FEW else few
 
 
-def _conditions(rows: FromClause, which: DeliveryFilter) -> list[ColumnElement[bool]]:
+def _order(
+    rows: FromClause, among: Sequence[ids.Id] | None
+) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Return the order of the list; as a term where some events are looked for.
+
+    By a range of the column SQLite would look among all that stand in it.
+    """
+    event_id = rows.c.event_id
+    return (event_id if among is None else func.coalesce(event_id, event_id), rows.c.id)
+
+
+def _conditions(
+    rows: FromClause, which: DeliveryFilter, among: Sequence[ids.Id] | None
+) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
+    if among is not None:
+        conditions.append(rows.c.event_id.in_(among))
     if which.event_id is not None:
         # A range of one: with `=`, SQLite without statistics walks through the whole project.
         conditions.append(rows.c.event_id.between(which.event_id, which.event_id))

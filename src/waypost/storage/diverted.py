@@ -148,16 +148,22 @@ def list_slice(
     Of an event that was diverted several times it is the last.
     """
     place = (diverted_events.c.diverted_us, diverted_events.c.id)
-    rows = connection.execute(
-        _of(project_id)
+    # What is skipped is looked at no further.
+    chosen = connection.execute(
+        select(diverted_events.c.id)
         .where(
-            diverted_events.c.subscription_id == subscription_id, _IS_LAST[connection.dialect.name]
+            diverted_events.c.project_id == project_id,
+            diverted_events.c.subscription_id == subscription_id,
+            _IS_LAST[connection.dialect.name],
         )
         .order_by(*place)
         .limit(size)
         .offset(skip)
-    )
-    return [_diverted(row) for row in rows]
+    ).scalars()
+    wanted = chosen.all()
+    rows = connection.execute(_of(project_id).where(diverted_events.c.id.in_(wanted)))
+    found = {row.id: _diverted(row) for row in rows}
+    return [found[one] for one in wanted]
 
 
 def read_chunk(

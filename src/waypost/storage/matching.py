@@ -1,5 +1,6 @@
 """Matching in statements: what both databases can tell of a row, each in its own words."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -36,13 +37,22 @@ def _on_postgresql(element: Any, compiler: Any, **named: Any) -> str:
 def is_of_types(patterns: tuple[str, ...]) -> ColumnElement[bool]:
     """Return the condition of an event that one of these takes it: types, `card.*`, or `*`."""
     prefixes = [name.removesuffix("*") for name in patterns if name.endswith(PREFIX)]
-    conditions: list[ColumnElement[bool]] = [
-        events.c.type.in_([name for name in patterns if not name.endswith("*")])
-    ]
+    conditions = [is_among([name for name in patterns if not name.endswith("*")])]
     conditions += [func.substr(events.c.type, 1, len(one)) == one for one in prefixes]
     if ALL in patterns:
         conditions.append(is_of_producers())
     return or_(*conditions)
+
+
+def is_among(types: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition of an event that it is of one of these types.
+
+    No index serves it but where it is a single one: the rows of several would have to be sorted,
+    however many there are.
+    """
+    if len(types) == 1:
+        return events.c.type == types[0]
+    return func.coalesce(events.c.type, events.c.type).in_(types)
 
 
 def is_of_producers() -> ColumnElement[bool]:

@@ -79,13 +79,15 @@ def list_page(
     within = msgspec.structs.replace(request, size=looked_at)
     window = query.where(*pages.within((events.c.id,), within)).order_by(events.c.id.desc())
     candidates = window.limit(looked_at).subquery()
-    chosen = select(candidates, _status(candidates)).order_by(candidates.c.id.desc())
+    chosen = select(candidates).order_by(candidates.c.id.desc()).limit(request.size)
     if sought.type is not None:
         chosen = chosen.where(candidates.c.type == sought.type)
     if sought.statuses:
         wanted = sorted(one.value for one in sought.statuses)
         chosen = chosen.where(_standing(candidates).in_(wanted))
-    rows = connection.execute(chosen.limit(request.size)).all()
+    # How they stand is asked of those that are shown alone.
+    shown = chosen.subquery()
+    rows = connection.execute(select(shown, _status(shown)).order_by(shown.c.id.desc())).all()
     items = [Summary(row.id, row.type, EventStatus(row.status)) for row in rows]
     if len(items) == request.size:
         last: Id | None = items[-1].id

@@ -105,17 +105,25 @@ def merge(
 
 
 def within(order: Order, request: PageRequest) -> list[ColumnElement[bool]]:
-    """Return the conditions of the part of a list that is asked for; see `read`."""
+    """Return the conditions of the part of a list that is asked for; see `read`.
+
+    One bound on each side, the nearer of a position and of the range of time: of two, the database
+    would search by either.
+    """
     first = order[0]
     conditions: list[ColumnElement[bool]] = []
-    if request.begin_us is not None:
-        conditions.append(first >= ids.lowest(request.begin_us))
-    if request.end_us is not None:
-        conditions.append(first < ids.lowest(request.end_us))
-    if request.older_than is not None:
-        conditions.append(_key(order) < _value(order, request.older_than))
-    if request.newer_than is not None:
-        conditions.append(_key(order) > _value(order, request.newer_than))
+    begin = None if request.begin_us is None else ids.lowest(request.begin_us)
+    newer = request.newer_than
+    if newer is not None and (begin is None or newer[: ids.ID_BYTES] >= begin):
+        conditions.append(_key(order) > _value(order, newer))
+    elif begin is not None:
+        conditions.append(first >= begin)
+    end = None if request.end_us is None else ids.lowest(request.end_us)
+    older = request.older_than
+    if older is not None and (end is None or older[: ids.ID_BYTES] < end):
+        conditions.append(_key(order) < _value(order, older))
+    elif end is not None:
+        conditions.append(first < end)
     return conditions
 
 

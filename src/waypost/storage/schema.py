@@ -127,6 +127,8 @@ subscriptions = Table(
     Column("authentication", Text),
     Column("name", Text, nullable=False, server_default=""),
     Column("changed_us", BigInteger),
+    # JSON; NULL: nobody is told of it but those who subscribe to system events.
+    Column("notices", Text),
     Column("verify", Text),
     sqlite_with_rowid=False,
 )
@@ -175,6 +177,12 @@ events = Table(
     # The place in the order of acceptance, where the event has one: see `ordering_counters`.
     Column("sequence", BigInteger),
     *request_indexes(),
+    # Every API lists by type, and a rare one would have all events looked at.
+    *indexes(
+        "ix_events_type",
+        sqlite=("project_id", "type", "id"),
+        postgresql=("type", "project_id", "id"),
+    ),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",
 )
@@ -312,6 +320,13 @@ deliveries = Table(
     Column("response", LargeBinary),
     Column("timings", LargeBinary),
     Column("resent", SmallInteger),
+    # Few rows: of what was delivered, which is nearly all, it has none.
+    *indexes(
+        "ix_deliveries_missed",
+        sqlite=("project_id", "state", "event_id", "id"),
+        postgresql=("state", "project_id", "event_id", "id"),
+        where="state <> 1",
+    ),
     *indexes(
         "ix_deliveries_subscription",
         sqlite=("project_id", "subscription_id", "id"),
@@ -455,6 +470,8 @@ mails = Table(
     Column("event_id", IdType, primary_key=True),
     Column("due_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # To whom; NULL: to the operators.
+    Column("recipient", Text),
     sqlite_with_rowid=False,
 )
 """System events that are still to be told by e-mail; few, and empty nearly always."""

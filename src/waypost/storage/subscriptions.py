@@ -29,7 +29,9 @@ from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import (
+    NO_NOTICES,
     DisabledBy,
+    Notices,
     OnOrderFailure,
     Ordering,
     Signing,
@@ -53,6 +55,7 @@ _read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
 _read_verification = msgspec.json.Decoder(Verification).decode
 _read_sealed = msgspec.json.Decoder(Sealed).decode
+_read_notices = msgspec.json.Decoder(Notices).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -362,6 +365,7 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "unparking": int(subscription.unparking),
         "insecure_tls": int(subscription.insecure_tls),
         "particulars": _json(subscription.particulars or None),
+        "notices": None if subscription.notices == NO_NOTICES else _json(subscription.notices),
         "name": subscription.name,
         "changed_us": subscription.changed_us,
     }
@@ -403,6 +407,7 @@ def of_row(row: Row[Any]) -> Subscription:
         api=Api(row.api),
         particulars={} if row.particulars is None else msgspec.json.decode(row.particulars),
         authentication=None if row.authentication is None else _read_sealed(row.authentication),
+        notices=NO_NOTICES if row.notices is None else _read_notices(row.notices),
         name=row.name,
         changed_us=row.changed_us,
     )

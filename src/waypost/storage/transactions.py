@@ -28,7 +28,7 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.transaction import Change, Standing, Transaction, TransactionState
 from waypost.storage import events as stored_events
 from waypost.storage import pages
-from waypost.storage.matching import is_of_producers
+from waypost.storage.matching import is_among, is_of_producers
 from waypost.storage.schema import events, transactions
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -186,9 +186,12 @@ def find_events(
         )
         behind = _events(project_id, wanted).where(events.c.id.in_(lapsed))
         found = _take(connection, behind, wanted, most)
-    query = _events(project_id, wanted).where(
-        events.c.id >= start, _stands(project_id, wanted, now_us)
-    )
+    if Standing.ABSENT not in wanted.standings and wanted.admits is None:
+        query = _with_one(project_id, wanted, now_us, start)
+    else:
+        query = _events(project_id, wanted).where(
+            events.c.id >= start, _stands(project_id, wanted, now_us)
+        )
     return found + _take(connection, query, wanted, most - len(found))
 
 
@@ -199,9 +202,29 @@ def _events(project_id: Id, wanted: Wanted) -> Select[Any]:
         columns = [c for c in events.c if c is not events.c.payload]
     query = select(*columns).where(events.c.project_id == project_id).order_by(events.c.id)
     if wanted.types:
-        return query.where(events.c.type.in_(wanted.types))
+        return query.where(is_among(wanted.types))
     # As with subscriptions: whoever wants all wants what producers send.
     return query.where(is_of_producers())
+
+
+def _with_one(project_id: Id, wanted: Wanted, now_us: int, start: Id) -> Select[Any]:
+    """Return the query of events that must have a transaction: from these, which may be few."""
+    its_event = exists().where(
+        events.c.project_id == project_id,
+        events.c.id == transactions.c.event_id,
+        is_among(wanted.types) if wanted.types else is_of_producers(),
+    )
+    return (
+        select(transactions.c.event_id)
+        .where(
+            transactions.c.project_id == project_id,
+            transactions.c.event_id >= start,
+            transactions.c.tx_key == wanted.tx_key,
+            _stands_so(wanted, now_us),
+            its_event,
+        )
+        .order_by(transactions.c.event_id)
+    )
 
 
 def _take(connection: Connection, query: Select[Any], wanted: Wanted, most: int) -> list[Id]:
@@ -220,20 +243,16 @@ def _take(connection: Connection, query: Select[Any], wanted: Wanted, most: int)
 
 def _stands(project_id: Id, wanted: Wanted, now_us: int) -> ColumnElement[bool]:
     """Return the condition of an event that it stands in one of the ways that are wanted."""
-    states = [standing.value for standing in wanted.standings if standing in _BY_STATE]
-    processing = transactions.c.state == TransactionState.PROCESSING.value
-    lapsed = and_(processing, transactions.c.lease_until_us <= now_us)
-    matching: list[ColumnElement[bool]] = [transactions.c.state.in_(states)] if states else []
-    if Standing.LAPSED in wanted.standings:
-        matching.append(lapsed)
     here = exists().where(
         transactions.c.project_id == project_id,
         transactions.c.event_id == events.c.id,
         transactions.c.tx_key == wanted.tx_key,
     )
     if Standing.ABSENT not in wanted.standings:
-        return here.where(or_(*matching))
+        return here.where(_stands_so(wanted, now_us))
     # Nothing there that is not wanted: one look-up for both. A lease may be NULL.
+    states = _states(wanted)
+    processing = transactions.c.state == TransactionState.PROCESSING.value
     unwanted: list[ColumnElement[bool]] = []
     if states:
         unwanted.append(transactions.c.state.not_in(states))
@@ -241,6 +260,19 @@ def _stands(project_id: Id, wanted: Wanted, now_us: int) -> ColumnElement[bool]:
         lease = transactions.c.lease_until_us
         unwanted.append(or_(~processing, lease.is_(None), lease > now_us))
     return ~here.where(*unwanted)
+
+
+def _stands_so(wanted: Wanted, now_us: int) -> ColumnElement[bool]:
+    """Return the condition of a transaction that its event stands as is wanted."""
+    matching: list[ColumnElement[bool]] = [transactions.c.state.in_(_states(wanted))]
+    if Standing.LAPSED in wanted.standings:
+        processing = transactions.c.state == TransactionState.PROCESSING.value
+        matching.append(and_(processing, transactions.c.lease_until_us <= now_us))
+    return or_(*matching)
+
+
+def _states(wanted: Wanted) -> list[str]:
+    return [standing.value for standing in wanted.standings if standing in _BY_STATE]
 
 
 _BY_STATE: Final = frozenset(

@@ -36,6 +36,7 @@ def keys(page: Any) -> list[str]:
     return [row["key"] for row in page["rows"]]
 
 
+@pytest.mark.proves("buildable", "POST /emit", "POST /query", "POST /init", "POST /transact")
 def test_the_loop_handles_each_message_once(buildable: Client) -> None:
     emitted = [buildable.emit(NAME, {"n": n}) for n in range(25)]
     ledger, began = Ledger(), now_ms() - 60_000
@@ -86,6 +87,7 @@ def test_consumers_side_by_side_never_have_the_same(site: Site, tenant: Tenant) 
     producer.close()
 
 
+@pytest.mark.proves("buildable", "POST /init", "POST /transact")
 def test_a_transaction_goes_through_its_states(buildable: Client) -> None:
     key = buildable.emit(NAME, {"n": 1})
     assert keys(query(buildable)) == [key]
@@ -107,6 +109,7 @@ def test_a_transaction_goes_through_its_states(buildable: Client) -> None:
     assert (row["state"], row["processing"]["totalTransactions"]) == ("processing", 2)
 
 
+@pytest.mark.proves("buildable", "POST /update")
 def test_update_obeys_the_same_states(buildable: Client) -> None:
     key = buildable.emit(NAME, {"n": 1})
     body = {"key": key, "eventName": NAME, "txKey": "t"}
@@ -131,6 +134,7 @@ def test_what_was_registered_natively_is_pending(buildable: Client, tenant: Tena
     assert (shown["platform"], shown["label"]) == ("custom", "My key")
 
 
+@pytest.mark.proves("buildable", "POST /query")
 def test_pages_count_what_is_left(buildable: Client) -> None:
     emitted = [buildable.emit(NAME, {"n": n}) for n in range(7)]
     page = query(buildable, page=2, pageSize=3)
@@ -154,6 +158,7 @@ def test_since_belongs_to_what_is_found(buildable: Client) -> None:
     assert keys(query(buildable, since=0)) == emitted
 
 
+@pytest.mark.proves("buildable", "POST /get-full-event-name")
 def test_names_platforms_and_labels_choose(buildable: Client, tenant: Tenant) -> None:
     mine = buildable.emit(NAME, {"n": 1})
     theirs = tenant.post(NAME, platform="stripe", label="shop.one")[4:].replace("-", "")

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.support.convoy import Convoy
 from tests.support.program import ADMIN_KEY
 from tests.support.receiver import Receiver
@@ -12,6 +14,14 @@ from tests.support.site import Tenant, eventually, send_raw
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
+@pytest.mark.proves(
+    "convoy",
+    "GET /api/v1/projects",
+    "POST /api/v1/projects",
+    "GET /api/v1/projects/{project_id}",
+    "PUT /api/v1/projects/{project_id}",
+    "DELETE /api/v1/projects/{project_id}",
+)
 def test_projects_are_made_shown_changed_and_deleted(convoy: Convoy) -> None:
     admin = convoy.administrator()
     made = admin.ask(201, "POST", "/projects", json={"name": "Mine", "type": "outgoing"})
@@ -36,6 +46,7 @@ def test_projects_are_made_shown_changed_and_deleted(convoy: Convoy) -> None:
     assert own.refused(401, "GET", "") == "authorization failed"
 
 
+@pytest.mark.proves("convoy", "POST /endpoints", "POST /events")
 def test_a_direct_event_comes_to_its_endpoint_alone(
     convoy: Convoy, received: Receiver, other: Receiver
 ) -> None:
@@ -81,6 +92,7 @@ def test_an_event_is_taken_in_by_the_long_way_too(convoy: Convoy, received: Rece
     assert bodies[:3] == [b"1", b"[1,2]", b'{"deep":[[[[1]]]]}']
 
 
+@pytest.mark.proves("convoy", "POST /subscriptions")
 def test_a_subscription_must_match(convoy: Convoy, received: Receiver) -> None:
     endpoint = convoy.endpoint(received.url)
     convoy.subscribe(endpoint, "invoice.created")
@@ -104,6 +116,12 @@ def test_an_endpoint_without_subscription_takes_everything(
     assert made["filter_config"]["event_types"] == ["*"]
 
 
+@pytest.mark.proves(
+    "convoy",
+    "POST /events/broadcast",
+    "PUT /events/{event_id}/replay",
+    "PUT /v1/projects/{project_id}/events/{event_id}/replay",
+)
 def test_replay_sends_again_to_whoever_subscribes_now(
     convoy: Convoy, received: Receiver, other: Receiver
 ) -> None:
@@ -131,6 +149,7 @@ def test_replay_sends_again_to_whoever_subscribes_now(
     assert len(received.requests) == 3
 
 
+@pytest.mark.proves("convoy", "POST /events/fanout")
 def test_fan_out_reaches_the_endpoints_of_an_owner(
     convoy: Convoy, received: Receiver, other: Receiver
 ) -> None:
@@ -154,6 +173,7 @@ def test_fan_out_reaches_the_endpoints_of_an_owner(
     assert message == "no endpoint has this owner id"
 
 
+@pytest.mark.proves("convoy", "POST /events/dynamic")
 def test_dynamic_events_make_their_endpoint_once(convoy: Convoy, received: Receiver) -> None:
     body = {"url": received.url, "secret": "dyn", "event_type": "a", "data": {"n": 1}}
     convoy.ask(201, "POST", "/events/dynamic", json=body)
@@ -170,6 +190,7 @@ def test_dynamic_events_make_their_endpoint_once(convoy: Convoy, received: Recei
     )
 
 
+@pytest.mark.proves("convoy", "PUT /api/v1/projects/{project_id}")
 def test_signatures_follow_the_project_and_the_endpoint(convoy: Convoy, received: Receiver) -> None:
     versions = [{"hash": "SHA256", "encoding": "hex"}, {"hash": "SHA512", "encoding": "base64"}]
     signature = {"header": "X-Mine", "versions": versions}
@@ -194,6 +215,7 @@ def test_signatures_follow_the_project_and_the_endpoint(convoy: Convoy, received
     assert received.wait_for(3)[2].headers["x-mine"].startswith("t=")
 
 
+@pytest.mark.proves("convoy", "PUT /endpoints/{endpoint_id}/expire_secret")
 def test_a_secret_that_expires_signs_beside_the_new_one(convoy: Convoy, received: Receiver) -> None:
     endpoint = convoy.endpoint(received.url)
     convoy.subscribe(endpoint)
@@ -211,39 +233,14 @@ def test_a_secret_that_expires_signs_beside_the_new_one(convoy: Convoy, received
     assert good_secrets(request.headers, request.body, known) == ["s3cret", "newest"]
 
 
-def test_a_paused_endpoint_keeps_what_it_is_owed(convoy: Convoy, received: Receiver) -> None:
-    endpoint = convoy.endpoint(received.url)
-    convoy.subscribe(endpoint)
-    assert convoy.ask(202, "PUT", f"/endpoints/{endpoint}/pause")["status"] == "paused"
-    event = convoy.send(endpoint)
-    (waiting,) = convoy.settled(1, "Scheduled", eventId=event)
-    assert convoy.ask(202, "PUT", f"/endpoints/{endpoint}/pause")["status"] == "active"
-    received.wait_for(1)
-    assert convoy.refused(400, "POST", f"/endpoints/{endpoint}/activate") == (
-        "the endpoint is already active"
-    )
-    convoy.settled(1, eventId=event)
-    message = convoy.refused(400, "PUT", f"/eventdeliveries/{waiting['uid']}/resend")
-    assert message == "event already sent"
-
-
-def test_an_endpoint_is_called_as_it_wants(convoy: Convoy, received: Receiver) -> None:
-    api_key = {"type": "api_key", "api_key": {"header_name": "X-Key", "header_value": "v"}}
-    basic = {"type": "basic_auth", "basic_auth": {"username": "u", "password": "p:w"}}
-    first = convoy.endpoint(received.url, authentication=api_key)
-    second = convoy.endpoint(
-        received.url, authentication=basic, content_type="application/x-www-form-urlencoded"
-    )
-    convoy.send(first)
-    assert received.wait_for(1)[0].headers["x-key"] == "v"
-    convoy.send(second, data={"a": "1 2", "b": [1, 2], "c": None})
-    request = received.wait_for(2)[1]
-    assert request.headers["authorization"] == "Basic dTpwOnc="
-    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
-    assert request.body == b"a=1+2&b=%5B1%2C2%5D&c="
-    assert good_secrets(request.headers, request.body, ["s3cret"])
-
-
+@pytest.mark.proves(
+    "convoy",
+    "GET /eventdeliveries/{delivery_id}",
+    "PUT /eventdeliveries/{delivery_id}/resend",
+    "POST /eventdeliveries/forceresend",
+    "GET /eventdeliveries/{delivery_id}/deliveryattempts",
+    "GET /eventdeliveries/{delivery_id}/deliveryattempts/{attempt_id}",
+)
 def test_retries_follow_the_strategy_and_end(convoy: Convoy, received: Receiver) -> None:
     strategy = {"type": "linear", "duration": 0, "retry_count": 3}
     convoy.ask(202, "PUT", "", json={"config": {"strategy": strategy}})
@@ -257,7 +254,7 @@ def test_retries_follow_the_strategy_and_end(convoy: Convoy, received: Receiver)
     assert len(received.requests) == 3
     path = f"/eventdeliveries/{failed['uid']}"
     tried = convoy.ask(200, "GET", f"{path}/deliveryattempts")
-    assert [one["http_status"] for one in tried] == ["500"] * 3
+    assert [one["http_status"] for one in tried] == ["500 Internal Server Error"] * 3
     assert all("status" not in one for one in tried)
     one = convoy.ask(200, "GET", f"{path}/deliveryattempts/{tried[0]['uid']}")
     assert (one["response_data"], one["method"]) == ("no", "POST")
@@ -286,6 +283,13 @@ def test_at_most_once_is_not_tried_again(convoy: Convoy, received: Receiver) -> 
     assert len(received.requests) == 1
 
 
+@pytest.mark.proves(
+    "convoy",
+    "POST /events/batchreplay",
+    "GET /events/countbatchreplayevents",
+    "POST /eventdeliveries/batchretry",
+    "GET /eventdeliveries/countbatchretryevents",
+)
 def test_batches_send_again_what_they_select(
     convoy: Convoy, received: Receiver, other: Receiver
 ) -> None:
@@ -318,55 +322,7 @@ def test_batches_send_again_what_they_select(
         assert message == "batch replay does not support search filters"
 
 
-def test_endpoints_are_found_changed_and_counted(convoy: Convoy, received: Receiver) -> None:
-    first = convoy.endpoint(received.url, name="Alpha", owner_id="o")
-    convoy.endpoint(received.url, name="Beta")
-    listed = convoy.ask(200, "GET", "/endpoints", params={"q": "alph"})["content"]
-    assert [one["uid"] for one in listed] == [first]
-    assert convoy.ask(200, "GET", "/endpoints", params={"ownerId": "o"})["content"] == listed
-    body = {"name": "Gamma", "url": received.url, "rate_limit": 10, "rate_limit_duration": 1}
-    changed = convoy.ask(202, "PUT", f"/endpoints/{first}", json=body)
-    assert (changed["name"], changed["secrets"][0]["value"]) == ("Gamma", "s3cret")
-    convoy.send(first)
-    received.wait_for(1)
-    shown = eventually(
-        lambda: convoy.ask(200, "GET", f"/endpoints/{first}"), lambda one: one["success_count"] == 1
-    )
-    assert (shown["events"], shown["failure_rate"]) == (1, 0)
-    received.status = 500
-    convoy.send(first)
-    received.wait_for(2)
-
-    def rates(**query: str) -> Any:
-        return convoy.ask(200, "GET", "/endpoints/period-failure-rates", params=query)[first]
-
-    eventually(rates, lambda one: one == 50)
-    assert rates(startDate="2020-01-01T00:00:00", endDate="2020-01-02T00:00:00") == 0
-    convoy.ask(200, "DELETE", f"/endpoints/{first}")
-    assert convoy.refused(404, "GET", f"/endpoints/{first}") == "Resource not found"
-
-
-def test_an_endpoint_that_is_gone_stays_so_until_it_is_activated(
-    convoy: Convoy, received: Receiver
-) -> None:
-    endpoint = convoy.endpoint(received.url)
-    convoy.subscribe(endpoint)
-    received.status = 410
-    convoy.settled(1, "Failure", eventId=convoy.send(endpoint))
-    path = f"/endpoints/{endpoint}"
-    eventually(lambda: convoy.ask(200, "GET", path)["status"], lambda one: one == "inactive")
-    body = {"name": "still", "url": received.url}
-    assert convoy.ask(202, "PUT", path, json=body)["status"] == "inactive"
-    convoy.ask(202, "PUT", "", json={"config": {"add_event_id_trace_headers": True}})
-    assert convoy.ask(200, "GET", path)["status"] == "inactive"
-    assert "inactive" in convoy.refused(400, "PUT", f"{path}/pause")
-    assert convoy.ask(202, "POST", f"{path}/activate")["status"] == "active"
-    received.status = 204
-    event = convoy.send(endpoint)
-    request = received.wait_for(2)[1]
-    assert request.headers["x-convoy-event-id"] == event
-
-
+@pytest.mark.proves("convoy", "GET /events", "GET /eventdeliveries")
 def test_lists_are_paged_both_ways(convoy: Convoy, received: Receiver) -> None:
     endpoint = convoy.endpoint(received.url)
     events = [convoy.send(endpoint, data={"n": n}) for n in range(5)]
@@ -406,34 +362,30 @@ def test_lists_are_paged_both_ways(convoy: Convoy, received: Receiver) -> None:
         assert found is None or [one["uid"] for one in content] == found, query
 
 
-def test_many_endpoints_are_made_at_once(convoy: Convoy, received: Receiver) -> None:
-    good = {"name": "a", "url": received.url, "event_type": "x"}
-    bad = {"name": "", "url": "ftp://x"}
-    answer = convoy.answer(400, "POST", "/onboard", json={"items": [good, bad]})
-    assert (answer["status"], answer["data"]["valid_count"]) == (False, 1)
-    assert {one["field"] for one in answer["data"]["errors"]} == {"name"}
-    assert convoy.ask(200, "GET", "/endpoints")["content"] == []
-    dry = convoy.ask(200, "POST", "/onboard?dry_run=true", json={"items": [good]})
-    assert dry == {"total_rows": 1, "valid_count": 1, "errors": []}
-    table = f"name,url,event_type,auth_username,auth_password\nb,{received.url},,u,p\n"
-    convoy.ask(202, "POST", "/onboard", files={"file": ("e.csv", table, "text/csv")})
-    convoy.ask(202, "POST", "/onboard", json={"items": [good]})
-    made = convoy.ask(200, "GET", "/endpoints")["content"]
-    assert [one["name"] for one in made] == ["a", "b"]
-    assert made[1]["authentication"]["basic_auth"]["username"] == "u"
-    convoy.ask(201, "POST", "/events/broadcast", json={"event_type": "x", "data": {}})
-    received.wait_for(2)
-
-
+@pytest.mark.refuses(
+    "convoy",
+    "GET /portal-links",
+    "POST /portal-links",
+    "GET /portal-links/{link_id}",
+    "PUT /portal-links/{link_id}",
+    "GET /portal-links/{link_id}/refresh_token",
+    "PUT /portal-links/{link_id}/revoke",
+    "PUT /subscriptions/{subscription_id}/toggle_status",
+)
 def test_what_is_not_there_yet_is_refused(convoy: Convoy, received: Receiver) -> None:
-    body = {"name": "l", "owner_id": "o"}
-    message = convoy.refused(400, "POST", "/portal-links", json=body)
-    assert message == "portal links are not supported yet"
+    one = "/portal-links/01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    asked = [("GET", "/portal-links"), ("GET", one), ("GET", f"{one}/refresh_token")]
+    asked += [("POST", "/portal-links"), ("PUT", one), ("PUT", f"{one}/revoke")]
+    for method, path in asked:
+        assert convoy.refused(400, method, path) == "portal links are not supported yet"
+    toggled = f"/subscriptions/{convoy.subscribe(convoy.endpoint(received.url))}/toggle_status"
+    assert "no status of its own" in convoy.refused(400, "PUT", toggled)
     certificate = {"client_cert": "c", "client_key": "k"}
     endpoint = {"name": "e", "url": received.url, "mtls_client_cert": certificate}
     assert "not supported" in convoy.refused(400, "POST", "/endpoints", json=endpoint)
 
 
+@pytest.mark.proves("convoy", "GET /events/{event_id}")
 def test_events_of_other_apis_are_seen(convoy: Convoy, tenant: Tenant, received: Receiver) -> None:
     convoy.subscribe(convoy.endpoint(received.url))
     token = tenant.post("card.created", {"n": 1})
@@ -441,6 +393,7 @@ def test_events_of_other_apis_are_seen(convoy: Convoy, tenant: Tenant, received:
     assert good_secrets(request.headers, request.body, ["s3cret"])
     (event,) = convoy.ask(200, "GET", "/events")["content"]
     assert event["event_type"] == "card.created"
+    assert convoy.event(event["uid"])["uid"] == event["uid"]
     (delivery,) = convoy.settled(1)
     assert delivery["event_id"] == event["uid"]
     tenant.subscribe(received.url)
@@ -455,3 +408,14 @@ def test_events_of_other_apis_are_seen(convoy: Convoy, tenant: Tenant, received:
     assert [one["event_type"] for one in page] == ["a", "card.updated", "card.created"]
     assert page[2]["token"] == token
     assert sent["uid"] > event["uid"]
+
+
+def test_an_open_breaker_is_shown(convoy: Convoy, received: Receiver) -> None:
+    breaker = {"minimum_request_count": 1, "failure_threshold": 1, "error_timeout": 3600}
+    convoy.ask(202, "PUT", "", json={"config": {"circuit_breaker": breaker}})
+    endpoint = convoy.endpoint(received.url)
+    path = f"/endpoints/{endpoint}"
+    assert convoy.ask(200, "GET", path)["cb_state"] == "closed"
+    received.status = 500
+    convoy.send(endpoint)
+    eventually(lambda: convoy.ask(200, "GET", path)["cb_state"], lambda state: state == "open")

@@ -1,5 +1,7 @@
 """Convoy's event types on a real server, from the outside."""
 
+import pytest
+
 from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver
 from tests.support.site import Tenant
@@ -7,6 +9,13 @@ from tests.support.site import Tenant
 PATH = "/event-types"
 
 
+@pytest.mark.proves(
+    "convoy",
+    "GET /event-types",
+    "POST /event-types",
+    "PUT /event-types/{event_type_id}",
+    "POST /event-types/{event_type_id}/deprecate",
+)
 def test_types_are_made_listed_changed_and_deprecated(convoy: Convoy, tenant: Tenant) -> None:
     body = {"name": "a.b", "category": "c", "description": "d", "json_schema": {"type": "object"}}
     made = convoy.ask(201, "POST", PATH, json=body)
@@ -24,6 +33,7 @@ def test_types_are_made_listed_changed_and_deprecated(convoy: Convoy, tenant: Te
     assert convoy.ask(200, "GET", PATH) == [gone]
 
 
+@pytest.mark.proves("convoy", "POST /event-types/import")
 def test_types_come_by_subscriptions_and_by_documents(convoy: Convoy, received: Receiver) -> None:
     endpoint = convoy.ask(201, "POST", "/endpoints", json={"url": received.url, "name": "e"})
     body = {

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver
 from tests.support.signatures import good_secrets
@@ -18,6 +20,7 @@ FILTERS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
 ]
 
 
+@pytest.mark.proves("convoy", "POST /subscriptions/test_filter")
 def test_filters_are_tried_out(convoy: Convoy) -> None:
     for schema, request, matches in FILTERS:
         body = {"schema": schema, "request": request}
@@ -26,6 +29,18 @@ def test_filters_are_tried_out(convoy: Convoy) -> None:
         assert answer["data"] is matches, body
 
 
+@pytest.mark.proves(
+    "convoy",
+    "GET /subscriptions/{subscription_id}/filters",
+    "POST /subscriptions/{subscription_id}/filters",
+    "POST /subscriptions/{subscription_id}/filters/bulk",
+    "POST /subscriptions/{subscription_id}/filters/bulk_update",
+    "PUT /subscriptions/{subscription_id}/filters/bulk_update",
+    "POST /subscriptions/{subscription_id}/filters/test/{event_type}",
+    "GET /subscriptions/{subscription_id}/filters/{filter_id}",
+    "PUT /subscriptions/{subscription_id}/filters/{filter_id}",
+    "DELETE /subscriptions/{subscription_id}/filters/{filter_id}",
+)
 def test_filters_decide_what_comes(convoy: Convoy, received: Receiver) -> None:
     endpoint = convoy.endpoint(received.url)
     config = {"event_types": ["a", "b", "c"], "filter": {"body": {"n": {"$gte": 1}}}}
@@ -61,7 +76,8 @@ def test_filters_decide_what_comes(convoy: Convoy, received: Receiver) -> None:
         event = convoy.event(convoy.send(endpoint, kind, data, custom_headers=headers))
         assert event["status"] == ("Success" if passes else "Failure"), (kind, data)
     change = [{"uid": made["uid"], "body": {"x": 2}}, {"uid": rest["uid"], "enabled_at": None}]
-    convoy.ask(200, "PUT", f"{path}/bulk_update", json=change)
+    for method in ("POST", "PUT"):
+        convoy.ask(200, method, f"{path}/bulk_update", json=change)
     assert convoy.event(convoy.send(endpoint, "a", {"n": 1, "x": 2}))["status"] == "Success"
     assert convoy.event(convoy.send(endpoint, "b", {"n": 1}))["status"] == "Success"
     assert convoy.ask(200, "PUT", f"{path}/{rest['uid']}", json={"is_enabled": True})["enabled_at"]
@@ -70,6 +86,7 @@ def test_filters_decide_what_comes(convoy: Convoy, received: Receiver) -> None:
     assert convoy.event(convoy.send(endpoint, "a", {"n": 1}))["status"] == "Failure"
 
 
+@pytest.mark.proves("convoy", "POST /subscriptions/test_function")
 def test_functions_change_what_comes(convoy: Convoy, received: Receiver) -> None:
     code = "function transform(payload) { console.log('hi'); return {twice: payload.n * 2}; }"
     body = {"payload": {"n": 2}, "function": code, "type": "body"}
@@ -86,6 +103,13 @@ def test_functions_change_what_comes(convoy: Convoy, received: Receiver) -> None
     )
 
 
+@pytest.mark.proves(
+    "convoy",
+    "GET /subscriptions",
+    "GET /subscriptions/{subscription_id}",
+    "PUT /subscriptions/{subscription_id}",
+    "DELETE /subscriptions/{subscription_id}",
+)
 def test_subscriptions_are_shown_changed_and_deleted(convoy: Convoy, received: Receiver) -> None:
     endpoint = convoy.endpoint(received.url)
     subscription = convoy.subscribe(endpoint, "a")

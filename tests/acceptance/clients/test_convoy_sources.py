@@ -59,6 +59,7 @@ def subscribed(convoy: Convoy, url: str, **more: Any) -> str:
     return str(endpoint["uid"])
 
 
+@pytest.mark.proves("convoy", "POST /sources", "GET /sources/{source_id}")
 def test_a_source_is_made_and_shown(convoy: Convoy) -> None:
     verifier = {"type": "hmac", "hmac": {"header": "X-Sig", "hash": "SHA512", "secret": "s"}}
     made = created(convoy, verifier=verifier, custom_response={"body": "ok"})
@@ -90,8 +91,10 @@ def test_a_source_is_made_and_shown(convoy: Convoy) -> None:
         "deleted_at": None,
     }
     assert made["url"].endswith(f"/ingest/{made['mask_id']}")
+    assert convoy.ask(200, "GET", f"/sources/{made['uid']}") == made
 
 
+@pytest.mark.proves("convoy", "GET /sources")
 def test_sources_are_listed(convoy: Convoy) -> None:
     created(convoy)
     created(convoy, name="other", type="rest_api")
@@ -107,6 +110,7 @@ def test_sources_are_listed(convoy: Convoy) -> None:
     assert convoy.ask(200, "GET", "")["statistics"]["sources_exist"] is True
 
 
+@pytest.mark.proves("convoy", "PUT /sources/{source_id}", "DELETE /sources/{source_id}")
 def test_a_source_is_changed_and_deleted(convoy: Convoy) -> None:
     made = created(convoy, custom_response={"body": "ok"})
     path = f"/sources/{made['uid']}"
@@ -130,6 +134,7 @@ def test_a_source_is_changed_and_deleted(convoy: Convoy) -> None:
     assert send(made).status_code == 404
 
 
+@pytest.mark.proves("convoy", "POST /ingest/{mask}")
 @pytest.mark.parametrize("provider", ["github", "shopify", "twitter"])
 def test_webhooks_of_providers_come_in(convoy: Convoy, received: Receiver, provider: str) -> None:
     verifier = {"type": "hmac", "hmac": {"secret": SECRET}}
@@ -159,6 +164,7 @@ def test_webhooks_of_providers_come_in(convoy: Convoy, received: Receiver, provi
     assert events[0]["source_metadata"]["name"] == "s"
 
 
+@pytest.mark.proves("convoy", "GET /ingest/{mask}")
 def test_a_challenge_is_answered_and_noted(convoy: Convoy) -> None:
     verifier = {"type": "hmac", "hmac": {"secret": "Convoy"}}
     source = created(convoy, provider="twitter", verifier=verifier)
@@ -187,6 +193,7 @@ def test_a_repetition_is_shown_as_an_event(convoy: Convoy) -> None:
     assert sorted(one["is_duplicate_event"] for one in events) == [False, True]
 
 
+@pytest.mark.proves("convoy", "POST /sources/{source_id}/events")
 def test_events_are_posted_under_a_source(convoy: Convoy, received: Receiver) -> None:
     source = created(convoy, type="rest_api")
     subscribed(convoy, received.url, source_id=source["uid"])
@@ -341,6 +348,7 @@ def test_an_authentication_that_can_not_be_is_refused(convoy: Convoy, received: 
     assert convoy.ask(200, "GET", "/endpoints")["content"] == []
 
 
+@pytest.mark.proves("convoy", "POST /endpoints/oauth2/test")
 def test_a_token_is_tried_out(convoy: Convoy) -> None:
     path = "/endpoints/oauth2/test"
     with receiver() as issuer:
@@ -361,15 +369,7 @@ def test_a_token_is_tried_out(convoy: Convoy) -> None:
         assert told in convoy.refused(400, "POST", path, json=body)
 
 
-def test_what_is_told_nowhere_yet_is_refused(convoy: Convoy, received: Receiver) -> None:
-    for name in ("slack_webhook_url", "teams_webhook_url"):
-        body = {"url": received.url, "name": "e", name: received.url}
-        assert name in convoy.refused(400, "POST", "/endpoints", json=body)
-    config: dict[str, Any] = {"meta_event": {"is_enabled": True, "url": received.url}}
-    project = {"name": "p", "config": config}
-    assert "meta events are not supported yet" in convoy.refused(400, "PUT", "", json=project)
-
-
+@pytest.mark.proves("convoy", "POST /sources/test_function")
 def test_functions_of_sources_are_tried_and_refused(convoy: Convoy) -> None:
     function = "function transform(payload) { return { n: payload.n + 1 }; }"
     body = {"payload": {"n": 1}, "function": function, "type": "body"}

@@ -39,6 +39,7 @@ def sent(received: Receiver) -> list[str]:
     return [request.headers["webhook-id"] for request in received.requests]
 
 
+@pytest.mark.proves("native", "POST /v1/event_subscriptions/{event_subscription_token}/unsuspend")
 def test_a_suspension_keeps_what_comes_and_goes_on_in_order(
     tenant: Tenant, received: Receiver
 ) -> None:

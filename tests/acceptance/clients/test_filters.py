@@ -222,6 +222,7 @@ def test_what_cannot_be_obeyed_is_refused_when_it_is_set(
     assert tenant.refused(422, "POST", TEST, json=tried) == [path]
 
 
+@pytest.mark.proves("native", "POST /v1/filters/test")
 def test_a_filter_is_tried_out(tenant: Tenant, stranger: Tenant) -> None:
     token = post(tenant, {"total": 5}, metadata={"m": "n"})
 

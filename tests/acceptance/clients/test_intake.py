@@ -93,6 +93,7 @@ def test_header_and_field_are_the_same_key(tenant: Tenant, stranger: Tenant) -> 
     tenant.refused(400, "POST", EVENTS, json=EVENT, headers=twice)
 
 
+@pytest.mark.proves("native", "POST /v1/events/batch")
 def test_a_batch_is_taken_in_whole_and_in_its_order(tenant: Tenant, received: Receiver) -> None:
     tenant.subscribe(received.url)
     events = [{"event_type": f"t.{n}", "payload": {"n": n}} for n in range(1000)]
@@ -140,6 +141,7 @@ def test_a_batch_may_repeat_a_key_if_it_repeats_the_event(tenant: Tenant) -> Non
     assert len(listed(tenant)) == 2
 
 
+@pytest.mark.proves("native", "POST /v1/events")
 @pytest.mark.parametrize("payload", AWKWARD, ids=range(len(AWKWARD)))
 def test_a_payload_is_delivered_and_shown_as_the_bytes_that_came(
     tenant: Tenant, received: Receiver, payload: bytes

@@ -32,6 +32,12 @@ def all_settled(tenant: Tenant, tokens: list[str], state: str, reason: str | Non
         assert tenant.settled(token, state) == [(state, reason)]
 
 
+@pytest.mark.proves(
+    "native",
+    "POST /v1/event_subscriptions/{event_subscription_token}/pause",
+    "POST /v1/event_subscriptions/{event_subscription_token}/resume",
+    "GET /v1/events/{event_token}/deliveries",
+)
 def test_paused_what_is_owed_and_what_comes_is_kept_and_sent_when_it_goes_on(
     tenant: Tenant, received: Receiver
 ) -> None:
@@ -152,6 +158,11 @@ def failed(tenant: Tenant, received: Receiver) -> tuple[str, list[str]]:
     return subscription, tokens
 
 
+@pytest.mark.proves(
+    "native",
+    "GET /v1/diverted_events",
+    "GET /v1/diverted_events/{diverted_event_token}",
+)
 def test_what_was_given_up_is_listed_and_read(
     tenant: Tenant, failed: tuple[str, list[str]]
 ) -> None:
@@ -168,6 +179,11 @@ def test_what_was_given_up_is_listed_and_read(
     assert (one["response"], one["response_status_code"]) == ("out of order", 500)
 
 
+@pytest.mark.proves(
+    "native",
+    "GET /v1/deliveries",
+    "POST /v1/diverted_events/{diverted_event_token}/resend",
+)
 def test_what_was_given_up_is_sent_again_and_leaves_the_box(
     tenant: Tenant, received: Receiver, failed: tuple[str, list[str]]
 ) -> None:
@@ -198,6 +214,7 @@ def test_what_fails_once_more_is_diverted_once_more(
     assert len(diverted(tenant)) == 3
 
 
+@pytest.mark.proves("native", "DELETE /v1/diverted_events/{diverted_event_token}")
 def test_what_was_given_up_is_deleted_for_good(
     tenant: Tenant, received: Receiver, failed: tuple[str, list[str]]
 ) -> None:

@@ -17,6 +17,7 @@ UNKNOWN_EVENT = "evt_01920000-0000-7000-8000-000000000000"
 UNKNOWN = "ep_01920000-0000-7000-8000-000000000000"
 
 
+@pytest.mark.proves("lithic", "GET /v1/events", "GET /v1/events/{event_token}")
 def test_events_are_listed_and_read(tenant: Tenant) -> None:
     tokens = [tenant.post(CARD if n % 2 else DISPUTE, {"n": n}) for n in range(6)]
     events = tenant.sdk.events
@@ -31,6 +32,7 @@ def test_events_are_listed_and_read(tenant: Tenant) -> None:
     assert (one.token, one.event_type, one.payload) == (tokens[2], DISPUTE, {"n": 2})
 
 
+@pytest.mark.proves("lithic", "GET /v1/events")
 def test_a_range_of_time_holds_its_begin_and_not_its_end(tenant: Tenant) -> None:
     tokens = [tenant.post() for _ in range(4)]
     events = tenant.sdk.events
@@ -41,6 +43,7 @@ def test_a_range_of_time_holds_its_begin_and_not_its_end(tenant: Tenant) -> None
     assert list(events.list(begin=datetime.now(UTC) + timedelta(hours=1))) == []
 
 
+@pytest.mark.proves("lithic", "GET /v1/events")
 def test_pages_of_events_are_walked_both_ways(tenant: Tenant) -> None:
     tokens = [tenant.post() for _ in range(7)][::-1]
     events = tenant.sdk.events
@@ -72,6 +75,11 @@ async def test_the_asynchronous_client_walks_the_pages(tenant: Tenant) -> None:
         await sdk.events.subscriptions.delete(made.token)
 
 
+@pytest.mark.proves(
+    "lithic",
+    "GET /v1/events/{event_token}/attempts",
+    "GET /v1/event_subscriptions/{event_subscription_token}/attempts",
+)
 def test_attempts_are_listed_by_event_and_by_subscription(
     tenant: Tenant, received: Receiver
 ) -> None:
@@ -102,6 +110,7 @@ def test_attempts_are_listed_by_event_and_by_subscription(
     assert events.list_attempts(token, end=min(one.created for one in failed)).data == []
 
 
+@pytest.mark.proves("lithic", "GET /v1/event_subscriptions/{event_subscription_token}/attempts")
 def test_pages_of_attempts_are_walked_both_ways(tenant: Tenant, received: Receiver) -> None:
     subscription = tenant.subscribe(received.url)
     tokens = [tenant.post() for _ in range(5)]
@@ -123,6 +132,7 @@ def test_pages_of_attempts_are_walked_both_ways(tenant: Tenant, received: Receiv
     assert [one.event_token for one in of_event] == [tokens[0]]
 
 
+@pytest.mark.proves("lithic", "GET /v1/events/{event_token}/attempts")
 def test_an_attempt_in_flight_is_shown_under_the_token_that_it_keeps(
     tenant: Tenant, received: Receiver
 ) -> None:
@@ -138,6 +148,10 @@ def test_an_attempt_in_flight_is_shown_under_the_token_that_it_keeps(
     assert (done.token, done.status, done.response_status_code) == (sending.token, "SUCCESS", 204)
 
 
+@pytest.mark.proves(
+    "lithic",
+    "POST /v1/events/{event_token}/event_subscriptions/{event_subscription_token}/resend",
+)
 def test_an_event_is_sent_again_under_its_own_id(tenant: Tenant, received: Receiver) -> None:
     other = tenant.subscribe(received.url, event_types=[DISPUTE])
     subscription = tenant.subscribe(received.url, event_types=[CARD])
@@ -154,6 +168,14 @@ def test_an_event_is_sent_again_under_its_own_id(tenant: Tenant, received: Recei
     tenant.settled(token, "delivered", "delivered", "delivered")
 
 
+@pytest.mark.proves(
+    "lithic",
+    "GET /v1/event_subscriptions",
+    "POST /v1/event_subscriptions",
+    "GET /v1/event_subscriptions/{event_subscription_token}",
+    "PATCH /v1/event_subscriptions/{event_subscription_token}",
+    "DELETE /v1/event_subscriptions/{event_subscription_token}",
+)
 def test_subscriptions_are_made_changed_and_deleted(tenant: Tenant) -> None:
     api = tenant.sdk.events.subscriptions
     bare = api.create(url="https://example.com/hooks")
@@ -176,6 +198,7 @@ def test_subscriptions_are_made_changed_and_deleted(tenant: Tenant) -> None:
     assert [one.token for one in api.list()] == [bare.token]
 
 
+@pytest.mark.proves("lithic", "GET /v1/event_subscriptions")
 def test_pages_of_subscriptions_go_on_where_the_cursor_was_deleted(tenant: Tenant) -> None:
     api = tenant.sdk.events.subscriptions
     tokens = [api.create(url=NOWHERE).token for _ in range(5)][::-1]
@@ -186,6 +209,7 @@ def test_pages_of_subscriptions_go_on_where_the_cursor_was_deleted(tenant: Tenan
     assert [one.token for one in api.list(ending_before=tokens[1]).data] == tokens[:1]
 
 
+@pytest.mark.proves("lithic", "POST /v1/event_subscriptions/{event_subscription_token}/recover")
 def test_what_failed_is_recovered(tenant: Tenant, received: Receiver) -> None:
     received.status = 500
     subscription = tenant.subscribe(received.url, event_types=[CARD], retry_schedule=[])
@@ -209,6 +233,10 @@ def test_what_failed_is_recovered(tenant: Tenant, received: Receiver) -> None:
     assert tenant.settled(failed[0], "delivered", "failed")
 
 
+@pytest.mark.proves(
+    "lithic",
+    "POST /v1/event_subscriptions/{event_subscription_token}/replay_missing",
+)
 def test_what_was_missed_is_replayed(tenant: Tenant, received: Receiver) -> None:
     missed = [tenant.post(CARD, {"n": n + 1}) for n in range(3)]
     tenant.post(DISPUTE)
@@ -227,6 +255,11 @@ def test_what_was_missed_is_replayed(tenant: Tenant, received: Receiver) -> None
     assert received.wait_for(5)[4].headers["webhook-id"] == last, "and nothing twice"
 
 
+@pytest.mark.proves(
+    "lithic",
+    "GET /v1/event_subscriptions/{event_subscription_token}/secret",
+    "POST /v1/event_subscriptions/{event_subscription_token}/secret/rotate",
+)
 def test_the_secret_is_read_and_rotated(tenant: Tenant) -> None:
     api = tenant.sdk.events.subscriptions
     token = api.create(url=NOWHERE).token
@@ -243,6 +276,10 @@ def test_the_secret_is_read_and_rotated(tenant: Tenant) -> None:
         api.rotate_secret(token)
 
 
+@pytest.mark.proves(
+    "lithic",
+    "POST /v1/simulate/event_subscriptions/{event_subscription_token}/send_example",
+)
 def test_examples_are_sent_to_one_subscription_and_marked(
     tenant: Tenant, received: Receiver
 ) -> None:
@@ -262,6 +299,10 @@ def test_examples_are_sent_to_one_subscription_and_marked(
         tenant.settled(token, "delivered")
 
 
+@pytest.mark.proves(
+    "lithic",
+    "POST /v1/simulate/event_subscriptions/{event_subscription_token}/send_example",
+)
 def test_a_typed_example_is_what_the_client_parses(tenant: Tenant, received: Receiver) -> None:
     example = {"card_token": "c", "replacement_for": None, "event_type": CARD}
     entry = {"name": CARD, "description": "", "example": example}

@@ -74,6 +74,24 @@ def run(suite: Path, url: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.proves(
+    "lithic",
+    "GET /v1/events",
+    "GET /v1/events/{event_token}",
+    "GET /v1/events/{event_token}/attempts",
+    "GET /v1/event_subscriptions",
+    "POST /v1/event_subscriptions",
+    "GET /v1/event_subscriptions/{event_subscription_token}",
+    "PATCH /v1/event_subscriptions/{event_subscription_token}",
+    "DELETE /v1/event_subscriptions/{event_subscription_token}",
+    "GET /v1/event_subscriptions/{event_subscription_token}/attempts",
+    "GET /v1/event_subscriptions/{event_subscription_token}/secret",
+    "POST /v1/event_subscriptions/{event_subscription_token}/secret/rotate",
+    "POST /v1/events/{event_token}/event_subscriptions/{event_subscription_token}/resend",
+    "POST /v1/event_subscriptions/{event_subscription_token}/recover",
+    "POST /v1/event_subscriptions/{event_subscription_token}/replay_missing",
+    "POST /v1/simulate/event_subscriptions/{event_subscription_token}/send_example",
+)
 def test_lithics_own_tests_pass(
     tenant: Tenant, suite: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -45,6 +45,7 @@ def test_the_box_is_listed_by_what_is_asked_for(tenant: Tenant, received: Receiv
     assert tenant.refused(400, "GET", BOX, params={"reason": "x"}) == ["reason"]
 
 
+@pytest.mark.proves("native", "POST /v1/diverted_events/resend")
 def test_the_box_is_sent_again_by_what_is_asked_for(
     tenant: Tenant, stranger: Tenant, received: Receiver
 ) -> None:
@@ -69,6 +70,7 @@ def test_the_box_is_sent_again_by_what_is_asked_for(
     assert sorted(posted.index(one["event_token"]) for one in boxed(tenant)) == [2, 3]
 
 
+@pytest.mark.proves("native", "POST /v1/diverted_events/delete")
 def test_the_box_is_emptied_by_what_is_asked_for(
     tenant: Tenant, stranger: Tenant, received: Receiver
 ) -> None:
@@ -147,6 +149,7 @@ def test_newest_first_is_obeyed(tenant: Tenant, received: Receiver) -> None:
     assert [one.headers["webhook-id"] for one in received.wait_for(5)] == posted[::-1]
 
 
+@pytest.mark.proves("native", "GET /v1/events/{event_token}/explain")
 def test_an_event_is_explained(tenant: Tenant, stranger: Tenant, received: Receiver) -> None:
     taken = tenant.subscribe(received.url)
     other = tenant.subscribe(received.url, filter={"body": {"n": {"$gt": 5}}})
@@ -176,6 +179,7 @@ def test_an_event_is_explained(tenant: Tenant, stranger: Tenant, received: Recei
     assert tenant.refused(400, "GET", path, params={"page_size": 1000}) == ["page_size"]
 
 
+@pytest.mark.proves("native", "GET /v1/event_subscriptions/{event_subscription_token}/health")
 def test_health_tells_of_the_last_error(
     tenant: Tenant, stranger: Tenant, received: Receiver
 ) -> None:

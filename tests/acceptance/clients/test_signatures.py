@@ -60,6 +60,10 @@ def accepts(public: bytes, request: Request) -> bool:
     return False
 
 
+@pytest.mark.proves(
+    "lithic",
+    "POST /v1/event_subscriptions/{event_subscription_token}/secret/rotate",
+)
 def test_a_holder_of_either_secret_verifies_all_through_a_rotation(
     tenant: Tenant, received: Receiver
 ) -> None:
@@ -151,6 +155,7 @@ def path_of(subscription: str) -> str:
     return f"/v1/event_subscriptions/{subscription}"
 
 
+@pytest.mark.proves("native", "GET /v1/jwks.json")
 def test_ed25519_is_verified_with_the_published_key(
     site: Site, tenant: Tenant, received: Receiver
 ) -> None:

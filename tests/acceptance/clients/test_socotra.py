@@ -48,6 +48,7 @@ def diverted(socotra: Client, hook: str, count: int = 1) -> list[dict[str, Any]]
     return found
 
 
+@pytest.mark.proves("socotra", "POST /webhooks", "GET /events/{locator}")
 def test_a_webhook_gets_the_event_as_the_stream_shows_it(
     socotra: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -94,6 +95,13 @@ def test_without_hmac_nothing_is_signed_and_with_it_a_secret_is_made(
     assert request.headers["socotra-signature"] == signature
 
 
+@pytest.mark.proves(
+    "socotra",
+    "GET /webhooks/{webhookLocator}/diverted",
+    "GET /webhooks/{webhookLocator}/diverted/{eventLocator}",
+    "POST /webhooks/{webhookLocator}/diverted/{eventLocator}/resend",
+    "DELETE /webhooks/{webhookLocator}/diverted/{eventLocator}",
+)
 def test_what_fails_is_diverted_resent_and_deleted(
     socotra: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -201,6 +209,7 @@ def test_retries_grow_and_then_it_is_given_up(
     assert came[2] - came[1] > 1.9
 
 
+@pytest.mark.proves("socotra", "PATCH /webhooks/{webhookLocator}/unsuspend")
 def test_a_suspended_webhook_diverts_until_it_is_unsuspended(
     socotra: Client, tenant: Tenant, received: Receiver, alerted: Receiver
 ) -> None:

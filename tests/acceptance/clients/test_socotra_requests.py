@@ -4,6 +4,8 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.support.receiver import Receiver
 from tests.support.site import Site, Tenant, eventually
 from tests.support.socotra import Client, create_token
@@ -29,6 +31,7 @@ def hook_of(token: str) -> str:
     return ids.spell_ulid(ids.read(ids.SUBSCRIPTION, token))
 
 
+@pytest.mark.proves("socotra", "GET /webhooks/{webhookLocator}", "PATCH /webhooks/{webhookLocator}")
 def test_a_change_removes_first_and_adds_then(socotra: Client) -> None:
     made = socotra.webhook(
         URL,
@@ -121,6 +124,7 @@ def test_a_change_of_failure_handling_is_made_of_what_it_is(socotra: Client) -> 
     assert reset == DEFAULT
 
 
+@pytest.mark.proves("socotra", "DELETE /webhooks/{webhookLocator}")
 def test_a_webhook_that_is_off_gets_nothing_and_a_deleted_one_is_gone(
     socotra: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -136,6 +140,7 @@ def test_a_webhook_that_is_off_gets_nothing_and_a_deleted_one_is_gone(
     assert len(received.requests) == 1
 
 
+@pytest.mark.proves("socotra", "GET /webhooks/list")
 def test_the_list_is_of_webhooks_by_all_they_can_be_told_by(
     socotra: Client, tenant: Tenant
 ) -> None:
@@ -171,6 +176,7 @@ def test_the_list_is_of_webhooks_by_all_they_can_be_told_by(
     assert own["token"] == native
 
 
+@pytest.mark.proves("socotra", "GET /webhooks/list")
 def test_extended_tells_how_each_fares(socotra: Client, tenant: Tenant, received: Receiver) -> None:
     socotra.webhook(received.url, failureHandling={"divert": True})
     tenant.settled(tenant.post(), "delivered")
@@ -186,6 +192,7 @@ def test_extended_tells_how_each_fares(socotra: Client, tenant: Tenant, received
     assert set(one) - set(plain) == {"deliveries", "lastFailure", "backlog"}
 
 
+@pytest.mark.proves("socotra", "GET /events/request/{locator}")
 def test_events_are_found_by_their_request(socotra: Client, tenant: Tenant) -> None:
     uuid = "0190f0a0-0000-7000-8000-000000000001"
     locator = ids.spell_ulid(bytes.fromhex(uuid.replace("-", "")))
@@ -206,6 +213,7 @@ def test_events_are_found_by_their_request(socotra: Client, tenant: Tenant) -> N
     assert socotra.ask("GET", f"/events/request/{event_of(named[0])}") == []
 
 
+@pytest.mark.proves("socotra", "GET /events/list")
 def test_the_stream_is_read_on_and_on(socotra: Client, tenant: Tenant) -> None:
     events = [event_of(tenant.post("a" if n % 2 else "b")) for n in range(7)]
 
@@ -253,6 +261,7 @@ def test_users_and_payloads_of_all_kinds_have_their_place(socotra: Client, tenan
     assert data == {"base64": "dGV4dA=="}
 
 
+@pytest.mark.proves("socotra", "POST /auth/users/tokens")
 def test_a_token_holds_its_tenants_and_permissions_until_it_expires(
     site: Site, tenant: Tenant, stranger: Tenant
 ) -> None:

@@ -123,6 +123,7 @@ def test_what_is_refused(site: Site, tenant: Tenant) -> None:
     assert tenant.ask(200, "GET", "/v1/events")["data"] == []
 
 
+@pytest.mark.proves("native", "POST /v1/sources/{source_token}/events")
 def test_events_are_posted_under_a_source_with_a_key(tenant: Tenant, received: Receiver) -> None:
     tenant.subscribe(received.url)
     source = made(tenant, type="rest_api")

@@ -41,6 +41,7 @@ def of(path: str, token: str) -> str:
     return f"{DESTINATIONS}/{token}{path}"
 
 
+@pytest.mark.proves("stedi", "GET /events/{id}")
 def test_an_event_is_thin_and_names_its_resource(stedi: Client, tenant: Tenant) -> None:
     related = [{"id": "doc_1", "type": "enrollment.document"}]
     event = tenant.post(
@@ -153,6 +154,7 @@ def test_the_timestamp_may_be_that_of_the_attempt(
     Webhook(made["signingSecret"]).verify(again.body, again.headers)
 
 
+@pytest.mark.proves("stedi", "GET /events/{id}")
 def test_the_status_is_over_all_destinations(
     stedi: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -179,6 +181,7 @@ def test_the_status_is_over_all_destinations(
     status(stedi, given_up, "DELIVERED")
 
 
+@pytest.mark.proves("stedi", "GET /events")
 def test_events_are_listed_by_every_filter(stedi: Client, tenant: Tenant) -> None:
     tokens = [tenant.post(CARD if n % 2 else DISPUTE) for n in range(5)][::-1]
     moments = [tenant.ask(200, "GET", f"/v1/events/{token}")["created"] for token in tokens]
@@ -205,6 +208,13 @@ def test_events_are_listed_by_every_filter(stedi: Client, tenant: Tenant) -> Non
     assert set(summary) == {"id", "createdAt", "eventType", "status"}
 
 
+@pytest.mark.proves(
+    "stedi",
+    "POST /destinations",
+    "GET /destinations/{id}",
+    "POST /destinations/{id}",
+    "DELETE /destinations/{id}",
+)
 def test_a_destination_is_made_read_changed_and_deleted(stedi: Client) -> None:
     made = stedi.create(NOWHERE, CARD, DISPUTE, description="D", concurrencyLimit=7)
     secret = made.pop("signingSecret")
@@ -235,6 +245,7 @@ def test_a_destination_is_made_read_changed_and_deleted(stedi: Client) -> None:
     assert [one["id"] for one in stedi.ask("GET", DESTINATIONS)["items"]] == [bare["id"]]
 
 
+@pytest.mark.proves("stedi", "GET /destinations")
 def test_destinations_are_listed_by_every_filter(stedi: Client, tenant: Tenant) -> None:
     tenant.subscribe(NOWHERE)
     tokens = [
@@ -256,6 +267,7 @@ def test_destinations_are_listed_by_every_filter(stedi: Client, tenant: Tenant) 
     assert listed(eventType="x") == []
 
 
+@pytest.mark.proves("stedi", "POST /destinations/{id}")
 def test_a_disabled_destination_is_sent_nothing_until_it_is_enabled(
     stedi: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -286,6 +298,11 @@ def test_more_attempts_than_the_limit_are_never_open(
     received.wait_for(4)
 
 
+@pytest.mark.proves(
+    "stedi",
+    "GET /destinations/{id}/secret",
+    "POST /destinations/{id}/secret/rotate",
+)
 def test_a_rotated_secret_is_good_beside_the_new_one(
     stedi: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -306,6 +323,7 @@ def test_a_rotated_secret_is_good_beside_the_new_one(
     assert stedi.ask("GET", of("/secret", made["id"])) == rotated
 
 
+@pytest.mark.proves("stedi", "POST /destinations/{id}/secret/rotate")
 def test_a_secret_may_be_replaced_at_once(
     stedi: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -363,6 +381,7 @@ def test_of_many_under_one_key_one_is_done(site: Site, stedi: Client, tenant: Te
     assert len(stedi.ask("GET", DESTINATIONS)["items"]) == 1
 
 
+@pytest.mark.proves("stedi", "POST /destinations")
 def test_there_are_sixteen_destinations_at_most(stedi: Client, tenant: Tenant) -> None:
     tenant.subscribe(NOWHERE)
     tokens = [stedi.create(NOWHERE)["id"] for _ in range(16)]

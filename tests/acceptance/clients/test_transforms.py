@@ -166,6 +166,7 @@ def test_a_bad_trial_is_refused(tenant: Tenant, fields: dict[str, Any], path: li
     assert [one for one in blamed if one] == path
 
 
+@pytest.mark.proves("native", "POST /v1/transforms/test")
 def test_a_trial_shows_what_would_be_sent(tenant: Tenant) -> None:
     text = "console.log('amount', payload.amount); return {payload: [event.owner], headers: {a: 1}}"
     program = {"javascript": f"function transform(payload, event) {{ {text} }}"}

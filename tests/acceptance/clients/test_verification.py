@@ -85,6 +85,7 @@ def status(tenant: Tenant, token: str, *wanted: str) -> dict[str, Any]:
     return eventually(look, lambda found: found["state"] in wanted)
 
 
+@pytest.mark.proves("native", "POST /v1/event_subscriptions/{event_subscription_token}/verify")
 def test_nothing_is_sent_before_the_challenge_is_repeated(tenant: Tenant, guarded: Guarded) -> None:
     token = tenant.subscribe(guarded.url, verification="challenge")
     failed = status(tenant, token, "failed")
@@ -166,6 +167,7 @@ def test_who_can_not_be_reached_has_failed_and_the_reason_says_why(tenant: Tenan
     assert status(tenant, token, "failed")["reason"] == "the host name could not be resolved"
 
 
+@pytest.mark.proves("native", "POST /v1/event_subscriptions/{event_subscription_token}/test")
 def test_a_test_event_is_answered_with_its_attempt(
     tenant: Tenant, stranger: Tenant, guarded: Guarded
 ) -> None:

@@ -199,6 +199,7 @@ def test_lithics_client_reads_attempts(world: World, client: lithic.Lithic) -> N
     assert list(client.events.list_attempts(event, status="FAILED")) == []
 
 
+@pytest.mark.proves("native", "GET /v1/events/{event_token}/attempts/{attempt_token}")
 def test_an_attempt_keeps_its_token_from_pending_to_its_end(world: World) -> None:
     subscription = world.subscription(event_types=["token.kept"], paused=True)
     event = world.event("token.kept")
@@ -324,6 +325,14 @@ def test_a_bad_query_is_refused_with_its_place(world: World, path: str) -> None:
     assert len(refusal["debugging_request_id"]) == 36
 
 
+@pytest.mark.proves(
+    "native",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /docs",
+    "GET /openapi.json",
+)
 def test_pages_for_supervisors_and_people_need_no_key(world: World) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
         assert call(world.url, path, key="")[0] == 200, path

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from bench import plans
-from bench.filling import fill
+from bench.filling import Sample, fill
 from bench.postgres import (
     EXPLAINING,
     WHEEL,
@@ -26,7 +26,9 @@ TABLES = """
     CREATE TABLE events (id uuid PRIMARY KEY, payload bytea) PARTITION BY RANGE (id);
     CREATE TABLE deliveries (event_id uuid, id uuid, state int2, finished_us int8,
         PRIMARY KEY (event_id, id)) PARTITION BY RANGE (event_id);
-    CREATE TABLE attempts (event_id uuid PRIMARY KEY) PARTITION BY RANGE (event_id);
+    CREATE TABLE attempts (event_id uuid, id uuid,
+        PRIMARY KEY (event_id, id)) PARTITION BY RANGE (event_id);
+    CREATE TABLE diverted_events (id uuid PRIMARY KEY, event_id uuid, diverted_us int8);
 """
 
 
@@ -113,7 +115,10 @@ def test_it_is_filled_with_copies_of_the_first_event(database: PostgresDatabase)
     with database.connect() as connection:
         make_tables(connection)
 
-        fill(database, 5_000, said.append)
+        row = connection.execute("SELECT id FROM events").fetchone()
+        assert row is not None
+
+        fill(database, 5_000, said.append, [Sample(row[0].bytes)])
 
         found = connection.execute(
             "SELECT e.tableoid::regclass::text, count(*), min(e.payload::text), min(d.state)"

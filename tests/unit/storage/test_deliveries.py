@@ -161,5 +161,48 @@ def test_lists_are_read_by_an_index(records: Records) -> None:
         steps = plans_of(records.connection, lambda which=which: listed(records, which))  # type: ignore[misc]
         assert steps
         assert walks(steps) == []
-        # There what is owed for one event is sorted: there are no more than subscriptions.
-        assert len(sorts(steps)) <= (is_shared and which.event_id is not None)
+        # What is owed for one event is sorted on the one, the rows of a page on the other.
+        assert len(sorts(steps)) <= (not is_shared or which.event_id is not None)
+
+
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_events_of_a_type_are_gone_through_in_both_directions(
+    records: Records, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = records.subscription()
+    for number in range(30):
+        records.clock.forward(1)
+        event_id = records.event("rare" if number % 5 == 0 else "common")
+        if number % 2 == 0:
+            records.ended(event_id, to, DeliveryState.DELIVERED)
+            records.pending(event_id, to)
+    which = DeliveryFilter(types=("rare", "other"))
+    whole = [one for one in listed(records, DeliveryFilter()) if one.event_type == "rare"]
+    assert len(whole) == 6
+    # At once, step by step, and by what is left when enough events were gone through.
+    for walked in (20_000, 1):
+        monkeypatch.setattr(deliveries, "WALKED", walked)
+        for up in (False, True):
+            found: list[Delivery] = []
+            request = PageRequest(size=size, newer_than=ids.FIRST * 2 if up else None)
+            more = True
+            while more:
+                page = deliveries.list_page(records.connection, records.project, request, which)
+                found = page.items + found if up else found + page.items
+                more = page.has_more
+                if up:
+                    end = deliveries.position(found[0])
+                    request = PageRequest(size=size, newer_than=end)
+                else:
+                    request = PageRequest(size=size, older_than=deliveries.position(found[-1]))
+            assert found == whole, (walked, up)
+
+
+def test_what_was_missed_is_found_by_its_index(records: Records) -> None:
+    made(records)
+    for state in (DeliveryState.FAILED, DeliveryState.CANCELLED):
+        which = DeliveryFilter(state=state)
+        steps = plans_of(records.connection, lambda which=which: listed(records, which))  # type: ignore[misc]
+        on_postgres = records.connection.dialect.name == "postgresql"
+        assert on_postgres or any("ix_deliveries_missed" in step for step in steps), steps
+        assert walks(steps) == []

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.support.database import Records
+from tests.support.plans import plans_of, walks
 from waypost.model import ids
 from waypost.model.errors import NotFound
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event, Resource
@@ -73,3 +74,21 @@ def test_a_page_of_large_payloads_ends_early(records: Records) -> None:
     page = events.list_page(records.connection, records.project, PageRequest())
     assert len(page.items) == 2
     assert page.has_more
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_several_types_are_one_list_found_by_their_index(records: Records, up: bool) -> None:
+    every = []
+    for number in range(12):
+        records.clock.forward(1)
+        every.append(records.event("abc"[number % 3]))
+    wanted = [one for number, one in enumerate(every) if number % 3 != 2]
+    newer = ids.FIRST if up else None
+    request = PageRequest(size=3, newer_than=newer, begin_us=0, end_us=ids.moment(every[-1]))
+    # The last one is of the third type.
+    nearest = wanted[:3] if up else wanted[-3:]
+    assert tokens(records, request, ("a", "b", "z")) == nearest[::-1]
+    steps = plans_of(records.connection, lambda: tokens(records, request, ("a", "b")))
+    assert walks(steps) == []
+    if records.connection.dialect.name == "sqlite":
+        assert sum("COVERING INDEX ix_events_type" in step for step in steps) == 2, steps

@@ -50,6 +50,14 @@ FILTERS: Final = (
     "brokerMessageId",
 )
 
+COUNTED_MAX: Final = 10_000
+"""So many deliveries are looked at to count those that a query asks for."""
+
+_ENDED: Final = {
+    "Success": DeliveryState.DELIVERED,
+    "Failure": DeliveryState.FAILED,
+    "Discarded": DeliveryState.CANCELLED,
+}
 _FAILED: Final = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})
 _RUNNING: Final = PageRequest(100)
 
@@ -79,8 +87,21 @@ class Asked(msgspec.Struct, frozen=True):
     def which(self) -> DeliveryFilter:
         """Return as much of it as the list knows to narrow by."""
         one = next(iter(self.subscriptions)) if len(self.subscriptions) == 1 else None
+        states = {_ENDED.get(status, DeliveryState.PENDING) for status in self.statuses}
         return DeliveryFilter(
-            event_id=self.event_id, subscription_id=one, types=tuple(sorted(self.types))
+            state=next(iter(states)) if len(states) == 1 else None,
+            event_id=self.event_id,
+            subscription_id=one,
+            types=tuple(sorted(self.types)),
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the list narrows by all of it."""
+        return (
+            len(self.subscriptions) <= 1
+            and len(self.statuses) <= 1
+            and self.statuses <= set(_ENDED)
         )
 
 
@@ -188,8 +209,8 @@ class DeliveryRoutes:
         """Count the deliveries that a query asks for, up to a bound."""
         call.allow(*FILTERS, *paging.DATES)
         window = paging.read_window(call, self._clock.now_us())
-        listing = paging.Listing(PageRequest(paging.SIFTED_MAX, None, None, *window))
-        found = await self._sifted(call.principal, listing, await self._asked(call))
+        listing = paging.Listing(PageRequest(COUNTED_MAX, None, None, *window))
+        found = await self._sifted(call.principal, listing, await self._asked(call), COUNTED_MAX)
         return Answer("event deliveries count successful", {"num": len(found.page.items)})
 
     async def attempts(self, call: Call) -> Answer:
@@ -243,7 +264,11 @@ class DeliveryRoutes:
         return found
 
     async def _sifted(
-        self, caller: Principal, listing: paging.Listing, asked: Asked
+        self,
+        caller: Principal,
+        listing: paging.Listing,
+        asked: Asked,
+        most: int | None = None,
     ) -> paging.Sifted[Delivery]:
         if asked.nothing:
             return paging.Sifted(Page([], has_more=False))
@@ -251,9 +276,13 @@ class DeliveryRoutes:
         async def fetch(request: PageRequest) -> Page[Delivery]:
             return await self._deliveries.list_page(caller, request, asked.which)
 
-        is_open = not asked.statuses and len(asked.subscriptions) <= 1
         return await paging.sift(
-            fetch, listing, lambda one: self._keeps(one, asked), position, is_open=is_open
+            fetch,
+            listing,
+            lambda one: self._keeps(one, asked),
+            position,
+            is_open=asked.is_whole,
+            most=most,
         )
 
     def _keeps(self, one: Delivery, asked: Asked) -> bool:

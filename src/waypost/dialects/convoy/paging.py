@@ -29,7 +29,7 @@ PARAMETERS: Final = (
     "prev_page_cursor",
 )
 DATES: Final = ("startDate", "endDate")
-SIFTED_MAX: Final = 10_000
+SIFTED_MAX: Final = 500
 """So many things of a list are looked at for one page of what is kept of it."""
 WINDOW: Final = timedelta(days=7)
 
@@ -109,10 +109,11 @@ async def sift(
     position: Callable[[T], bytes],
     *,
     is_open: bool = False,
+    most: int | None = None,
 ) -> Sifted[T]:
     """Return a page of those things of a list that are kept.
 
-    After `SIFTED_MAX` things it ends with what it has, and the next page goes on from there.
+    Once so many things were looked at it ends with what it has; the next page goes on from there.
 
     Args:
         fetch: returns a page of the list.
@@ -120,13 +121,14 @@ async def sift(
         keep: whether a thing is kept.
         position: where it stands in the list.
         is_open: everything is kept.
+        most: how many things are looked at; None: `SIFTED_MAX`.
     """
     if is_open:
         return Sifted(await fetch(listing.request))
     request = listing.request
     up = request.newer_than is not None
     found: list[T] = []
-    for _ in range(SIFTED_MAX // _SLICE):
+    for _ in range((most or SIFTED_MAX) // _SLICE):
         part = await fetch(msgspec.structs.replace(request, size=_SLICE))
         walked = part.items[::-1] if up else part.items
         found += [one for one in walked if keep(one)]

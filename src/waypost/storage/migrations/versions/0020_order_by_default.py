@@ -6,7 +6,7 @@ from alembic import op
 from waypost.storage.columns import BUSY_OPTIONS, IdType, Name
 
 revision = "0020_order_by_default"
-down_revision = "0017_answers"
+down_revision = "0019_lists"
 
 _MODE = {
     "sqlite": "json_extract(verification, '$.mode')",
