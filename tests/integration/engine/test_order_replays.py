@@ -80,7 +80,8 @@ async def test_what_is_replayed_keeps_its_order_among_what_is_live(
                 break
         engine.nothing_leaks()
     assert sum(map(len, witness.seen.values())) == OLD + LIVE
-    assert witness.overtaken == [], "live ones and others go one at a time"
+    # One that is replayed has its old place: it may go before a later one that waits for its retry.
+    assert [pair for pair in witness.overtaken if pair[0] < pair[1]] == []
     for among in (range(OLD), range(OLD, OLD + LIVE)):
         seen = {key: [n for n in line if n in among] for key, line in witness.seen.items()}
         assert inversions(seen) == 0

@@ -86,16 +86,17 @@ async def test_however_many_keys_are_blocked_it_is_told_once_a_minute(
             await give_up(engine, f"k{n}")
             await release(engine, one, f"k{n}")
             await engine.tell()
-        assert [(x.get("blocked"), x.get("released")) for x in script.news] == [
+        assert {(x.get("blocked"), x.get("released")) for x in script.news} == {
             (1, None),
             (None, 1),
-        ]
+        }
+        assert len(script.news) == 2
         await engine.forward(60)
         await engine.tell()
-        assert [(x.get("blocked"), x.get("released")) for x in script.news[2:]] == [
+        assert {(x.get("blocked"), x.get("released")) for x in script.news[2:]} == {
             (20, None),
             (None, 19),
-        ]
+        }
         assert {x["ordering_key"] for x in script.news[2:]} == {"k19"}
 
 
