@@ -9,11 +9,17 @@ from typing import Final
 from bench import wire
 
 NATIVE: Final = "native"
+CONVOY: Final = "convoy"
+
+PROJECT: Final = b"<project>"
+ENDPOINT: Final = b"<endpoint>"
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
     """How one API takes an event.
+
+    Where path and body name a project and an endpoint, `addressed` puts in which.
 
     Attributes:
         path: where it is posted to.
@@ -21,7 +27,7 @@ class Api:
         accepted: the status of an answer that acknowledges it.
         token: finds the event's id in such an answer.
         body: makes the request's body of an event type and a payload.
-        spell: makes the native token, which receivers see, of what `token` finds.
+        spell: makes the id that receivers see of what `token` finds.
     """
 
     path: bytes
@@ -31,9 +37,24 @@ class Api:
     body: Callable[[bytes, bytes], bytes]
     spell: Callable[[bytes], bytes] = bytes
 
+    @property
+    def is_addressed(self) -> bool:
+        """Whether requests name a project and an endpoint."""
+        return PROJECT in self.path
+
 
 def _buildable(kind: bytes, payload: bytes) -> bytes:
     return b'{"event":"%b","payload":%b}' % (kind, payload)
+
+
+def _convoy(kind: bytes, payload: bytes) -> bytes:
+    return b'{"endpoint_id":"%b","event_type":"%b","data":%b}' % (ENDPOINT, kind, payload)
+
+
+def addressed(text: bytes, to: str) -> bytes:
+    """Put the project and the endpoint in `to`, with a slash between, into a path or a body."""
+    project, _, endpoint = to.encode().partition(b"/")
+    return text.replace(PROJECT, project).replace(ENDPOINT, endpoint)
 
 
 def _token(identifier: bytes) -> bytes:
@@ -55,5 +76,13 @@ APIS: Final[Mapping[str, Api]] = {
         token=re.compile(rb'"key": *"([0-9a-f]{32})"'),
         body=_buildable,
         spell=_token,
+    ),
+    CONVOY: Api(
+        path=b"/api/v1/projects/%b/events" % PROJECT,
+        header=b"authorization",
+        accepted=b"201",
+        token=re.compile(rb'"uid": *"([0-9A-Z]{26})"'),
+        body=_convoy,
+        spell=bytes.lower,
     ),
 }

@@ -20,7 +20,7 @@ import uvloop
 
 HEAD_END = b"\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-PAGE = 100
+PAGE_MIN, PAGE = 10, 100
 OK, CONFLICT = 200, 409
 
 
@@ -91,9 +91,10 @@ class Connection(asyncio.Protocol):
 class Work:
     """What all consumers share."""
 
-    def __init__(self, name: str, tx_key: str) -> None:
+    def __init__(self, name: str, tx_key: str, consumers: int) -> None:
         """Take every message of that name under one key."""
         self.name = name
+        self.consumers = consumers
         self.tx_key = tx_key
         self.won: Counter[str] = Counter()
         self.refused = 0
@@ -105,20 +106,22 @@ class Work:
         Raises:
             RuntimeError: the server answered as it should not.
         """
-        page = number
+        page, size = number, PAGE
         while True:
-            found = await self._query(connection, page)
-            rows = found["rows"]
+            found = await self._query(connection, page, size)
+            rows, total = found["rows"], found["total"]
+            if total == 0:
+                return
+            # Towards the end smaller pages, so that there is one for each.
+            size = min(max(total // self.consumers, PAGE_MIN), PAGE)
             if not rows:
-                if found["total"] == 0:
-                    return
                 page = page % max(found["totalPages"], 1) + 1
                 continue
             page = number
             for row in rows:
                 await self._take(connection, row["key"])
 
-    async def _query(self, connection: Connection, page: int) -> Any:
+    async def _query(self, connection: Connection, page: int, size: int) -> Any:
         self.queries += 1
         status, body = await connection.ask(
             b"/query",
@@ -126,7 +129,7 @@ class Work:
             txKey=self.tx_key,
             txState="does-not-exist",
             page=page,
-            pageSize=PAGE,
+            pageSize=size,
         )
         _demand(status, body)
         return msgspec.json.decode(body)
@@ -164,7 +167,7 @@ def main() -> None:
     """Run as the module's text tells."""
     port, consumers, name, tx_key = sys.argv[1:]
     key = os.environ["WAYPOST_ADMIN_KEY"]
-    claimed = uvloop.run(run(int(port), key, int(consumers), Work(name, tx_key)))
+    claimed = uvloop.run(run(int(port), key, int(consumers), Work(name, tx_key, int(consumers))))
     sys.stdout.buffer.write(msgspec.json.encode(claimed))
 
 

@@ -28,7 +28,7 @@ import msgspec
 import uvloop
 
 from bench import wire
-from bench.apis import APIS, NATIVE, Api
+from bench.apis import APIS, NATIVE, Api, addressed
 
 HEAD_END = b"\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -53,6 +53,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """What their names begin with."""
     api: str = NATIVE
     """By which it is posted, one of `bench.apis.APIS`; batches are native ones."""
+    to: str = ""
+    """The project and the endpoint that its requests name, with a slash between."""
 
 
 class LoadSummary(msgspec.Struct, frozen=True):
@@ -261,15 +263,19 @@ class Schedule:
 
 
 def single_request(
-    head: bytes, types: int = 1, family: str = wire.EVENT_TYPE, api: Api = APIS[NATIVE]
+    head: bytes,
+    types: int = 1,
+    family: str = wire.EVENT_TYPE,
+    api: Api = APIS[NATIVE],
+    to: str = "",
 ) -> Callable[[int], bytes]:
     """What makes the request of one event; all but the sequence is laid out once for each type."""
     laid_out = []
     for number in range(types):
         kind = wire.event_type(number, types, family).encode()
-        body = api.body(kind, wire.payload(number))
+        body = addressed(api.body(kind, wire.payload(number)), to)
         text = b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (
-            api.path,
+            addressed(api.path, to),
             head,
             len(body),
             body,
@@ -313,7 +319,7 @@ async def run(load: Load, port: int, key: str, ledger: Path) -> LoadSummary:
     if load.batch > 1:
         request = batch_request(head, load.batch, load.types, load.family)
     else:
-        request = single_request(head, load.types, load.family, api)
+        request = single_request(head, load.types, load.family, api, load.to)
     generator = Generator(load, request)
     for _ in range(load.connections):
         _, connection = await generator.loop.create_connection(

@@ -91,7 +91,8 @@ class Receiver(asyncio.Protocol):
             stop = end + 4 + int(header(head, b"\r\ncontent-length:") or b"0")
             if len(data) < stop:
                 break
-            self.books.enter(header(head, b"\r\nwebhook-id:"), data[end + 4 : stop])
+            token = header(head, b"\r\nwebhook-id:") or header(head, b"\r\nx-convoy-event-id:")
+            self.books.enter(token, data[end + 4 : stop])
             self.transport.write(ANSWER)
             data = data[stop:]
         self.buffer = data

@@ -250,6 +250,7 @@ class Stage:
         ledger = self.directory / (f"posted-{len(self._ledgers)}" if counted else "not-counted")
         if counted:
             self._ledgers.append(ledger)
+        load = msgspec.structs.replace(load, to=self.server.address_of(load.api))
         text = msgspec.json.encode(load).decode()
         child = Child(
             "load",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from bench import wire
-from bench.apis import NATIVE
+from bench.apis import APIS, NATIVE
 from bench.bars import SQLITE
 from bench.child import STOP_DEADLINE_S, Child, ChildError
 from bench.databases import Database, Databases, SqliteFiles
@@ -49,6 +49,9 @@ class Running:
     subscriptions: list[str] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     """Of other APIs, by their names."""
+    receiver_url: str = ""
+    address: str = ""
+    """Of Convoy's API: a project and an endpoint in it, with a slash between."""
     database: Database | None = None
     release: Callable[[], None] = lambda: None
     """Called when the round is over, and the server has ended."""
@@ -127,6 +130,23 @@ class Running:
             wanted = {"name": api, "environment": "test", "api": api}
             self.keys[api] = str(json.loads(self.ask("POST", "/v1/api_keys", wanted))["key"])
         return self.keys[api]
+
+    def address_of(self, api: str) -> str:
+        """What requests of one of `bench.apis.APIS` name; an endpoint that is made where needed."""
+        if APIS[api].is_addressed and not self.address:
+            key = self.key_for(api)
+            listed = json.loads(self.ask("GET", "/api/v1/projects", key=key))["data"]
+            project = str(listed[0]["uid"])
+            path = f"/api/v1/projects/{project}"
+            traced = {"config": {"add_event_id_trace_headers": True}}
+            self.ask("PUT", path, traced, key=key)
+            wanted = {"name": "bench", "url": self.receiver_url}
+            made = json.loads(self.ask("POST", f"{path}/endpoints", wanted, key=key))
+            endpoint = str(made["data"]["uid"])
+            everything = {"name": "bench", "endpoint_id": endpoint}
+            self.ask("POST", f"{path}/subscriptions", everything, key=key)
+            self.address = f"{project}/{endpoint}"
+        return self.address if APIS[api].is_addressed else ""
 
     def wait_ready(self) -> None:
         """Return when `GET /readyz` is 200.
@@ -264,7 +284,7 @@ class Waypost:
         Raises:
             ChildError: the server refused.
         """
-        url = f"http://localhost:{receiver_port}/hook"
+        url = running.receiver_url = f"http://localhost:{receiver_port}/hook"
         for number in range(self.subscriptions):
             wanted: dict[str, object] = {"url": url}
             if self.subscriptions > 1:

@@ -1,6 +1,7 @@
 """Convoy's API on PostgreSQL, served by several processes that hear of each other's changes."""
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.support.convoy import Convoy
 from tests.support.program import server
 from tests.support.receiver import Receiver, receiver
 from tests.support.signatures import good_secrets
-from tests.support.site import Site
+from tests.support.site import Site, eventually
 from waypost.clock import SystemClock
 from waypost.storage.migrations.upgrade import upgrade_shared
 from waypost.storage.postgres.connection import connect
@@ -62,7 +63,9 @@ def test_it_is_the_same_on_postgresql(site: Site, received: Receiver) -> None:
     convoy.ask(200, "POST", "/events/batchreplay", params={"endpointId": endpoint})
     (failed,) = convoy.settled(1, "Failure", endpointId=endpoint)
     tried = f"/eventdeliveries/{failed['uid']}/deliveryattempts"
-    assert [one["http_status"] for one in convoy.ask(200, "GET", tried)] == ["500"]
+    assert [one["http_status"] for one in convoy.ask(200, "GET", tried)] == [
+        "500 Internal Server Error"
+    ]
     received.status = 204
     convoy.ask(200, "POST", "/eventdeliveries/batchretry", params={"endpointId": endpoint})
     assert len(convoy.settled(3, endpointId=endpoint)) == 3
@@ -72,4 +75,27 @@ def test_it_is_the_same_on_postgresql(site: Site, received: Receiver) -> None:
     convoy.settled(1, "Scheduled")
     convoy.ask(200, "DELETE", path)
     convoy.settled(1, "Discarded")
+    convoy.close()
+
+
+def test_meta_events_are_told_on_postgresql(site: Site, received: Receiver) -> None:
+    convoy = Convoy(site, site.tenant())
+    received.status = 500
+    with receiver() as told:
+        kinds = ["endpoint.created", "eventdelivery.failed"]
+        meta = {"is_enabled": True, "url": told.url, "secret": "s", "event_type": kinds}
+        strategy = {"type": "linear", "duration": 0, "retry_count": 2}
+        convoy.ask(202, "PUT", "", json={"config": {"meta_event": meta, "strategy": strategy}})
+        convoy.send(convoy.endpoint(received.url, slack_webhook_url=f"{told.url}/slack"))
+        bodies = [json.loads(one.body) for one in told.wait_for(2)]
+        assert [one["event_type"] for one in bodies] == kinds
+        assert bodies[1]["data"]["metadata"]["num_trials"] == 2
+
+        def listed() -> list[str]:
+            page = convoy.ask(200, "GET", "/meta-events")["content"]
+            return [one["uid"] for one in page if one["status"] == "Success"]
+
+        newest, _ = eventually(listed, lambda found: len(found) == 2)
+        convoy.ask(200, "PUT", f"/meta-events/{newest}/resend")
+        assert json.loads(told.wait_for(3)[2].body) == bodies[1]
     convoy.close()

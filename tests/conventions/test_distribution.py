@@ -50,6 +50,7 @@ BOUND = {
     "BlockedKey",
     "Event",
     "FanOut",
+    "KeyNews",
     "Principal",
     "Project",
     "Record",

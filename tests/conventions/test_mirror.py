@@ -11,6 +11,7 @@ CONTRACT = tree.ROOT / "tests" / "contract"
 BESIDE = {"bench": tree.ROOT, "torture": tree.ROOT / "tests"}
 
 _CONVOY = "tests/acceptance/clients/test_convoy.py"
+_META = "tests/acceptance/clients/test_convoy_meta.py"
 
 # module -> the test that covers it instead, and why it has none of its own.
 COVERED_BY: dict[str, tuple[str, str]] = {
@@ -56,9 +57,11 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "dialects/convoy/events.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/filters.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/intake.py": (_CONVOY, "a translation, tried over HTTP"),
+    "dialects/convoy/meta_routes.py": (_META, "a translation, tried over HTTP"),
     "dialects/convoy/onboarding.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/projects.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/refusals.py": (_CONVOY, "two sentences, tried over HTTP"),
+    "dialects/convoy/shapes.py": ("tests/unit/dialects/convoy/test_views.py", "one shape"),
     "dialects/convoy/shelf.py": (_CONVOY, "what the handlers share"),
     "dialects/convoy/subscriptions.py": (_CONVOY, "a translation, tried over HTTP"),
     "dialects/convoy/things.py": ("tests/unit/dialects/convoy/test_wishes.py", "fields alone"),
@@ -86,6 +89,10 @@ COVERED_BY: dict[str, tuple[str, str]] = {
     "sandbox/nursery.py": ("tests/integration/sandbox/test_pool.py", "a process, nothing else"),
     "sandbox/pool.py": ("tests/integration/sandbox/test_pool.py", "processes, nothing else"),
     "server/configs.py": ("tests/unit/server/test_wiring.py", "settings that reach their parts"),
+    "storage/order_tables.py": (
+        "tests/unit/storage/migrations/test_upgrade.py",
+        "compared with what the migrations make",
+    ),
     "storage/surfaces.py": (
         "tests/unit/storage/migrations/test_upgrade.py",
         "compared with what the migrations make",

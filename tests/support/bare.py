@@ -35,7 +35,10 @@ BARE: dict[str, Any] = {
     "owner": None,
     "retry_schedule": "standard",
     **_FLOW,
-    "inherited": [*_FLOW, "timeout_s", "concurrency", "retry_schedule", "failure_handling"],
+    "inherited": [
+        *(*_FLOW, "timeout_s", "concurrency", "retry_schedule", "failure_handling"),
+        *("ordering", "on_order_failure", "verification"),
+    ],
     "suspended": False,
     "suspension": None,
     "failure_handling": {

@@ -12,7 +12,7 @@ from tests.support.manual import ManualClock, SeededEntropy
 from waypost.clock import IdSource
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.event import Attributes
-from waypost.model.ids import Id
+from waypost.model.ids import Id, moved
 from waypost.model.project import PROJECT_SCOPES, Environment, Principal, Project, Scope
 from waypost.model.shards import SHARDS
 from waypost.model.subscription import Subscription
@@ -109,9 +109,15 @@ class Records:
         subscription: Subscription,
         state: DeliveryState,
         finished_us: int | None = None,
+        due_us: int | None = None,
     ) -> Id:
-        """Keep a final delivery; it ended now, unless told. A failed one is diverted."""
+        """Keep a final delivery; it ended now, unless told. A failed one is diverted.
+
+        `due_us`: it was put off until then.
+        """
         delivery_id, now_us = self.ids.next_at()
+        if due_us is not None:
+            delivery_id = moved(delivery_id, due_us)
         row = {
             "project_id": subscription.project_id,
             "event_id": event_id,

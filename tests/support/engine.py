@@ -29,12 +29,19 @@ from waypost.model.errors import WaypostError
 from waypost.model.event import NO_ATTRIBUTES, Attributes
 from waypost.model.exchange import FailureKind, Reply, TransportFailure
 from waypost.model.ids import Id
-from waypost.model.subscription import DisabledBy, Signing, SigningKey, Subscription
+from waypost.model.project import Project
+from waypost.model.subscription import (
+    DisabledBy,
+    Inheritable,
+    Signing,
+    SigningKey,
+    Subscription,
+)
 from waypost.policy.events import Draft
 from waypost.policy.format import NATIVE_FORMATS, Outgoing, Rendered
 from waypost.policy.settings import reordered
 from waypost.policy.urls import Destination
-from waypost.storage import projects, schema, subscriptions
+from waypost.storage import blocked_keys, ordering, projects, schema, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.sqlite.store import SqliteStore
 
@@ -198,6 +205,8 @@ class Works:
 
     async def start(self) -> None:
         """Send what is owed."""
+        for project in await self.store.read(projects.list_all):
+            self.dispatcher.roster.defaults_changed(project)
         found = await self.store.read(subscriptions.load_all)
         self.router.load(self.store.committer.versions, found)
         keys = {one.id: (KEY,) for one in found}
@@ -235,8 +244,11 @@ class Works:
 
         def write(connection: Connection) -> tuple[int, Subscription]:
             present = subscriptions.get(connection, subscription.project_id, subscription.id)
-            changed = reordered(present, replace(present, **settings))
+            defaults = projects.defaults(connection, subscription.project_id)
+            changed, frees = reordered(present, replace(present, **settings), defaults)
             subscriptions.update(connection, changed)
+            if frees:
+                blocked_keys.free_all(connection, changed.project_id, changed.id)
             return projects.bump_routing(connection, changed.project_id), changed
 
         def follow(result: tuple[int, Subscription]) -> None:
@@ -244,6 +256,21 @@ class Works:
             self.dispatcher.subscription_changed(result[1])
 
         return (await self.store.write(write, follow))[1]
+
+    async def set_defaults(self, project_id: Id, **settings: Any) -> None:
+        """Change the defaults of a project, as its operations do."""
+
+        def write(connection: Connection) -> Project:
+            project = projects.get(connection, project_id)
+            changed = replace(project, defaults=Inheritable(**settings))
+            reordered = ordering.follow(connection, project_id, project.defaults, changed.defaults)
+            projects.update(connection, changed)
+            if reordered:
+                version = projects.bump_routing(connection, project_id)
+                changed = replace(changed, routing_version=version)
+            return changed
+
+        await self.store.write(write, self.dispatcher.roster.defaults_changed)
 
     async def disable(
         self, subscription: Subscription, by: DisabledBy = DisabledBy.PERSON

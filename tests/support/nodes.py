@@ -183,7 +183,7 @@ class Node:
 
     def _project_changed(self, project: Project) -> None:
         self.catalogue.set_strict(project.id, project.strict_types)
-        self.dispatcher.roster.defaults_changed(project.id, project.defaults)
+        self.dispatcher.roster.defaults_changed(project)
 
     async def start(self) -> None:
         """Load, and join the others."""

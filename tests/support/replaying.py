@@ -46,11 +46,12 @@ class Desk:
         self.done.set()
 
     async def start(self, kind: ReplayKind, subscription: Subscription) -> Replay:
-        """Keep a job for one subscription, whose range ends now."""
+        """Keep a job for one subscription, or of the dead-letter box, whose range ends now."""
         self.records.clock.forward(1)
         replay_id, now_us = self.records.ids.next_at()
         place = (subscription.project_id, replay_id)
-        replay = Replay(*place, kind, subscription.id, 0, now_us)
+        to = None if kind is ReplayKind.DIVERTED else subscription.id
+        replay = Replay(*place, kind, to, 0, now_us)
         await self.store.write(lambda c: replays.insert(c, replay))
         return replay
 

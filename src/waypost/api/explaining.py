@@ -163,6 +163,7 @@ class HealthOut(msgspec.Struct, frozen=True):
     Attributes:
         attempts: how many they are, and `since` when they were made.
         failing_since: since when there was nothing but failures.
+        blocked_keys: how many ordering keys wait to be released, counted up to 10,000.
     """
 
     event_subscription_token: str
@@ -175,6 +176,7 @@ class HealthOut(msgspec.Struct, frozen=True):
     latency_ms: LatencyOut
     backlog: BacklogOut
     failing_since: Moment | None
+    blocked_keys: int
     last_error: ErrorOut | None
     owner: str | None
     lane: LaneOut | None
@@ -267,6 +269,7 @@ def shape_health(health: Health) -> HealthOut:
             None if age_us is None else age_us / 1_000_000,
         ),
         failing_since=_moment(of.failing_since_us),
+        blocked_keys=health.blocked_keys,
         last_error=None if health.last_error is None else _shape_error(health.last_error),
         owner=health.owner,
         lane=None if lane is None else _shape_lane(lane),

@@ -12,9 +12,10 @@ from waypost.model.project import Scope
 from waypost.operations.probes import Probes
 
 _SEND: Final = """\
-An example, as `send_example` sends it, to this subscription alone, in its turn. Answers when its
-first attempt has ended, or five seconds after the subscription's deadline: then the attempt is
-still pending, behind what else is owed. What fails is tried again as everything is."""
+An example, as `send_example` sends it, to this subscription alone. It goes before what else is
+owed, under the same limits; in its turn where the order is strict, or where another process sends.
+Answers when its first attempt has ended, or five seconds after the subscription's deadline: then
+the attempt is still pending. What fails is tried again as everything is."""
 
 
 class ProbeOut(msgspec.Struct, frozen=True):

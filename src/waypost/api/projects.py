@@ -10,7 +10,8 @@ from waypost.api.shapes import Listing, Moment, Named, PageOf, moment, page_of, 
 from waypost.model import ids
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.project import Environment, Project, Scope
-from waypost.model.subscription import Inheritable
+from waypost.model.subscription import Inheritable, OnOrderFailure, Ordering
+from waypost.model.verification import VerificationMode
 from waypost.operations.projects import Projects
 from waypost.policy.settings import DefaultSettings, schedule_name
 
@@ -31,6 +32,9 @@ class DefaultsOut(msgspec.Struct, frozen=True):
     priority: Priority | None
     deliver_before_s: int | None
     failure_handling: FailureHandlingOut | None
+    ordering: Ordering | None
+    on_order_failure: OnOrderFailure | None
+    verification: VerificationMode | None
 
 
 class DefaultsIn(DefaultSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -215,4 +219,7 @@ def _defaults(defaults: Inheritable) -> DefaultsOut:
         priority=defaults.priority,
         deliver_before_s=defaults.deliver_before_s,
         failure_handling=None if handling is None else handling_out(handling, masked=False),
+        ordering=defaults.ordering,
+        on_order_failure=defaults.on_order_failure,
+        verification=defaults.verify,
     )

@@ -42,7 +42,7 @@ PATH: Final = "/v1/event_subscriptions"
 ONE: Final = f"{PATH}/{{event_subscription_token}}"
 
 _NO_FILTER: Final = msgspec.Raw(b"null")
-_SPELLED: Final = {"retry_schedule_s": "retry_schedule"}
+_SPELLED: Final = {"retry_schedule_s": "retry_schedule", "verify": "verification"}
 """Names on the wire where they differ from those of the fields."""
 
 
@@ -387,8 +387,8 @@ def shape(
         verification=VerificationMode.NONE if asked is None else asked.mode,
         verification_status=None if asked is None else _status(asked),
         authentication=None if proof is None else proof.shown,
-        ordering=subscription.ordering.value,
-        on_order_failure=subscription.on_order_failure.value,
+        ordering=terms.ordering.value,
+        on_order_failure=terms.on_order_failure.value,
         failing_since=None if failing_since_us is None else moment(failing_since_us),
     )
 

@@ -1,4 +1,4 @@
-"""Mail: one letter to the operators, by the SMTP server that their settings name.
+"""Mail: one letter, by the SMTP server that the operators' settings name.
 
 The guard is not asked. It keeps those who may call the API from reaching what only this machine
 can; the SMTP server is named by whoever runs this machine, as the database is, and usually stands
@@ -38,7 +38,7 @@ class Smtp(msgspec.Struct, frozen=True):
             else, without which nothing is sent.
         user: with `password`, who logs in; None: nobody does.
         sender: the address that letters are from, and
-        recipients: those that they go to.
+        recipients: those that they go to where a letter says nothing else.
         ca_file: certificates to trust beside the system's own.
     """
 
@@ -65,7 +65,7 @@ async def send(smtp: Smtp, letter: Letter, now_us: int) -> None:
         await aiosmtplib.send(
             _message(smtp, letter, now_us),
             sender=smtp.sender,
-            recipients=smtp.recipients,
+            recipients=_recipients(smtp, letter),
             hostname=smtp.host,
             port=smtp.port,
             use_tls=smtp.security == "tls",
@@ -79,10 +79,14 @@ async def send(smtp: Smtp, letter: Letter, now_us: int) -> None:
         raise MailFailed(f"{type(error).__name__}: {error}") from error
 
 
+def _recipients(smtp: Smtp, letter: Letter) -> tuple[str, ...]:
+    return smtp.recipients if letter.to is None else (letter.to,)
+
+
 def _message(smtp: Smtp, letter: Letter, now_us: int) -> EmailMessage:
     message = EmailMessage()
     message["From"] = smtp.sender
-    message["To"] = ", ".join(smtp.recipients)
+    message["To"] = ", ".join(_recipients(smtp, letter))
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(datetime.fromtimestamp(now_us / 1_000_000, UTC))
     # The same where a letter is sent twice, because nobody knew that it had been taken.

@@ -9,6 +9,7 @@ a crash between the two repeats a notice rather than losing it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -19,25 +20,28 @@ from waypost.engine.receiver import Receiver
 from waypost.engine.recorder import Try
 from waypost.engine.upkeep import Upkeep
 from waypost.model import ids
-from waypost.model.delivery import DeliveryClass, Owed
+from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.failure import Suspension
-from waypost.model.subscription import DisabledBy
+from waypost.model.ids import Id
+from waypost.model.subscription import DisabledBy, End
 from waypost.policy import notice
 from waypost.policy.failure import failure_name, message_of, trigger_of
-from waypost.policy.notice import GivenUp
+from waypost.policy.notice import GivenUp, Tried
 from waypost.policy.rate import Allowance
-from waypost.policy.settle import GaveUp
+from waypost.policy.settle import GaveUp, Transition
 from waypost.policy.throttle import Throttle
 from waypost.policy.work import Work
-from waypost.storage import alerts
+from waypost.storage import alerts, events
 from waypost.storage.changes import Settlement
+from waypost.storage.connection import Connection
 from waypost.storage.store import Store
 
 _log = structlog.get_logger(__name__)
 
 _MICROS: Final = 1_000_000
 _RETRY_S: Final = 1.0
+_ENDS: Final = {DeliveryState.DELIVERED: End.DELIVERED, DeliveryState.FAILED: End.FAILED}
 
 NOTICES: Final = Allowance(per_s=1 / 6, burst=20)
 """Of one subscription so many are written: a receiver that fails makes no flood of its own."""
@@ -59,6 +63,14 @@ class Hands(msgspec.Struct, frozen=True):
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     unload: Callable[[Work], None]
     stopping: Callable[[], bool]
+
+
+class _Notice(msgspec.Struct, frozen=True):
+    """What is told, and to which hidden subscriptions; `body` is made where it is written."""
+
+    type: str
+    body: Callable[[Connection], bytes]
+    to: tuple[Id, ...]
 
 
 class Aftermath:
@@ -129,24 +141,46 @@ class Aftermath:
         left_out = None
         if transition.alert and not ended:
             left_out = self._throttle.admit(tried.subscription_id, tried.ended_us / _MICROS)
-        if left_out is None:
-            self._store.settle(settlement)
-        else:
-            given_up = _given_up(receiver, tried, transition, left_out)
-            self._hands.spawn(self._alert(receiver, given_up, settlement))
+        told = []
+        if left_out is not None:
+            body = notice.render(_given_up(receiver, tried, transition, left_out))
+            endpoints = receiver.address.terms.failure_handling.alert_endpoints
+            to = tuple(one.id for one in endpoints)
+            told = [_Notice(notice.TYPE, lambda _: body, to)]
+        self._settle(receiver, tried, settlement, told)
 
-    def release(self, receiver: Receiver, tried: Try, settlement: Settlement) -> None:
-        """Settle a delivered event that its key was blocked by, and release the key before.
+    def end(
+        self, receiver: Receiver, tried: Try, transition: Transition, settlement: Settlement
+    ) -> None:
+        """Settle a try that is not given up, with what goes before.
 
-        So a crash between the two repeats the delivery, which those behind it still wait for.
+        Where an event is delivered that its key was blocked by, the key is released first: a crash
+        between the two repeats the delivery, which those behind it still wait for.
         """
 
-        async def settle() -> None:
+        async def release() -> None:
             await self._upkeep.release(tried)
-            self._store.settle(settlement)
+            self._settle(receiver, tried, settlement)
 
-        _log.info("key_released", subscription=receiver.subscription.id.hex())
-        self._hands.spawn(settle())
+        if receiver.lane.order is not None and receiver.releases(tried.work, transition):
+            _log.info("key_released", subscription=receiver.subscription.id.hex())
+            self._hands.spawn(release())
+        else:
+            self._settle(receiver, tried, settlement)
+
+    def _settle(
+        self,
+        receiver: Receiver,
+        tried: Try,
+        settlement: Settlement,
+        told: Sequence[_Notice] = (),
+    ) -> None:
+        """Settle a try, behind the notices that tell of it."""
+        notices = [*told, *_reports(receiver, tried, settlement)]
+        if notices:
+            self._hands.spawn(self._tell(tried.project_id, notices, settlement))
+        else:
+            self._store.settle(settlement)
 
     def spent(self, receiver: Receiver) -> None:
         """Disable a subscription whose breaker has opened too often in a row."""
@@ -160,27 +194,27 @@ class Aftermath:
             receiver.take(receiver.subscription, receiver.address)
             self._hands.pump(receiver)
 
-    async def _alert(self, receiver: Receiver, given_up: GivenUp, settlement: Settlement) -> None:
-        """Write notices of a delivery that is given up, and then its settlement."""
-        endpoints = receiver.address.terms.failure_handling.alert_endpoints
-        body = notice.render(given_up)
-        project_id = ids.alerts_of(receiver.subscription.project_id)
-        event_id = self._ids.next()
-        owed = [
-            _owed(project_id, event_id, endpoint.id, *self._ids.next_at()) for endpoint in endpoints
-        ]
+    async def _tell(
+        self, project_id: Id, notices: Sequence[_Notice], settlement: Settlement
+    ) -> None:
+        """Write notices of a try, and then its settlement."""
+        hidden_id = ids.alerts_of(project_id)
+        for one in notices:
+            event_id = self._ids.next()
+            owed = [_owed(hidden_id, event_id, to, *self._ids.next_at()) for to in one.to]
+            if not await self._written(partial(_insert, one, hidden_id, event_id, owed), owed):
+                return  # it stays owed
+        self._store.settle(settlement)
+
+    async def _written(self, write: Callable[[Connection], None], owed: Sequence[Owed]) -> bool:
+        """Write a notice; False where that can't be done, and nobody waits any longer."""
         while True:
             try:
-                await self._store.write(
-                    lambda c: alerts.insert_notice(
-                        c, project_id, event_id, notice.TYPE, body, owed
-                    ),
-                    lambda _: self._hands.owed(owed),
-                )
+                await self._store.write(write, lambda _: self._hands.owed(owed))
             except Unavailable:
                 # Nor could the settlement be written now.
                 if self._hands.stopping():
-                    return  # it stays owed
+                    return False
                 await asyncio.sleep(_RETRY_S)
                 continue
             except Exception as error:  # noqa: BLE001 - the delivery ends all the same
@@ -188,8 +222,7 @@ class Aftermath:
                     _log.warning("alert_not_written", error=str(error))
                 else:
                     _log.exception("alert_not_written")
-            break
-        self._store.settle(settlement)
+            return True
 
 
 def _owed(
@@ -217,3 +250,50 @@ def _given_up(receiver: Receiver, tried: Try, transition: GaveUp, left_out: int)
         suspended=transition.suspend,
         left_out=left_out,
     )
+
+
+def _insert(
+    told: _Notice, hidden_id: Id, event_id: Id, owed: Sequence[Owed], connection: Connection
+) -> None:
+    body = told.body(connection)
+    alerts.insert_notice(connection, hidden_id, event_id, told.type, body, owed)
+
+
+def _reports(receiver: Receiver, tried: Try, settlement: Settlement) -> list[_Notice]:
+    """Return the notice of a try for whoever is told of each that ended so; empty for none."""
+    known = receiver.subscription.notices
+    if not known.reports or known.reporter is None:
+        return []
+    end = _end(settlement)
+    if end not in known.reports:
+        return []
+    of, work = receiver.subscription, tried.work
+    told = Tried(
+        end=end,
+        project_id=of.project_id,
+        subscription_id=of.id,
+        endpoint_id=of.endpoint_id,
+        event_id=work.event_id,
+        delivery_id=work.id,
+        attempt_id=work.attempt_id,
+        number=work.attempts + 1,
+        url=of.url,
+        outcome=tried.outcome,
+        started_us=tried.ended_us - tried.timings.total_us,
+        ended_us=tried.ended_us,
+        retry_at_us=settlement.retry_at_us,
+        reason=None if settlement.delivery is None else settlement.delivery[7],
+    )
+
+    def body(connection: Connection) -> bytes:
+        place = (of.project_id, work.event_id)
+        return notice.render_try(told, work.event or events.get(connection, *place))
+
+    return [_Notice(known.reports[end], body, (known.reporter,))]
+
+
+def _end(settlement: Settlement) -> End | None:
+    """Return how a try ended; None where its delivery was cancelled."""
+    if settlement.delivery is None:
+        return End.RETRIED
+    return _ENDS.get(DeliveryState(settlement.delivery[4]))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from waypost.clock import IdSource
-from waypost.model.ids import Id, is_of_alerts
+from waypost.model.ids import Id, alerts_of, is_of_alerts
 from waypost.model.subscription import Subscription
 from waypost.policy.system_events import (
     News,
@@ -11,8 +11,11 @@ from waypost.policy.system_events import (
     change_of,
     event_of,
     is_mailed,
+    is_watched,
+    name_of,
+    watched,
 )
-from waypost.storage import system_events, told
+from waypost.storage import alerts, mails, system_events, told
 from waypost.storage.connection import Connection
 from waypost.storage.told import What
 
@@ -78,3 +81,21 @@ class Announcer:
         if isinstance(news, SubscriptionRecovered):
             told.forget(connection, *place, What.FAILING)
         self.announce(connection, place[0], event_id, news, after.owner)
+        if is_watched(news, before):
+            self.tell_watchers(connection, after, event_id, news)
+
+    def tell_watchers(
+        self, connection: Connection, of: Subscription, event_id: Id, news: News
+    ) -> None:
+        """Tell who watches a subscription some news of it; see `Notices`."""
+        known = of.notices
+        email = known.email if self.mails else ""
+        if known.watchers or email:
+            hidden_id = alerts_of(of.project_id)
+            payload = watched(news, known.about)
+            alerts.make_project(connection, hidden_id)
+            alerts.fan_out_notice(
+                connection, hidden_id, event_id, name_of(news), payload, known.watchers
+            )
+            if email:
+                mails.owe(connection, hidden_id, event_id, email)

@@ -169,7 +169,7 @@ class Dispatcher:
                 return
         lane = receiver.lane
         put_off = event.attributes is not NO_ATTRIBUTES and is_put_off(event.attributes)
-        if put_off or lane.order is not None:
+        if put_off or (lane.order and lane.orders(hurries=event.attributes.example)):
             # What comes before it may have been committed by others: the database tells.
             lane.know_later(due_us) if put_off else lane.look_again()
             self._pump(receiver)
@@ -182,7 +182,8 @@ class Dispatcher:
             self.held_bytes += size if keep else 0
             self._begin(receiver, work, now_us)
             return
-        if lane.push(work, due_us) and keep:
+        enter = lane.hurry if event.attributes.example else lane.push
+        if enter(work, due_us) and keep:
             self.held_bytes += size
         self._pump(receiver)
 
@@ -365,9 +366,9 @@ class Dispatcher:
         settlement.shard, settlement.epoch = receiver.shard, receiver.epoch
         if type(transition) is GaveUp:
             self._aftermath.give_up(receiver, tried, transition, settlement, ended=bool(ending))
-        elif receiver.lane.order is not None and receiver.releases(tried.work, transition):
-            self._aftermath.release(receiver, tried, settlement)
-        elif receiver.lane.order is None and self.background.yields(tried.work, tried.ended_us):
+        elif receiver.reports or receiver.lane.order is not None:
+            self._aftermath.end(receiver, tried, transition, settlement)
+        elif self.background.yields(tried.work, tried.ended_us):
             self._store.settle_along(settlement)
         else:
             self._store.settle(settlement)

@@ -28,7 +28,7 @@ from waypost.model.errors import IdempotencyMismatch, StorageFull, Unavailable, 
 from waypost.model.event import NO_ATTRIBUTES, Event
 from waypost.model.ids import Id, moved
 from waypost.model.project import Principal
-from waypost.model.subscription import Ordering, Subscription
+from waypost.model.subscription import Subscription
 from waypost.policy import timing
 from waypost.policy.events import Draft
 from waypost.policy.filter_syntax import NOTHING
@@ -43,7 +43,6 @@ _encode = msgspec.msgpack.Encoder().encode
 # To ask a class of an enumeration for its member costs as much as a call.
 _COMMITTED: Final = Outcome.COMMITTED
 _STALE: Final = Outcome.STALE
-_UNORDERED: Final = Ordering.NONE
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -259,9 +258,7 @@ class Ingest:
         event_id = id_at(now_us)[0]
         later: tuple[Subscription, ...] = ()
         if len(matches) > GREAT_FAN_OUT or rows + len(matches) > MAX_OWED_ROWS:
-            # What is sent in order is owed at once: made later, it would come behind its followers.
-            later = tuple(s for s in matches if s.ordering is _UNORDERED)
-            matches = tuple(s for s in matches if s.ordering is not _UNORDERED)
+            later, matches = matches, ()
         owed = []
         for subscription in matches:
             delivery_id, due_us = id_at(now_us)

@@ -1,7 +1,8 @@
-"""The mailer: tells operators of system events by e-mail, one letter a minute at most.
+"""The mailer: tells of system events by e-mail; everybody gets one letter a minute at most.
 
-What is to be told stands in the database from the transaction on that made the event. It goes when
-the SMTP server has taken the letter: a crash in between repeats one. One process does it for all.
+Operators are told of all projects; an address that watches a subscription, of that alone. What is
+to be told stands in the database from the transaction on that made the event. It goes when the SMTP
+server has taken the letter: a crash in between repeats one. One process does it for all.
 """
 
 from functools import partial
@@ -24,6 +25,9 @@ EVERY_S: Final = 10.0
 TOLD_MAX: Final = 50
 """So many events one letter tells of."""
 
+LETTERS_MAX: Final = 20
+"""So many are written at once, about."""
+
 _MICROS: Final = 1_000_000
 GAP_US: Final = 60 * _MICROS
 
@@ -36,19 +40,32 @@ class Mailer:
         self._store = store
         self._clock = clock
         self._send = send
-        self._sent_us = 0
+        # When somebody was sent one last, forgotten after the gap; None: the operators.
+        self._sent_us: dict[str | None, int] = {}
         self.job = Job("mailer", self.run_once, every_s=EVERY_S)
 
     async def run_once(self) -> bool:
-        """Send one letter of what is due, unless one was sent just now. False: until later."""
+        """Send one letter of what is due to each who was sent none just now.
+
+        Returns:
+            False: nothing more until later.
+        """
         now_us = self._clock.now_us()
-        if now_us - self._sent_us < GAP_US:
-            return False
-        due = await self._store.read(partial(mails.find_due, now_us=now_us, limit=TOLD_MAX))
+        self._sent_us = {to: at for to, at in self._sent_us.items() if now_us - at < GAP_US}
+        limit = LETTERS_MAX + len(self._sent_us)
+        for to in await self._store.read(partial(mails.recipients, now_us=now_us, limit=limit)):
+            if to not in self._sent_us:
+                await self._write(to, now_us)
+        return False
+
+    async def _write(self, to: str | None, now_us: int) -> None:
+        due = await self._store.read(
+            partial(mails.find_due, now_us=now_us, limit=TOLD_MAX, recipient=to)
+        )
         if not due:
-            return False
-        self._sent_us = now_us
-        written = letter.write([(one.project_id, one.event_id, one.payload) for one in due])
+            return
+        self._sent_us[to] = now_us
+        written = letter.write([(one.project_id, one.event_id, one.payload) for one in due], to)
         try:
             await self._send(written, now_us)
         except MailFailed as error:
@@ -56,7 +73,6 @@ class Mailer:
             await self._store.write(partial(_put_off, due=due, now_us=now_us))
         else:
             await self._store.write(partial(_done, sent=due))
-        return False
 
 
 def _done(connection: Connection, sent: list[Mail]) -> None:

@@ -195,9 +195,19 @@ def _in_box(connection: Connection, replay: Replay, most: int) -> Step:
     """Plan a step through the dead-letter box."""
     up = replay.plan.order is Order.OLDEST_FIRST
     begin, end = ids.lowest(replay.begin_us), ids.lowest(replay.end_us)
+    if replay.end_us >= ids.moment(replay.id):
+        # Up to now: what was put off, and diverted before it was due, has an id of a later moment.
+        end = ids.LAST
     after = max(replay.position, ids.preceding(begin)) if up else min(replay.position, end)
     found, looked_at = diverted.read_chunk(
-        connection, replay.project_id, box_filter(replay), after, end if up else begin, up=up
+        connection,
+        replay.project_id,
+        box_filter(replay),
+        after,
+        end if up else begin,
+        up=up,
+        # What is owed again and fails again is not met once more.
+        before_us=ids.moment(replay.id),
     )
     taken = found[:most]
     pairs = [(one.event_id, one.subscription_id) for one in taken]

@@ -7,7 +7,7 @@ from waypost.model.delivery import Reason
 from waypost.model.flow import BreakerState, LaneState, Wait, Waits
 from waypost.model.ids import is_of_alerts
 from waypost.model.shards import shard_of
-from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
+from waypost.model.subscription import Ordering, Subscription
 from waypost.policy.chains import Chains
 from waypost.policy.ending import DELETED, Ending, Endings, endings_of
 from waypost.policy.failure import policy_of
@@ -38,6 +38,7 @@ class Receiver:
         within_us: how old a delivery may be to be tried, microseconds; 0: as old as it is.
         waits: what held up its lane when it was looked at last.
         queued: it waits for a free slot, in the line of one of the two kinds.
+        reports: somebody is told of each of its tries, or of some.
         shard: the subscription's shard, and
         epoch: under which this process owns it.
         armed_us: when its timer goes off, UTC microseconds; None where none is set.
@@ -56,6 +57,7 @@ class Receiver:
         "over",
         "policy",
         "queued",
+        "reports",
         "shard",
         "stopping",
         "subscription",
@@ -82,10 +84,9 @@ class Receiver:
         self.of_alerts = is_of_alerts(subscription.project_id)
         self.failing_since_us = subscription.failing_since_us
         self.subscription = subscription
-        if subscription.ordering is not Ordering.NONE:
-            lane.order = Chains(
-                subscription.ordering, empty=lane.complete and not lane.replays_left
-            )
+        ordering = address.terms.ordering
+        if ordering is not Ordering.NONE:
+            lane.order = Chains(ordering, empty=lane.complete and not lane.replays_left)
         self.take(subscription, address)
 
     def take(self, subscription: Subscription, address: Address) -> None:
@@ -105,6 +106,7 @@ class Receiver:
         self.ending = None if endings is None else endings.incoming
         self.over = self.leaving or endings is not None
         self.stopping = False
+        self.reports = bool(subscription.notices.reports)
         self.lane.resize(terms.concurrency)
         self.within_us = (terms.deliver_before_s or 0) * 1_000_000
         rate = allowed(terms.rate_limit, subscription.verification)
@@ -194,7 +196,7 @@ class Receiver:
         """
         return (
             work.key is not None
-            and self.subscription.on_order_failure is OnOrderFailure.BLOCK
+            and self.address.terms.blocks
             and not (transition.disable or transition.suspend)
             and transition.reason is not Reason.EXPIRED
             and (self.endings is None or self.endings.of(work.id) is None)

@@ -96,11 +96,18 @@ class Receivers:
                 self._by_id[subscription_id] = receiver
         return receiver
 
-    def set_defaults(self, project_id: Id, defaults: Inheritable) -> list[Receiver]:
-        """Take a project's defaults; return the receivers that are to go by others from now on."""
-        if not self._router.set_defaults(project_id, defaults):
+    def set_defaults(self, project_id: Id, defaults: Inheritable, version: int) -> list[Receiver]:
+        """Take a project's defaults; return the receivers that are to go by others from now on.
+
+        `version`: of its routing.
+        """
+        if not self._router.set_defaults(project_id, defaults, version):
             return []
         return [one for one in self if one.subscription.project_id == project_id]
+
+    def unparks(self, subscription: Subscription) -> bool:
+        """Tell whether some of what a subscription is owed may be parked by an order of before."""
+        return self._router.unparks(subscription)
 
     def address(self, subscription: Subscription) -> Address:
         """Prepare where and how a subscription's deliveries are sent now."""

@@ -14,8 +14,9 @@ from waypost.engine.sender import Address
 from waypost.engine.shards import Shards
 from waypost.engine.upkeep import Upkeep
 from waypost.model.ids import Id
+from waypost.model.project import Project
 from waypost.model.shards import Shard
-from waypost.model.subscription import Inheritable, SigningKey, Subscription
+from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy.waits import LaneStanding
 from waypost.policy.work import Work
 
@@ -80,7 +81,7 @@ class Roster:
                 self._shards.wake(project_id, subscription_id)
                 return None
             receiver = self._receivers.find(project_id, subscription_id, empty=empty)
-            if receiver is not None and receiver.subscription.unparking:
+            if receiver is not None and self._receivers.unparks(receiver.subscription):
                 self._unpark(receiver.subscription)
             if receiver is not None and receiver.endings is not None:
                 # Suspended, and maybe not all was ended before a crash, or by the former owner.
@@ -134,7 +135,7 @@ class Roster:
             and (
                 subscription.disabled_by is not None
                 or subscription.suspension is not None
-                or subscription.unparking
+                or self._receivers.unparks(subscription)
                 or self._upkeep.is_clearing(subscription.id)
             )
         ):
@@ -142,10 +143,16 @@ class Roster:
             receiver = self.open(subscription.project_id, subscription.id, empty=False)
         if receiver is None:
             return
+        blocked = receiver.address.terms.blocks
         receiver.take(subscription, self._receivers.address(subscription))
-        for work in receiver.lane.keep_order(subscription.ordering):
+        terms = receiver.address.terms
+        for work in receiver.lane.keep_order(terms.ordering):
             self._unload(work)
-        if subscription.unparking:
+        if blocked and not terms.blocks:
+            # What was read before may end at a key's block, which is no more.
+            for work in receiver.lane.forget():
+                self._unload(work)
+        if self._receivers.unparks(subscription):
             self._unpark(subscription)
         if receiver.failing_since_us != subscription.failing_since_us:
             self._upkeep.unsaved(receiver)
@@ -157,9 +164,10 @@ class Roster:
         lane = (subscription.project_id, subscription.id)
         self._upkeep.unpark(*lane, partial(self.look, (lane,)))
 
-    def defaults_changed(self, project_id: Id, defaults: Inheritable) -> None:
+    def defaults_changed(self, project: Project) -> None:
         """Take a project's defaults, for all of its receivers that there are."""
-        for receiver in self._receivers.set_defaults(project_id, defaults):
+        place = (project.id, project.defaults, project.routing_version)
+        for receiver in self._receivers.set_defaults(*place):
             self.changed(receiver.subscription, None)
 
     def deleted(self, project_id: Id, subscription_id: Id) -> None:

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from waypost.engine.job import Job
 from waypost.model.flow import LaneState
 from waypost.model.ids import Id
-from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
+from waypost.model.subscription import NOTHING_SET, Inheritable, Ordering, Subscription
 from waypost.policy.routing import Routes
+from waypost.policy.terms import terms_of
 
 _AT_ONCE: Final = 20
 """How many filters are compiled without a pause; about a millisecond."""
@@ -32,6 +33,7 @@ class Router:
         """Start with no project."""
         self._projects: dict[Id, Routes] = {}
         self._defaults: dict[Id, Inheritable] = {}
+        self._reordered: set[Id] = set()
         self._cold: list[Routes] = []
         self.lane_states: dict[Id, LaneState] = {}
         self.job = Job("filters", self.run_once)
@@ -39,6 +41,8 @@ class Router:
     def load(self, versions: Mapping[Id, int], subscriptions: Iterable[Subscription]) -> None:
         """Take everything that the database holds, at start."""
         self._projects = {project: Routes(version) for project, version in versions.items()}
+        for project_id, defaults in self._defaults.items():
+            self.routes(project_id).order_by(terms_of(NOTHING_SET, defaults).ordering)
         for subscription in subscriptions:
             self.routes(subscription.project_id).put(subscription)
         self._cold = list(self._projects.values())
@@ -91,9 +95,20 @@ class Router:
         routes.drop(subscription_id)
         routes.version = version
 
-    def set_defaults(self, project_id: Id, defaults: Inheritable) -> bool:
-        """Take a project's defaults; tell whether they are others than before."""
+    def set_defaults(self, project_id: Id, defaults: Inheritable, version: int) -> bool:
+        """Take a project's defaults; tell whether they are others than before.
+
+        `version`: of its routing, which has changed where the order of events has.
+        """
         present = self._defaults.get(project_id, NOTHING_SET)
+        before = terms_of(NOTHING_SET, present).ordering
+        ordering = terms_of(NOTHING_SET, defaults).ordering
+        if ordering is not before:
+            routes = self.routes(project_id)
+            routes.order_by(ordering)
+            routes.version = version
+            if before is not Ordering.NONE:
+                self._reordered.add(project_id)
         if defaults == NOTHING_SET:
             self._defaults.pop(project_id, None)
         else:
@@ -103,6 +118,11 @@ class Router:
     def defaults(self, project_id: Id) -> Inheritable:
         """Return what a project's subscriptions go by where they set nothing."""
         return self._defaults.get(project_id, NOTHING_SET)
+
+    def unparks(self, subscription: Subscription) -> bool:
+        """Tell whether some of what a subscription is owed may be parked by an order of before."""
+        by_default = subscription.ordering is None and subscription.project_id in self._reordered
+        return subscription.unparking or by_default
 
     def list_all(self) -> list[Subscription]:
         """Return every subscription of every project."""

@@ -21,7 +21,7 @@ from waypost.engine.job import Job
 from waypost.model import ids
 from waypost.model.delivery import DeliveryClass, Owed
 from waypost.model.ids import Id
-from waypost.model.subscription import NOTHING_SET, Subscription
+from waypost.model.subscription import Subscription
 from waypost.policy.failure_settings import ALERT_ENDPOINTS_MAX
 from waypost.policy.system_events import (
     LEVELS_US,
@@ -30,6 +30,8 @@ from waypost.policy.system_events import (
     BreakerOpened,
     DeliveryDiverted,
     News,
+    OrderingKeyBlocked,
+    OrderingKeyReleased,
     ReplayFinished,
     SubscriptionFailing,
     SubscriptionRecovered,
@@ -39,8 +41,9 @@ from waypost.policy.system_events import (
 )
 from waypost.policy.terms import terms_of
 from waypost.policy.timestamp import spell
-from waypost.storage import alerts, projects, queue, subscriptions, told
+from waypost.storage import alerts, key_news, projects, queue, subscriptions, told
 from waypost.storage.connection import Connection
+from waypost.storage.key_news import By, KeyNews
 from waypost.storage.store import Store
 from waypost.storage.told import Backlog, Box, Finished, Found, Place, What
 
@@ -67,6 +70,7 @@ class _Seen(msgspec.Struct, frozen=True):
     closed: list[Found]
     finished: list[Finished]
     has_boxes: bool
+    has_keys: bool
 
 
 class Teller:
@@ -100,6 +104,7 @@ class Teller:
         # When each box was told of last, forgotten after the gap; what is marked and not told.
         self._told_us: dict[Place, int] = {}
         self._marked: dict[Place, Box] = {}
+        self._keys_told_us: dict[tuple[Id, Id, str], int] = {}
         self._lanes: list[Place] = []
         self._looked_us = 0
         self.job = Job("teller", self.run_once, every_s=EVERY_S)
@@ -120,6 +125,8 @@ class Teller:
             await self._finished(finished, now_us)
         if seen.has_boxes or self._marked:
             await self._tell_boxes(now_us)
+        if seen.has_keys:
+            await self._tell_keys(now_us)
         if now_us - self._looked_us >= _BACKLOGS_EVERY_US:
             self._looked_us = now_us
             await self._tell_backlogs(now_us)
@@ -151,6 +158,7 @@ class Teller:
                 failing_for_s=level // _MICROS,
             )
             self._announce(connection, present, event_id, news)
+            self._announcer.tell_watchers(connection, present, event_id, news)
             return _alert(connection, present, news, notice_id, made)
 
         def after(owed: list[Owed]) -> None:
@@ -191,6 +199,8 @@ class Teller:
             news: News = SubscriptionRecovered(**known, recovered_by="delivery")
             if what is What.BREAKER:
                 news = BreakerClosed(**known, opened=spell(found.at_us))
+            else:
+                self._announcer.tell_watchers(connection, present, event_id, news)
             self._announce(connection, present, event_id, news)
 
         await self._write(write)
@@ -263,6 +273,36 @@ class Teller:
             )
             self._announce(connection, present, event_id, news)
         return None
+
+    # Ordering keys.
+
+    async def _tell_keys(self, now_us: int) -> None:
+        """Tell of keys that were blocked or released, of each subscription once in a while."""
+        self._keys_told_us = {
+            place: at_us for place, at_us in self._keys_told_us.items() if now_us - at_us < GAP_US
+        }
+        left, after = AT_ONCE, key_news.START
+        while left > 0:
+            found = await self._store.read(partial(key_news.find, after=after, limit=LANES_AT_ONCE))
+            for news in found:
+                if left > 0 and news.place not in self._keys_told_us:
+                    left -= 1
+                    event_id = self._announcer.new_id()
+                    await self._write(
+                        partial(self._key, found=news, event_id=event_id, now_us=now_us)
+                    )
+                    self._keys_told_us[news.place] = now_us
+            if len(found) < LANES_AT_ONCE:
+                return
+            after = found[-1].place
+
+    def _key(self, connection: Connection, *, found: KeyNews, event_id: Id, now_us: int) -> None:
+        whole = key_news.take(connection, found)
+        if whole is None:
+            return
+        present = subscriptions.find(connection, whole.project_id, whole.subscription_id)
+        if present is not None:
+            self._announce(connection, present, event_id, _of_keys(present, whole, now_us))
 
     # Replays.
 
@@ -354,6 +394,24 @@ def _look(connection: Connection, now_us: int) -> _Seen:
         told.find_closed(connection, now_us - GAP_US, AT_ONCE),
         told.find_finished(connection, AT_ONCE),
         bool(told.find_boxes(connection, _START, 1)),
+        bool(key_news.find(connection, key_news.START, 1)),
+    )
+
+
+def _of_keys(of: Subscription, found: KeyNews, now_us: int) -> News:
+    """Return what there is to tell of keys that were blocked, or released."""
+    known, key = about(of, now_us), found.ordering_key or None
+    if found.delivery_id is None or found.event_id is None:
+        by = found.by or By.PERSON
+        return OrderingKeyReleased(
+            **known, released=found.count, ordering_key=key, released_by=by.value
+        )
+    return OrderingKeyBlocked(
+        **known,
+        blocked=found.count,
+        ordering_key=key,
+        delivery=ids.spell(ids.DELIVERY, found.delivery_id),
+        event=ids.spell(ids.EVENT, found.event_id),
     )
 
 
@@ -365,8 +423,7 @@ def _alert(
     made: Sequence[tuple[Id, int]],
 ) -> list[Owed]:
     """Tell the alert endpoints of a subscription; return what they are owed."""
-    project = projects.find(connection, of.project_id)
-    defaults = NOTHING_SET if project is None else project.defaults
+    defaults = projects.defaults(connection, of.project_id)
     endpoints = terms_of(of, defaults).failure_handling.alert_endpoints
     hidden_id = ids.alerts_of(of.project_id)
     owed = [

@@ -223,7 +223,8 @@ class Upkeep:
             present = subscriptions.find(connection, *place)
             if present is None or not present.unparking:
                 return None
-            keyless = present.ordering is Ordering.KEY
+            terms = terms_of(present, projects.defaults(connection, project_id))
+            keyless = terms.ordering is Ordering.KEY
             if chains.unpark(connection, *place, keyless=keyless, most=_CHUNK) == _CHUNK:
                 return present
             return subscriptions.end_unparking(connection, *place)
@@ -326,7 +327,6 @@ class Upkeep:
 
 def _endings(connection: Connection, project_id: Id, subscription_id: Id) -> Endings | None:
     present = subscriptions.find(connection, project_id, subscription_id)
-    project = projects.find(connection, project_id)
-    defaults = NOTHING_SET if project is None else project.defaults
+    defaults = projects.defaults(connection, project_id)
     handling = terms_of(NOTHING_SET if present is None else present, defaults).failure_handling
     return endings_of(present, handling)

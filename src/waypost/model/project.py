@@ -33,6 +33,7 @@ class Project(msgspec.Struct, frozen=True):
     Attributes:
         strict_types: only events of its catalogue's types are taken.
         defaults: what its subscriptions go by where they set nothing themselves.
+        routing_version: of the routing that its events are matched by.
     """
 
     id: Id
@@ -41,6 +42,7 @@ class Project(msgspec.Struct, frozen=True):
     environment: Environment
     strict_types: bool = False
     defaults: Inheritable = NOTHING_SET
+    routing_version: int = 1
 
 
 class Scope(StrEnum):

@@ -11,7 +11,7 @@ from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.ids import Id
 from waypost.model.transform import Transform
-from waypost.model.verification import Verification, VerificationState
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 
 
 class DisabledBy(StrEnum):
@@ -50,6 +50,37 @@ class OnOrderFailure(StrEnum):
     """They wait until a person releases them."""
 
 
+class End(StrEnum):
+    """How a try ended, for whoever is told of each."""
+
+    DELIVERED = "delivered"
+    RETRIED = "retried"
+    """It failed, and is to be tried again."""
+
+    FAILED = "failed"
+
+
+class Notices(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who is told of a subscription, beside those who subscribe to system events.
+
+    They are hidden subscriptions in the hidden project of its project.
+
+    Attributes:
+        about: what they are told it is.
+        watchers: are told when it stops, fails for long, and is sent to again.
+        email: an address that is told the same by e-mail.
+        reporter: is told of each try that ended in one of `reports`, as an event of this type.
+    """
+
+    about: str = ""
+    watchers: tuple[Id, ...] = ()
+    email: str = ""
+    reporter: Id | None = None
+    reports: dict[End, str] = {}
+
+
+NO_NOTICES: Final = Notices()
+
 DEFAULT_CONCURRENCY: Final = 64
 DEFAULT_TIMEOUT_S: Final = 20.0
 
@@ -65,12 +96,18 @@ class Inheritable(FlowControl, msgspec.Struct, frozen=True, kw_only=True, omit_d
         concurrency: how many attempts may be in flight at once.
         retry_schedule_s: seconds between an attempt and the next.
         failure_handling: what is done about failures, as a whole.
+        ordering: in which order events are sent.
+        on_order_failure: what becomes of those behind one that was given up.
+        verify: how a URL is verified before anything is sent there; asked when one is set.
     """
 
     timeout_s: float | None = None
     concurrency: int | None = None
     retry_schedule_s: tuple[float, ...] | None = None
     failure_handling: FailureHandling | None = None
+    ordering: Ordering | None = None
+    on_order_failure: OnOrderFailure | None = None
+    verify: VerificationMode | None = None
 
 
 NOTHING_SET: Final = Inheritable()
@@ -87,9 +124,7 @@ class Subscription(Inheritable, frozen=True):
         owner: where set, only this owner's events are matched.
         filter: JSON of a condition on the content of its events; None for all.
         transform: what is made of an event before it is sent.
-        verification: of its URL; None where it needs none.
-        ordering: in which order its events are sent.
-        on_order_failure: what becomes of those behind one that was given up.
+        verification: how far that of its URL is; None where it needs none.
         unparking: its order was changed, and some of what it is owed may be parked by the old one.
         format_settings: what its format goes by, in the format's own words; None: by nothing.
         endpoint_id: the address that it shares with other subscriptions, where a surface has such.
@@ -98,6 +133,7 @@ class Subscription(Inheritable, frozen=True):
         insecure_tls: any certificate of the receiver will do.
         api: in which API it was made: a dialect lists its own only.
         particulars: what that API keeps with it; nothing else reads it.
+        notices: who is told of it.
         name: for people.
         changed_us: when somebody last changed it, UTC microseconds; None where nobody has.
     """
@@ -123,10 +159,9 @@ class Subscription(Inheritable, frozen=True):
     insecure_tls: bool = False
     api: Api = Api.NATIVE
     particulars: dict[str, Any] = {}
-    ordering: Ordering = Ordering.NONE
-    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
     unparking: bool = False
     authentication: Sealed | None = None
+    notices: Notices = NO_NOTICES
     name: str = ""
     changed_us: int | None = None
 

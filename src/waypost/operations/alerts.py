@@ -28,7 +28,8 @@ from waypost.storage.connection import Connection
 SCHEDULE_S: Final = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0)
 """A notice is tried for seven hours; beyond that the dead-letter box tells the same."""
 
-_SILENT: Final = FailureHandling(on_giving_up=())
+SILENT: Final = FailureHandling(on_giving_up=())
+"""Nothing follows from a notice that is given up."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -125,9 +126,7 @@ class Alerts:
             made.append(kept_endpoint(hidden.id, wanted))
         gone = tuple((hidden_id, one.id) for one in old.values())
         for place in gone:
-            subscriptions.delete(connection, *place, asked.now_us)
-            signing_keys.delete_all(connection, *place)
-            record(connection, Kind.SUBSCRIPTION, *place)
+            delete(connection, place, asked.now_us)
         changed = Changed(tuple(present), gone)
         if after is not None:
             after = msgspec.structs.replace(after, alert_endpoints=tuple(made))
@@ -162,6 +161,13 @@ class Alerts:
             self._deleted(project_id, subscription_id)
 
 
+def delete(connection: Connection, place: tuple[Id, Id], now_us: int) -> None:
+    """Delete a hidden subscription, by the hidden project's id and its own."""
+    subscriptions.delete(connection, *place, now_us)
+    signing_keys.delete_all(connection, *place)
+    record(connection, Kind.SUBSCRIPTION, *place)
+
+
 def _key(wanted: AlertEndpointIn, fresh: SigningKey, *, is_new: bool) -> SigningKey | None:
     """Return the key that an alert endpoint is to have; None where it stays what it is."""
     if wanted.secret is not UNSET:
@@ -179,6 +185,6 @@ def _hidden(project_id: Id, subscription_id: Id, wanted: AlertEndpointIn) -> Sub
         headers=wanted.headers,
         format=wanted.format,
         retry_schedule_s=SCHEDULE_S,
-        failure_handling=_SILENT,
+        failure_handling=SILENT,
         insecure_tls=wanted.insecure_tls,
     )

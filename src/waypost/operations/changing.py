@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from waypost.model.api import Api
 from waypost.model.errors import Conflict
 from waypost.model.ids import Id
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import NO_NOTICES, Notices, Subscription
 from waypost.operations.alerts import NOTHING_CHANGED, Changed
 from waypost.operations.signing_keys import Also, Keys, nothing_else
 from waypost.policy import verification
@@ -52,6 +52,7 @@ class Wish(msgspec.Struct, frozen=True):
         endpoint_id: the address that it shares with others.
         keys: its secrets; None leaves those that it has, of which there must be some.
         api: the API that it is made by.
+        notices: who is told of it.
     """
 
     id: Id
@@ -60,6 +61,7 @@ class Wish(msgspec.Struct, frozen=True):
     endpoint_id: Id | None = None
     keys: Keys | None = None
     api: Api = Api.NATIVE
+    notices: Notices = NO_NOTICES
 
 
 class Overtaken(Exception):

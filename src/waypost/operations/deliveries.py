@@ -10,12 +10,13 @@ from waypost.model import ids
 from waypost.model.delivery import Delivery
 from waypost.model.errors import NotFound
 from waypost.model.event import Event
+from waypost.model.flow import BreakerState
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.shown import AttemptStatus, ShownAttempt
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy.format import Format, Outgoing, format_of
-from waypost.storage import attempts, deliveries, events, health, subscriptions
+from waypost.storage import attempts, deliveries, events, health, lane_states, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.deliveries import DeliveryFilter
 from waypost.storage.store import Store
@@ -29,6 +30,9 @@ _NO_KEY: Final = bytes(32)
 """Signs what is not sent: the signature is masked, so any key will do."""
 
 
+_STRICTNESS: Final = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
+
+
 class Tally(msgspec.Struct, frozen=True):
     """How many deliveries there are, and what became of the latest attempts.
 
@@ -36,11 +40,13 @@ class Tally(msgspec.Struct, frozen=True):
         deliveries: owed and ended; a large number may be larger.
         succeeded: attempts since some moment, of the latest 1,000.
         failed: the same.
+        breaker: the state of its circuit breaker; of several, the one that lets through least.
     """
 
     deliveries: int = 0
     succeeded: int = 0
     failed: int = 0
+    breaker: BreakerState = BreakerState.CLOSED
 
     def __add__(self, other: "Tally") -> "Tally":
         """Return both together."""
@@ -48,6 +54,7 @@ class Tally(msgspec.Struct, frozen=True):
             self.deliveries + other.deliveries,
             self.succeeded + other.succeeded,
             self.failed + other.failed,
+            max(self.breaker, other.breaker, key=_STRICTNESS.index),
         )
 
     @property
@@ -121,6 +128,27 @@ class Deliveries:
             lambda c: attempts.list_of_deliveries(c, principal.project_id, of[0].event_id, of, most)
         )
 
+    async def last_of(
+        self, principal: Principal, event_ids: Sequence[ids.Id], subscription_id: ids.Id
+    ) -> dict[ids.Id, tuple[Delivery, ShownAttempt | None]]:
+        """Return the latest delivery of each of some events to a subscription, with its last try.
+
+        Those that were not owed to it are left out.
+        """
+        project_id = principal.project_id
+
+        def read(connection: Connection) -> dict[ids.Id, tuple[Delivery, ShownAttempt | None]]:
+            found: dict[ids.Id, tuple[Delivery, ShownAttempt | None]] = {}
+            for one in event_ids:
+                last = deliveries.list_of_event(connection, project_id, one, [subscription_id], 1)
+                if last:
+                    of = last[:1]
+                    tried = attempts.list_of_deliveries(connection, project_id, one, of, 1)
+                    found[one] = (of[0], tried[0] if tried else None)
+            return found
+
+        return await self._store.read(read)
+
     def is_sending(self, delivery_id: ids.Id) -> bool:
         """Tell whether a delivery is in flight here now."""
         return delivery_id in self._sending()
@@ -144,7 +172,9 @@ class Deliveries:
                 latest, _ = health.read_latest(connection, project_id, one, since_us, until_us)
                 succeeded = sum(attempt.succeeded for attempt in latest)
                 count = health.count_deliveries(connection, project_id, one)
-                found[one] = Tally(count, succeeded, len(latest) - succeeded)
+                state = lane_states.find(connection, project_id, one)
+                breaker = BreakerState.CLOSED if state is None else state.breaker
+                found[one] = Tally(count, succeeded, len(latest) - succeeded, breaker)
             return found
 
         return await self._store.read(read) if subscription_ids else {}

@@ -217,7 +217,8 @@ class Diverted:
             raise InvalidInput(details=[("filter.end", "must be later than filter.begin")])
         now_us = ids.moment(self._ids.next())
         after = ids.preceding(ids.lowest(max(begin_us or 0, 1)))
-        until = ids.lowest(now_us if end_us is None else min(max(end_us, 0), now_us))
+        # What was put off, and diverted before it was due, has an id of a later moment.
+        until = ids.LAST if end_us is None or end_us >= now_us else ids.lowest(max(end_us, 0))
         deleted = 0
         for _ in range(_DELETE_PARTS):
             record_id = self._ids.next()

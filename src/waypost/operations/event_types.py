@@ -1,6 +1,6 @@
 """Event types: each project's catalogue, and whether events of other types are refused."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -15,7 +15,7 @@ from waypost.policy import events, rawjson
 from waypost.policy.system_events import is_system
 from waypost.storage import event_types
 from waypost.storage.configuration import Kind, record
-from waypost.storage.connection import Connection
+from waypost.storage.connection import Connection, PlainWrite
 
 _NONE: Final[frozenset[str]] = frozenset()
 _NULL: Final = b"null"
@@ -131,7 +131,7 @@ class EventTypes:
         self,
         principal: Principal,
         entries: Sequence[EventType],
-        *writes: Callable[[Connection], None],
+        *writes: PlainWrite,
     ) -> None:
         """Enter types, or change them, and write what goes with them; the others stay.
 

@@ -19,7 +19,7 @@ from waypost.policy.health import Figures, figures
 from waypost.policy.judging import Condition, Failed, judge
 from waypost.policy.telling import tell_attempt, tell_delivery, tell_none
 from waypost.policy.waits import LaneStanding, Standing, Wait, waits
-from waypost.storage import events, explaining, health, subscriptions
+from waypost.storage import blocked_keys, events, explaining, health, subscriptions
 from waypost.storage.connection import Connection
 from waypost.storage.explaining import Known, Listed
 from waypost.storage.health import Backlog
@@ -78,6 +78,7 @@ class Health(msgspec.Struct, frozen=True):
     Attributes:
         figures: of its latest attempts, since `since_us` (UTC microseconds; None: there are none).
         last_error: its last attempt that failed, with its cause.
+        blocked_keys: how many ordering keys wait to be released, counted up to a bound.
         owner: the process that sends for it; None where there is none now.
         lane: how its lane stands, where this process has it.
     """
@@ -88,6 +89,7 @@ class Health(msgspec.Struct, frozen=True):
     backlog: Backlog
     oldest_age_us: int | None
     last_error: ToldAttempt | None
+    blocked_keys: int = 0
     owner: str | None = None
     lane: LaneStanding | None = None
 
@@ -175,6 +177,7 @@ class Explaining:
                 backlog,
                 None if backlog.oldest is None else max(now_us - ids.moment(backlog.oldest), 0),
                 None if failure is None else ToldAttempt(failure, tell_attempt(failure)),
+                blocked_keys.count(connection, *place),
             )
             return found, owners.get(shard_of(subscription_id))
 

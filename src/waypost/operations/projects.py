@@ -19,7 +19,7 @@ from waypost.operations.access import Access
 from waypost.operations.alerts import Alerts, Asked, Changed
 from waypost.policy import settings
 from waypost.policy.settings import DefaultSettings, SubscriptionRules
-from waypost.storage import audit, facts, keys, projects
+from waypost.storage import audit, facts, keys, ordering, projects
 from waypost.storage.configuration import Kind, record
 from waypost.storage.connection import Connection
 
@@ -160,7 +160,11 @@ class Projects:
                 strict_types=project.strict_types if strict_types is None else strict_types,
             )
             changed, alerts = self._with_defaults(connection, changed, defaults, asked)
+            reordered = ordering.follow(connection, project_id, project.defaults, changed.defaults)
             projects.update(connection, changed)
+            if reordered:
+                version = projects.bump_routing(connection, project_id)
+                changed = replace(changed, routing_version=version)
             record(connection, Kind.PROJECT, project_id)
             return changed, alerts
 

@@ -16,7 +16,7 @@ from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
 from waypost.model.record import Record
 from waypost.storage import records
-from waypost.storage.connection import Connection, Write
+from waypost.storage.connection import Connection, PlainWrite, Write, write_all
 from waypost.storage.vault import Vault
 
 __all__ = ["Records", "Write"]
@@ -119,25 +119,22 @@ class Records:
 
     async def write(self, *writes: Write) -> None:
         """Run writes in one transaction."""
+        await self._store.write(
+            lambda connection: write_all(connection, writes), lambda follow: follow()
+        )
 
-        def run(connection: Connection) -> None:
-            for write in writes:
-                write(connection)
-
-        await self._store.write(run)
-
-    def saving(self, record: Record) -> Write:
+    def saving(self, record: Record) -> PlainWrite:
         """Return what keeps a record, new or changed."""
         return lambda connection: records.put(connection, self._vault, record)
 
-    def deleting(self, record: Record) -> Write:
+    def deleting(self, record: Record) -> PlainWrite:
         """Return what marks a record deleted; it raises NotFound where that was done before."""
         at_us = ids.moment(self._ids.next())
         return lambda connection: records.delete(
             connection, record.project_id, record.kind, record.id, at_us
         )
 
-    def forgetting(self, record: Record) -> Write:
+    def forgetting(self, record: Record) -> PlainWrite:
         """Return what removes a record that nothing refers to."""
         return lambda connection: records.forget(
             connection, record.project_id, record.kind, record.id

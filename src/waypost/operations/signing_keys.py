@@ -17,9 +17,9 @@ from waypost.model.authentication import Authentication
 from waypost.model.errors import Conflict, LimitReached
 from waypost.model.ids import Id
 from waypost.model.project import Principal
-from waypost.model.subscription import Signing, SigningKey, Subscription
+from waypost.model.subscription import Inheritable, Signing, SigningKey, Subscription
 from waypost.policy import settings, signing, timestamp
-from waypost.policy.settings import Settings
+from waypost.policy.settings import Brought, Settings
 from waypost.policy.system_events import SecretRotated, about
 from waypost.storage import audit, authentications, signing_keys, subscriptions
 from waypost.storage.configuration import Kind, record
@@ -273,9 +273,21 @@ class SigningKeys:
         self._announcer.announce(connection, place[0], event_id, news, subscription.owner)
         return self.list_all(connection, *place)
 
-    def merged(self, present: Subscription, wanted: Settings) -> Subscription:
-        """Return a subscription with checked settings merged in, those encrypted that are."""
-        merged, given = settings.merge(present, wanted), wanted.authentication
+    def brought(self, wanted: Settings) -> SigningKey | None:
+        """Return the key that comes with settings of another API; None where none does."""
+        if not isinstance(wanted, Brought) or wanted.secret is UNSET:
+            return None
+        key = self.make_text()
+        return key if wanted.secret is None else replace(key, material=wanted.secret)
+
+    def merged(
+        self, present: Subscription, wanted: Settings, defaults: Inheritable
+    ) -> Subscription:
+        """Return a subscription with checked settings merged in, those encrypted that are.
+
+        `defaults` are those of its project.
+        """
+        merged, given = settings.merge(present, wanted, defaults), wanted.authentication
         if given is UNSET:
             return merged
         if given is None:

@@ -28,7 +28,7 @@ from waypost.policy.inbound import Inbound
 from waypost.policy.source_settings import SourceSettings
 from waypost.storage import audit, sources
 from waypost.storage.configuration import Kind, record
-from waypost.storage.connection import Connection
+from waypost.storage.connection import Connection, PlainWrite
 from waypost.storage.vault import Vault
 
 INGEST: Final = "/ingest"
@@ -40,11 +40,11 @@ _PLACES: Final = Places("", "event_type")
 _CHALLENGE: Final = "crc_token"
 
 
-Beside = Callable[[Source], Callable[[Connection], None]]
+Beside = Callable[[Source], PlainWrite]
 """Returns what is written in the transaction that makes or changes a source."""
 
 
-def nothing_beside(_: Source) -> Callable[[Connection], None]:
+def nothing_beside(_: Source) -> PlainWrite:
     """Write nothing."""
     return lambda _: None
 
@@ -252,9 +252,7 @@ class Sources:
 
         return await self._configuration.change(write, self._known.put)
 
-    async def delete(
-        self, principal: Principal, source_id: ids.Id, *writes: Callable[[Connection], None]
-    ) -> None:
+    async def delete(self, principal: Principal, source_id: ids.Id, *writes: PlainWrite) -> None:
         """Forget a source: nothing comes in there any more. Its events stay.
 
         Raises:

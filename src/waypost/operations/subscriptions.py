@@ -23,7 +23,7 @@ from waypost.model.event import SYSTEM
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Principal
-from waypost.model.subscription import Inheritable, SigningKey, Subscription
+from waypost.model.subscription import Inheritable, Subscription
 from waypost.operations import changing
 from waypost.operations.alerts import Alerts, Asked, Changed
 from waypost.operations.changing import ANYHOW, Change, Overtaken, Wish, Within
@@ -32,7 +32,7 @@ from waypost.operations.signing_keys import SigningKeys
 from waypost.operations.transforms import Transforms
 from waypost.policy import settings, transforms
 from waypost.policy.routing import ALL, PREFIX
-from waypost.policy.settings import Brought, Settings, SubscriptionRules
+from waypost.policy.settings import Settings, SubscriptionRules
 from waypost.policy.system_events import require_some
 from waypost.storage import (
     audit,
@@ -46,7 +46,7 @@ from waypost.storage import (
     told,
 )
 from waypost.storage.configuration import Kind, record
-from waypost.storage.connection import Connection, Write
+from waypost.storage.connection import Connection, Write, write_all
 from waypost.storage.health import Tally
 from waypost.storage.subscriptions import SubscriptionFilter
 
@@ -56,6 +56,7 @@ _PAUSED: Final = Settings(paused=True)
 _RESUMED: Final = Settings(paused=False)
 _UNCHANGED: Final = Settings()
 _NO_ALERTS: Final = Settings(failure_handling=None)
+_Gone = tuple[Id, int, Changed]
 _REVISIONS: Final = 10
 """So often a change is made anew that others have overtaken."""
 
@@ -121,9 +122,10 @@ class Subscriptions:
         await self._check(principal, wanted)
         api, most = within.api or Api.NATIVE, within.most
         bare = Subscription(principal.project_id, self._ids.next(), "", api=api)
-        merged = self._keys.merged(bare, wanted)
-        settings.check_together(merged)
-        key = self._brought_key(wanted) or self._keys.make(merged.signing)
+        defaults = self._router.defaults(principal.project_id)
+        merged = self._keys.merged(bare, wanted, defaults)
+        settings.check_together(merged, defaults=defaults)
+        key = self._keys.brought(wanted) or self._keys.make(merged.signing)
         asked = self._alerts.ask(wanted)
 
         def write(connection: Connection) -> Change:
@@ -219,7 +221,7 @@ class Subscriptions:
             merged = partial(
                 changing.merged_if,
                 same_as=present,
-                merge=partial(self._keys.merged, wanted=wanted),
+                merge=self._merge(principal, wanted),
             )
             try:
                 return await self._alter(principal, subscription_id, merged, wanted)
@@ -311,19 +313,19 @@ class Subscriptions:
         asked = [self._alerts.ask(wish.wanted) for wish in wishes]
         made = [self._announcer.new_id() for _ in wishes]
 
-        def write(connection: Connection) -> list[Change]:
-            for one in writes:
-                one(connection)
+        def write(connection: Connection) -> tuple[list[Change], Callable[[], None]]:
+            follow = write_all(connection, writes)
             return [
                 self._put(connection, principal.project_id, *each)
                 for each in zip(wishes, asked, made, strict=True)
-            ]
+            ], follow
 
-        def follow(changes: list[Change]) -> None:
-            for change in changes:
+        def after(result: tuple[list[Change], Callable[[], None]]) -> None:
+            for change in result[0]:
                 self._follow(change)
+            result[1]()
 
-        changes = await self._configuration.change(write, follow)
+        changes, _ = await self._configuration.change(write, after)
         return [change.subscription for change in changes]
 
     async def delete_all(
@@ -338,17 +340,18 @@ class Subscriptions:
         asked = self._alerts.ask(_NO_ALERTS)
         stamps = [(one, *self._ids.next_at()) for one in subscription_ids]
 
-        def write(connection: Connection) -> list[tuple[Id, int, Changed]]:
-            for one in writes:
-                one(connection)
-            return [(at[0], *self._remove(connection, principal, asked, at)) for at in stamps]
+        def write(connection: Connection) -> tuple[list[_Gone], Callable[[], None]]:
+            follow = write_all(connection, writes)
+            gone = [(at[0], *self._remove(connection, principal, asked, at)) for at in stamps]
+            return gone, follow
 
-        def after(gone: list[tuple[Id, int, Changed]]) -> None:
-            for subscription_id, version, changed in gone:
+        def after(result: tuple[list[_Gone], Callable[[], None]]) -> None:
+            for subscription_id, version, changed in result[0]:
                 self._router.remove(version, project_id, subscription_id)
                 self._alerts.follow(changed)
                 self._keys.publish(subscription_id, ())
                 self._deleted(project_id, subscription_id)
+            result[1]()
 
         await self._configuration.change(write, after)
 
@@ -385,13 +388,15 @@ class Subscriptions:
         place, now_us = (project_id, wish.id), ids.moment(event_id)
         present = subscriptions.find(connection, *place)
         before = present or Subscription(*place, "", api=wish.api)
+        defaults = projects.defaults(connection, project_id)
         merged = replace(
-            self._keys.merged(before, wish.wanted),
+            self._keys.merged(before, wish.wanted, defaults),
             format_settings=wish.format_settings,
+            notices=wish.notices,
             endpoint_id=wish.endpoint_id,
             changed_us=None if present is None else now_us,
         )
-        settings.check_together(merged)
+        settings.check_together(merged, defaults=defaults)
         after, alerts = self._with_alerts(connection, before, merged, asked)
         if present is None:
             subscriptions.insert(connection, after)
@@ -418,8 +423,14 @@ class Subscriptions:
         wanted: Settings,
         within: Within = ANYHOW,
     ) -> Subscription:
-        merged = partial(self._keys.merged, wanted=wanted)
-        return await self._alter(principal, subscription_id, merged, wanted, within)
+        merge = self._merge(principal, wanted)
+        return await self._alter(principal, subscription_id, merge, wanted, within)
+
+    def _merge(
+        self, principal: Principal, wanted: Settings
+    ) -> Callable[[Subscription], Subscription]:
+        defaults = self._router.defaults(principal.project_id)
+        return partial(self._keys.merged, wanted=wanted, defaults=defaults)
 
     async def _alter(
         self,
@@ -431,20 +442,21 @@ class Subscriptions:
     ) -> Subscription:
         asked = self._alerts.ask(wanted)
         new_key = None if wanted.signing is UNSET else self._keys.make(wanted.signing)
-        brought_key = self._brought_key(wanted)
+        brought_key = self._keys.brought(wanted)
         event_id, rotation_id = self._announcer.new_id(), self._announcer.new_id()
         now_us = ids.moment(event_id)
 
         def write(connection: Connection) -> Change:
             place = (principal.project_id, subscription_id)
             present = subscriptions.get(connection, *place, within.api)
-            merged = settings.reordered(present, alter(present))
+            defaults = projects.defaults(connection, principal.project_id)
+            merged, frees = settings.reordered(present, alter(present), defaults)
             altered = replace(merged, changed_us=now_us)
             changed, alerts = self._with_alerts(connection, present, altered, asked)
-            settings.check_together(changed)
+            settings.check_together(changed, defaults=defaults)
             subscriptions.update(connection, changed)
-            if changed.ordering is not present.ordering:
-                blocked_keys.delete_all(connection, *place)
+            if frees:
+                blocked_keys.free_all(connection, *place)
             if brought_key is not None:
                 keys = self._keys.put(connection, changed, (brought_key,))
             elif new_key is None or changed.signing is present.signing:
@@ -460,13 +472,6 @@ class Subscriptions:
             return Change(version, changed, keys, alerts)
 
         return (await self._configuration.change(write, self._follow)).subscription
-
-    def _brought_key(self, wanted: Settings) -> SigningKey | None:
-        """Return the key that comes with settings of another API; None where none does."""
-        if not isinstance(wanted, Brought) or wanted.secret is UNSET:
-            return None
-        key = self._keys.make_text()
-        return key if wanted.secret is None else replace(key, material=wanted.secret)
 
     def _with_alerts(
         self, connection: Connection, present: Subscription, merged: Subscription, asked: Asked

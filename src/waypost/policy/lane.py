@@ -20,6 +20,9 @@ from waypost.policy.chains import Chains
 from waypost.policy.window import Window
 from waypost.policy.work import TURNS, Work
 
+HURRIED_MAX: Final = 32
+"""So many deliveries may be in a lane beside its window, because somebody waits for them."""
+
 _FRESH: Final = int(DeliveryClass.FRESH)
 _REPLAY: Final = int(DeliveryClass.REPLAY)
 
@@ -74,6 +77,29 @@ class Lane(Window):
             self._meanwhile.append(work)
             return False
         self._enter(work, now_us)
+        return True
+
+    def orders(self, *, hurries: bool) -> bool:
+        """Tell whether just-committed work has a place in the lane's order, or may have one.
+
+        What hurries has no ordering key.
+        """
+        order = self.order
+        return order is not None and not (hurries and order.mode is Ordering.KEY)
+
+    def hurry(self, work: Work, now_us: int) -> bool:
+        """Take just-committed work before all that waits, which somebody is waiting for.
+
+        Where a refill may have taken it before, or too many have hurried, it goes as other work.
+
+        Returns:
+            Whether the work was taken.
+        """
+        sure = work.due_us > self._sure_us and work.id not in self._entered and not self._forgot
+        if not sure or work.id in self.known or len(self.known) >= self._window + HURRIED_MAX:
+            return self.push(work, now_us)
+        self.known[work.id] = work
+        self._ready[_FRESH].appendleft(work)
         return True
 
     def take(self, work: Work) -> bool:

@@ -10,7 +10,8 @@ Filters are compiled when first an event comes that they may be asked about, or 
 at a time: a start with a hundred thousand of them is not kept waiting.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
@@ -28,6 +29,7 @@ _CACHE_MAX: Final = 10_000
 ALL: Final = "*"
 PREFIX: Final = ".*"
 _NULL: Final = b"null"
+_NOBODY: Final[Mapping[bytes, Subscription]] = {}
 
 
 class _Bucket:
@@ -73,7 +75,9 @@ class Routes:
         """Start with no subscription."""
         self.version = version
         self.strict = False
+        self._default = Ordering.NONE
         self._strict: set[bytes] = set()
+        self._unordered: set[bytes] = set()
         self._by_id: dict[bytes, Subscription] = {}
         self._filters: dict[bytes, Filter] = {}
         self._buckets: dict[str, _Bucket] = {}
@@ -104,7 +108,9 @@ class Routes:
         self._by_id[subscription.id] = subscription
         if subscription.ordering is Ordering.STRICT:
             self._strict.add(subscription.id)
-            self.strict = True
+        elif subscription.ordering is None:
+            self._unordered.add(subscription.id)
+        self._see_strict()
         if subscription.endpoint_id is not None:
             self._at.setdefault(subscription.endpoint_id, {})[subscription.id] = subscription
         if text is not None:
@@ -129,7 +135,8 @@ class Routes:
         present = self._by_id.pop(subscription_id, None)
         self._filters.pop(subscription_id, None)
         self._strict.discard(subscription_id)
-        self.strict = bool(self._strict)
+        self._unordered.discard(subscription_id)
+        self._see_strict()
         if present is not None and present.endpoint_id is not None:
             self._leave(present.endpoint_id, subscription_id)
         if self._reading.pop(subscription_id, None) is not None:
@@ -139,6 +146,15 @@ class Routes:
             if bucket is not None and not bucket.drop(subscription_id):
                 del self._buckets[key]
                 self._pending.discard(key)
+
+    def order_by(self, ordering: Ordering) -> None:
+        """Take the order of those subscriptions that set none themselves."""
+        self._default = ordering
+        self._see_strict()
+
+    def _see_strict(self) -> None:
+        by_default = self._default is Ordering.STRICT and bool(self._unordered)
+        self.strict = by_default or bool(self._strict)
 
     def compile_some(self, limit: int) -> int:
         """Compile up to so many of the filters that no event has been asked about; return how many.
@@ -201,15 +217,18 @@ class Routes:
         self, event_type: str, payload: bytes, attributes: Attributes
     ) -> tuple[Subscription, ...]:
         """Return those at the event's endpoints that are owed it; nobody else is asked."""
-        content = Content(payload, attributes, event_type)
-        return tuple(
-            one
-            for endpoint_id in dict.fromkeys(attributes.endpoints)
-            for one in self.at(endpoint_id)
-            if _is_owed(one)
-            and wants(one, event_type, attributes.owner)
-            and (one.filter is None or self._compiled(one.id, one.filter).matches(content))
-        )
+        content: Content | None = None
+        found: list[Subscription] = []
+        for endpoint_id in dict.fromkeys(attributes.endpoints):
+            for one in self._at.get(endpoint_id, _NOBODY).values():
+                if not (_is_owed(one) and wants(one, event_type, attributes.owner)):
+                    continue
+                if one.filter is not None:
+                    content = content or Content(payload, attributes, event_type)
+                    if not self._compiled(one.id, one.filter).matches(content):
+                        continue
+                found.append(one)
+        return tuple(found)
 
     def _leave(self, endpoint_id: bytes, subscription_id: bytes) -> None:
         there = self._at[endpoint_id]
@@ -285,7 +304,7 @@ def wants(subscription: Subscription, event_type: str, owner: str | None) -> boo
 
 def takes_type(patterns: tuple[str, ...], event_type: str) -> bool:
     """Tell whether one of these types, prefixes as `card.*`, or `*` takes an event type."""
-    return not set(patterns).isdisjoint(_keys_of_type(event_type))
+    return not _key_set(event_type).isdisjoint(patterns)
 
 
 def names_system(patterns: tuple[str, ...] | None) -> bool:
@@ -300,6 +319,11 @@ def _is_owed(subscription: Subscription) -> bool:
 
 def _keys(subscription: Subscription) -> tuple[str, ...]:
     return subscription.event_types or (ALL,)
+
+
+@lru_cache(maxsize=4096)
+def _key_set(event_type: str) -> frozenset[str]:
+    return frozenset(_keys_of_type(event_type))
 
 
 def _keys_of_type(event_type: str) -> list[str]:

@@ -16,6 +16,7 @@ from waypost.model.authentication import Authentication
 from waypost.model.errors import InvalidInput, InvalidSetting
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
 from waypost.model.subscription import (
+    NOTHING_SET,
     DisabledBy,
     Inheritable,
     OnOrderFailure,
@@ -40,6 +41,7 @@ from waypost.policy.egress import EgressRules
 from waypost.policy.events import Text, is_type
 from waypost.policy.failure_settings import GAP_MAX_S, SCHEDULE_MAX, FailureHandlingIn
 from waypost.policy.routing import ALL, PREFIX
+from waypost.policy.terms import terms_of
 from waypost.policy.transforms import TransformIn
 
 TYPES_MAX: Final = 500
@@ -113,7 +115,7 @@ OrderingMode = Annotated[
     Meta(
         description=(
             "In which order events are sent: none; key: those of one ordering key one at a time,"
-            " as they were accepted; strict: all of them. Null for none."
+            " as they were accepted; strict: all of them. Null for the project's, or none."
         )
     ),
 ]
@@ -122,7 +124,8 @@ AfterFailure = Annotated[
     Meta(
         description=(
             "When an event is given up that has a place in an order: continue with the next one,"
-            " or block those behind it until they are released. Null for continue."
+            " or block those behind it until they are released. Null for the project's, or"
+            " continue."
         )
     ),
 ]
@@ -142,7 +145,12 @@ InsecureTls = Annotated[
 ]
 Verify = Annotated[
     VerificationMode,
-    Meta(description="How its URL is verified, before anything is sent there; null for none."),
+    Meta(
+        description=(
+            "How its URL is verified, before anything is sent there; null for the project's when it"
+            " is set, or none."
+        )
+    ),
 ]
 
 
@@ -206,6 +214,9 @@ class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):
     sending_hours: Hours | UnsetType | None = UNSET
     priority: Place | UnsetType | None = UNSET
     deliver_before_s: WorthFor | UnsetType | None = UNSET
+    ordering: OrderingMode | UnsetType | None = UNSET
+    on_order_failure: AfterFailure | UnsetType | None = UNSET
+    verification: Verify | UnsetType | None = UNSET
 
 
 class Settings(DefaultSettings, frozen=True, kw_only=True):
@@ -222,10 +233,7 @@ class Settings(DefaultSettings, frozen=True, kw_only=True):
     owner: Owner | UnsetType | None = UNSET
     filter: ContentFilter | UnsetType = UNSET
     transform: TransformIn | UnsetType | None = UNSET
-    verification: Verify | UnsetType | None = UNSET
     authentication: Proof | UnsetType | None = UNSET
-    ordering: OrderingMode | UnsetType | None = UNSET
-    on_order_failure: AfterFailure | UnsetType | None = UNSET
     insecure_tls: InsecureTls | UnsetType = UNSET
     name: Name | UnsetType = UNSET
 
@@ -261,30 +269,47 @@ class SubscriptionRules(msgspec.Struct, frozen=True):
 Present = TypeVar("Present", bound=Inheritable)
 
 
-def merge(present: Present, wanted: DefaultSettings) -> Present:
-    """Return a subscription, or a project's defaults, with checked settings merged in."""
+def merge(
+    present: Present, wanted: DefaultSettings, defaults: Inheritable = NOTHING_SET
+) -> Present:
+    """Return a subscription, or a project's defaults, with checked settings merged in.
+
+    `defaults` are those of a subscription's project.
+    """
     given = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET
     }
-    # The first two are made of more than what was given; the latter by who can encrypt it.
-    for name in ("verification", "authentication", "secret"):
+    # Made by who can encrypt them.
+    for name in ("authentication", "secret"):
         given.pop(name, None)
     changes: dict[str, Any] = {}
     for name, value in given.items():
         changes.update(_MERGES[name](value) if name in _MERGES else {name: value})
-    if isinstance(present, Subscription) and isinstance(wanted, Settings):
-        changes["verification"] = verification.renewed(present, wanted.url, wanted.verification)
-    return msgspec.structs.replace(present, **changes)
+    merged = msgspec.structs.replace(present, **changes)
+    if not isinstance(merged, Subscription) or not isinstance(present, Subscription):
+        return merged
+    if merged.url == present.url and wanted.verification is UNSET:
+        return merged  # the project's may have changed since, which is for new URLs
+    mode = terms_of(merged, defaults).verify
+    return msgspec.structs.replace(
+        merged, verification=verification.renewed(present, merged.url, mode)
+    )
 
 
-def reordered(present: Subscription, changed: Subscription) -> Subscription:
-    """Return a changed subscription with what its order needs, where that has changed.
+def reordered(
+    present: Subscription, changed: Subscription, defaults: Inheritable
+) -> tuple[Subscription, bool]:
+    """Return a changed subscription with what its order needs, and whether blocked keys are free.
 
     What had to wait by the old order is to be found by the new one. A strict one finds it anyway.
     """
-    if changed.ordering is present.ordering:
-        return changed
-    return msgspec.structs.replace(changed, unparking=changed.ordering is not Ordering.STRICT)
+    before, after = terms_of(present, defaults), terms_of(changed, defaults)
+    frees = before.ordering is not after.ordering or (before.blocks and not after.blocks)
+    # One that is left to the project from now on may be changed there at the same time.
+    if before.ordering is not after.ordering or present.ordering is not changed.ordering:
+        unparking = after.ordering is not Ordering.STRICT
+        changed = msgspec.structs.replace(changed, unparking=unparking)
+    return changed, frees
 
 
 def schedule_name(schedule_s: tuple[float, ...] | None) -> str | None:
@@ -327,8 +352,7 @@ _MERGES: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     },
     "filter": lambda raw: {"filter": filter_text(raw)},
     "transform": lambda given: {"transform": given and transforms.read(given)},
-    "ordering": lambda mode: {"ordering": mode or Ordering.NONE},
-    "on_order_failure": lambda what: {"on_order_failure": what or OnOrderFailure.CONTINUE},
+    "verification": lambda mode: {"verify": mode},
 }
 
 
@@ -360,8 +384,7 @@ def check(wanted: Settings, rules: SubscriptionRules) -> None:
         raise InvalidSetting(details=contradictions)
     if wanted.sending_hours:
         hours.check(wanted.sending_hours)
-    if wanted.verification is VerificationMode.CLOUDEVENTS and rules.origin is None:
-        raise InvalidSetting(details=[("verification", _NAMELESS)])
+    _require_origin(wanted, rules)
     text = filter_text(wanted.filter)
     if text is not None:
         filters.compiled(text)
@@ -382,6 +405,12 @@ def check_defaults(wanted: DefaultSettings, rules: SubscriptionRules) -> None:
         raise InvalidSetting(details=details)
     if wanted.sending_hours:
         hours.check(wanted.sending_hours, "defaults.sending_hours")
+    _require_origin(wanted, rules, "defaults.")
+
+
+def _require_origin(wanted: DefaultSettings, rules: SubscriptionRules, at: str = "") -> None:
+    if wanted.verification is VerificationMode.CLOUDEVENTS and rules.origin is None:
+        raise InvalidSetting(details=[(f"{at}verification", _NAMELESS)])
 
 
 def _proof_faults(wanted: Settings, rules: SubscriptionRules) -> list[tuple[str, str]]:
@@ -389,12 +418,15 @@ def _proof_faults(wanted: Settings, rules: SubscriptionRules) -> list[tuple[str,
     return authentication.faults(given, rules.egress) if given else []
 
 
-def check_together(settings: Inheritable, path: str = "") -> None:
+def check_together(
+    settings: Inheritable, path: str = "", defaults: Inheritable = NOTHING_SET
+) -> None:
     """Refuse settings that contradict each other, once a change is merged in.
 
     Args:
         settings: of a subscription, or a project's defaults.
         path: where they stand in the request, with a full stop behind.
+        defaults: those of a subscription's project.
 
     Raises:
         InvalidSetting: retries, or a header, are said in two ways; or an order's failures are to
@@ -408,7 +440,7 @@ def check_together(settings: Inheritable, path: str = "") -> None:
     if (
         isinstance(settings, Subscription)
         and settings.on_order_failure is OnOrderFailure.BLOCK
-        and settings.ordering is Ordering.NONE
+        and terms_of(settings, defaults).ordering is Ordering.NONE
     ):
         reason = "block needs an ordering: key or strict"
         raise InvalidSetting(details=[(f"{path}on_order_failure", reason)])

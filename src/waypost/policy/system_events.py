@@ -106,6 +106,27 @@ class BreakerClosed(OfSubscription, frozen=True, kw_only=True, tag=SYSTEM + "bre
     opened: At
 
 
+class OrderingKeyBlocked(
+    OfSubscription, frozen=True, kw_only=True, tag=SYSTEM + "ordering_key.blocked"
+):
+    """Ordering keys of an event subscription wait behind events that were given up."""
+
+    blocked: Annotated[int, Meta(ge=1)]
+    ordering_key: str | None
+    delivery: Token
+    event: Token
+
+
+class OrderingKeyReleased(
+    OfSubscription, frozen=True, kw_only=True, tag=SYSTEM + "ordering_key.released"
+):
+    """Ordering keys of an event subscription that were blocked go on."""
+
+    released: Annotated[int, Meta(ge=1)]
+    ordering_key: str | None
+    released_by: Annotated[str, Meta(extra_json_schema={"enum": ["person", "delivery"]})]
+
+
 class BacklogHigh(OfSubscription, frozen=True, kw_only=True, tag=SYSTEM + "backlog.high"):
     """What an event subscription is owed has waited for long; `waits_for` is what holds it up."""
 
@@ -166,6 +187,14 @@ _EXAMPLES: Final[tuple[News, ...]] = (
     ),
     BreakerOpened(**_ABOUT, open_until="2026-02-01T00:00:09.000001Z", openings=1),
     BreakerClosed(**_ABOUT, opened="2026-01-31T23:50:00.000001Z"),
+    OrderingKeyBlocked(
+        **_ABOUT,
+        blocked=1,
+        ordering_key="customer-7",
+        delivery="dlv_01890a5d-ac96-774b-bcce-b302099a8059",
+        event=_EVENT,
+    ),
+    OrderingKeyReleased(**_ABOUT, released=1, ordering_key="customer-7", released_by="person"),
     BacklogHigh(
         **_ABOUT,
         oldest_due="2026-01-31T23:44:59.000001Z",
@@ -260,6 +289,11 @@ def about(subscription: Subscription, at_us: int) -> dict[str, Any]:
     }
 
 
+def watched(news: News, what: str) -> bytes:
+    """Return some news as JSON for who watches a subscription, with what it is to them."""
+    return msgspec.json.encode({**msgspec.to_builtins(news), "about": what})
+
+
 def change_of(before: Subscription, after: Subscription, at_us: int) -> News | None:
     """Return the news of a subscription's change of state, where there are any."""
     known = about(after, at_us)
@@ -287,7 +321,22 @@ def is_mailed(news: News) -> bool:
     """Tell whether operators want to read of some news: somebody may have to do something."""
     if isinstance(news, SubscriptionDisabled):
         return news.disabled_by is not DisabledBy.PERSON
-    return isinstance(news, SubscriptionSuspended | SubscriptionFailing | BacklogHigh)
+    return isinstance(
+        news, SubscriptionSuspended | SubscriptionFailing | BacklogHigh | OrderingKeyBlocked
+    )
+
+
+def is_watched(news: News, before: Subscription) -> bool:
+    """Tell whether who watches a subscription, as it was before, wants to hear of some news.
+
+    What a person does is known to that person; that it is sent to again, to who was told that it
+    was not.
+    """
+    if isinstance(news, SubscriptionDisabled):
+        return news.disabled_by is not DisabledBy.PERSON
+    if isinstance(news, SubscriptionRecovered):
+        return before.disabled_by is not DisabledBy.PERSON
+    return isinstance(news, SubscriptionSuspended | SubscriptionFailing)
 
 
 def level_of(failing_since_us: int, told_us: int | None, now_us: int) -> int | None:

@@ -12,7 +12,14 @@ import msgspec
 from waypost.model.failure import BUILT_IN as BUILT_IN_HANDLING
 from waypost.model.failure import FailureHandling
 from waypost.model.flow import STANDARD_BREAKER, Breaker, Priority, RateLimit, SendingHours
-from waypost.model.subscription import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_S, Inheritable
+from waypost.model.subscription import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_TIMEOUT_S,
+    Inheritable,
+    OnOrderFailure,
+    Ordering,
+)
+from waypost.model.verification import VerificationMode
 from waypost.policy.failure import gaps_s
 from waypost.policy.retry import STANDARD
 
@@ -32,6 +39,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.NORMAL
     deliver_before_s: int | None = None
     failure_handling: FailureHandling = BUILT_IN_HANDLING
+    ordering: Ordering = Ordering.NONE
+    on_order_failure: OnOrderFailure = OnOrderFailure.CONTINUE
+    verify: VerificationMode = VerificationMode.NONE
+
+    @property
+    def blocks(self) -> bool:
+        """Whether what is behind an event that was given up waits until it is released."""
+        return self.ordering is not Ordering.NONE and self.on_order_failure is OnOrderFailure.BLOCK
 
 
 BUILT_IN: Final = Terms()

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from waypost.model.exchange import Consent, Exchange, TransportFailure
@@ -30,25 +29,20 @@ ANY: Final = "*"
 _RATE: Final = re.compile(r"[0-9]{1,9}")
 
 
-def renewed(
-    present: Subscription, url: str | UnsetType, wanted: VerificationMode | UnsetType | None
-) -> Verification | None:
+def renewed(present: Subscription, url: str, mode: VerificationMode) -> Verification | None:
     """Return a subscription's verification, begun anew where its URL or the way of it is new.
 
     Args:
         present: the subscription as it was.
-        url: what its URL is to be; UNSET: as before.
-        wanted: how it is to be verified; UNSET: as before; None: not.
+        url: what its URL is to be.
+        mode: how it is to be verified.
     """
     known = present.verification
-    mode = VerificationMode.NONE if known is None else known.mode
-    if wanted is not UNSET:
-        mode = wanted or VerificationMode.NONE
     if mode is VerificationMode.NONE:
         return None
     if known is None:
         return Verification(mode)
-    if known.mode is not mode or (url is not UNSET and url != present.url):
+    if known.mode is not mode or url != present.url:
         return replace(again(known), mode=mode)
     return known
 

@@ -1,13 +1,15 @@
 """The dialects that are not fast routes alone: what each is made of, and its formats."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from starlette.routing import Route
 
 from waypost.clock import Clock
+from waypost.dialects.convoy import chat
 from waypost.dialects.convoy import routes as convoy
 from waypost.dialects.convoy.format import ConvoyFormat
+from waypost.dialects.convoy.meta import MetaFormat
 from waypost.dialects.convoy.proofs import Probe
 from waypost.dialects.socotra import formats as socotra
 from waypost.dialects.socotra.reading import DivertedHandlers, EventHandlers
@@ -26,6 +28,7 @@ from waypost.operations.event_types import EventTypes
 from waypost.operations.events import Events
 from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
+from waypost.operations.notices import Notices
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
 from waypost.operations.repeats import Repeats
@@ -48,12 +51,18 @@ class Environments(dict[Id, Environment]):
         self[project.id] = self[ids.alerts_of(project.id)] = project.environment
 
 
+NOTICES: Final = frozenset({MetaFormat.name, *chat.FORMATS})
+"""Formats of notices, which know no other events: nobody may ask for them."""
+
+
 def formats(environments: Mapping[Id, Environment]) -> dict[str, Format]:
     """Return every delivery format, by name."""
     return {
         **NATIVE_FORMATS,
         **socotra.FORMATS,
         ConvoyFormat.name: ConvoyFormat(),
+        MetaFormat.name: MetaFormat(),
+        **chat.FORMATS,
         **stedi.formats(environments),
     }
 
@@ -69,6 +78,7 @@ class Operations(Protocol):
     projects: Projects
     keys: Keys
     records: Records
+    notices: Notices
     sources: Sources
     event_types: EventTypes
     probe: Probe

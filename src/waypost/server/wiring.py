@@ -71,6 +71,7 @@ from waypost.operations.following import (
     SubscriptionMemory,
 )
 from waypost.operations.keys import Keys
+from waypost.operations.notices import Notices
 from waypost.operations.probes import Probes
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
@@ -86,7 +87,7 @@ from waypost.policy.events import EventLimits
 from waypost.policy.settings import SubscriptionRules
 from waypost.sandbox.pool import Pool
 from waypost.server import configs
-from waypost.server.dialects import dialect_routes
+from waypost.server.dialects import NOTICES, dialect_routes
 from waypost.server.telling import tellers
 from waypost.server.tools import Tools
 from waypost.storage import projects, subscriptions
@@ -273,7 +274,8 @@ class Surface:
         ids, clock = tools.ids, tools.clock
         dispatcher, router = engine.dispatcher, engine.router
         self._limits = limits = EventLimits(config.max_event_bytes, config.max_batch_bytes)
-        rules = SubscriptionRules(config.egress_allow, frozenset(tools.formats), config.origin)
+        allowed = frozenset(tools.formats) - NOTICES
+        rules = SubscriptionRules(config.egress_allow, allowed, config.origin)
         vault, changes = tools.vault, engine.configuration
         self.event_types = EventTypes(changes, self.catalogue)
         self.signing_keys = _signing_keys(engine, vault, tools)
@@ -295,6 +297,7 @@ class Surface:
         self.filters = Filters(store)
         self.diverted = Diverted(store, dispatcher, ids)
         self.records = Records(changes, vault, ids)
+        self.notices = Notices(alerts, self.signing_keys, dispatcher.roster.announcer, ids)
         self.repeats = Repeats(store, vault, clock)
         self.clock = clock
         self.keys = Keys(changes, self.access, clock, tools.entropy, ids)
@@ -365,7 +368,7 @@ class Surface:
         """Take what is kept in memory of a project."""
         self.environments.add(project)
         self.catalogue.set_strict(project.id, project.strict_types)
-        self._roster.defaults_changed(project.id, project.defaults)
+        self._roster.defaults_changed(project)
 
     def _follow(self, sharing: Sharing, engine: Engine) -> None:
         """Keep what is in memory as other processes change it, or let nobody in by it."""

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert, text
 from waypost.model.delivery import Owed
 from waypost.model.ids import Id, moment
 from waypost.model.project import Environment
-from waypost.storage import queue
+from waypost.storage import fan_outs, queue
 from waypost.storage.schema import events
 
 _VERSION = 1
@@ -43,6 +43,27 @@ def insert_notice(
     owed: Sequence[Owed],
 ) -> None:
     """Keep a notice, an event of a hidden project, and owe it."""
+    _insert(connection, project_id, event_id, event_type, payload)
+    queue.insert(connection, owed)
+
+
+def fan_out_notice(
+    connection: Connection,
+    project_id: Id,
+    event_id: Id,
+    event_type: str,
+    payload: bytes,
+    takers: Sequence[Id],
+) -> None:
+    """Keep a notice; its deliveries to some hidden subscriptions are made behind the commit."""
+    _insert(connection, project_id, event_id, event_type, payload)
+    if takers:
+        fan_outs.insert(connection, project_id, event_id, takers)
+
+
+def _insert(
+    connection: Connection, project_id: Id, event_id: Id, event_type: str, payload: bytes
+) -> None:
     connection.execute(
         insert(events).values(
             project_id=project_id,
@@ -53,4 +74,3 @@ def insert_notice(
             routing_version=_VERSION,
         )
     )
-    queue.insert(connection, owed)

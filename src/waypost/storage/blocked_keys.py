@@ -1,16 +1,22 @@
 """Blocked keys: ordering keys of which an event was given up, and that wait to be released."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy import insert as insert_into
 
 from waypost.model.delivery import BlockedKey
+from waypost.model.event import SYSTEM
 from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
-from waypost.storage import chains, pages
-from waypost.storage.schema import blocked_keys, queue
+from waypost.storage import chains, events, key_news, ordering, pages
+from waypost.storage.key_news import By, KeyNews, What
+from waypost.storage.order_tables import blocked_keys
+from waypost.storage.schema import queue
+
+COUNTED_MAX: Final = 10_000
+"""Blocked keys are counted no further."""
 
 
 def block(connection: Connection, key: BlockedKey, attempts: int) -> bool:
@@ -19,8 +25,12 @@ def block(connection: Connection, key: BlockedKey, attempts: int) -> bool:
     A key that is blocked already is so from the earlier of the two places on.
 
     Returns:
-        False where the delivery was settled otherwise, or tried again.
+        False where the delivery was settled otherwise, or tried again, or the subscription's keys
+        are not to be blocked any more.
     """
+    terms = ordering.held(connection, key.project_id, key.subscription_id)
+    if terms is None or not terms.blocks:
+        return False
     owed = select(queue.c.id).where(
         queue.c.project_id == key.project_id,
         queue.c.id == key.delivery_id,
@@ -32,6 +42,7 @@ def block(connection: Connection, key: BlockedKey, attempts: int) -> bool:
     present = connection.execute(select(blocked_keys.c.sequence).where(*place)).scalar_one_or_none()
     if present is None:
         connection.execute(insert_into(blocked_keys).values(**msgspec.structs.asdict(key)))
+        _note_blocked(connection, key)
     elif key.sequence < present:
         values = msgspec.structs.asdict(key)
         connection.execute(update(blocked_keys).where(*place).values(**values))
@@ -64,18 +75,41 @@ def release(
     gone = connection.execute(delete(blocked_keys).where(*place))
     if gone.rowcount != 1:
         return False
+    whom = By.PERSON if by is None else By.DELIVERY
+    news = KeyNews(project_id, subscription_id, What.RELEASED, 1, ordering_key, by=whom)
+    key_news.note(connection, news)
     chains.unpark_first(connection, project_id, subscription_id, ordering_key)
     return True
 
 
+def free_all(connection: Connection, project_id: Id, subscription_id: Id) -> None:
+    """Forget what is blocked of a subscription whose order was changed. Call it in a write only."""
+    key_news.free(connection, project_id, blocked_keys.c.subscription_id == subscription_id)
+
+
 def delete_all(connection: Connection, project_id: Id, subscription_id: Id) -> None:
-    """Forget what is blocked of a subscription. Call it in a write only."""
+    """Forget what is blocked of a subscription that is no more. Call it in a write only."""
     connection.execute(
         delete(blocked_keys).where(
             blocked_keys.c.project_id == project_id,
             blocked_keys.c.subscription_id == subscription_id,
         )
     )
+    key_news.forget(connection, project_id, subscription_id)
+
+
+def count(connection: Connection, project_id: Id, subscription_id: Id) -> int:
+    """Count the blocked keys of a subscription, up to `COUNTED_MAX`."""
+    some = (
+        select(blocked_keys.c.ordering_key)
+        .where(
+            blocked_keys.c.project_id == project_id,
+            blocked_keys.c.subscription_id == subscription_id,
+        )
+        .limit(COUNTED_MAX)
+        .subquery()
+    )
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 
 
 def list_page(
@@ -87,6 +121,16 @@ def list_page(
         blocked_keys.c.subscription_id == subscription_id,
     )
     return pages.read(connection, query, (blocked_keys.c.delivery_id,), request, _blocked_key)
+
+
+def _note_blocked(connection: Connection, key: BlockedKey) -> None:
+    """Count a key that was blocked, unless by a system event: these are never about themselves."""
+    kind = events.types_of(connection, key.project_id, [key.event_id]).get(key.event_id, "")
+    if kind.startswith(SYSTEM):
+        return
+    place = (key.project_id, key.subscription_id)
+    news = KeyNews(*place, What.BLOCKED, 1, key.ordering_key, key.delivery_id, key.event_id)
+    key_news.note(connection, news)
 
 
 def _is(project_id: Id, subscription_id: Id, ordering_key: str) -> tuple[Any, ...]:

@@ -11,11 +11,12 @@ import msgspec
 from sqlalchemy import Connection, bindparam, select, text
 
 from waypost.model.delivery import PARKED
-from waypost.model.ids import Id
+from waypost.model.ids import ID_BYTES, Id
 from waypost.model.subscription import Ordering
 from waypost.policy.chains import WHOLE, Asked
 from waypost.policy.waits import Chained
-from waypost.storage.schema import blocked_keys, subscriptions
+from waypost.storage import ordering
+from waypost.storage.order_tables import blocked_keys
 
 DEEP: Final = 16
 """So many deliveries of a key are read at once; and"""
@@ -36,26 +37,49 @@ _OF_LANE: Final = (
     "queue.project_id = :project_id AND queue.subscription_id = :subscription_id"
     " AND queue.sequence IS NOT NULL"
 )
+_TO_COME: Final = {
+    dialect: (
+        f" AND queue.sequence < coalesce((SELECT f.sequence FROM fan_outs AS f {{by}}"
+        " WHERE f.project_id = :project_id AND f.sequence IS NOT NULL {of_key}"
+        f" AND {place} > f.position * {ID_BYTES} ORDER BY f.sequence LIMIT 1), {2**63 - 1})"
+    )
+    for dialect, place in (
+        ("sqlite", "instr(f.subscriptions, :subscription_id)"),
+        ("postgresql", "position(:to IN f.subscriptions)"),
+    )
+}
+"""Up to the first event that a great fan-out has still to bring to the subscription: what was
+accepted behind that waits for it. Asked in the statement that reads a chain, so that both are of
+one moment."""
+
 _CHAINS: Final = {
     "sqlite": text(
         f"SELECT {_COLUMNS} FROM json_each(:keys) AS k CROSS JOIN queue AS q"
         " ON q.project_id = :project_id AND q.id IN (SELECT queue.id FROM queue"
         f" INDEXED BY ix_queue_key WHERE {_OF_LANE} AND queue.ordering_key = k.value"
-        f" ORDER BY queue.sequence, queue.id LIMIT :deep) {_EVENT}"
+        + _TO_COME["sqlite"].format(
+            by="INDEXED BY ix_fan_outs_key", of_key="AND f.ordering_key = k.value"
+        )
+        + f" ORDER BY queue.sequence, queue.id LIMIT :deep) {_EVENT}"
     ),
     "postgresql": text(
         f"SELECT {_COLUMNS} FROM jsonb_array_elements_text(CAST(:keys AS jsonb)) AS k (value)"
         " CROSS JOIN LATERAL (SELECT queue.* FROM queue"
         f" WHERE {_OF_LANE} AND queue.ordering_key = k.value"
-        f" ORDER BY queue.sequence, queue.id LIMIT :deep) AS q {_EVENT}"
+        + _TO_COME["postgresql"].format(by="", of_key="AND f.ordering_key = k.value")
+        + f" ORDER BY queue.sequence, queue.id LIMIT :deep) AS q {_EVENT}"
     ),
 }
 _CHAIN: Final = {
     dialect: text(
         f"SELECT {_COLUMNS} FROM (SELECT queue.* FROM queue {by} WHERE {_OF_LANE}"
-        f" ORDER BY queue.sequence, queue.id LIMIT :deep) AS q {_EVENT}"
+        + _TO_COME[dialect].format(by=by_sequence, of_key="")
+        + f" ORDER BY queue.sequence, queue.id LIMIT :deep) AS q {_EVENT}"
     )
-    for dialect, by in (("sqlite", "INDEXED BY ix_queue_sequence"), ("postgresql", ""))
+    for dialect, by, by_sequence in (
+        ("sqlite", "INDEXED BY ix_queue_sequence", "INDEXED BY ix_fan_outs_sequence"),
+        ("postgresql", "", ""),
+    )
 }
 _KEYS: Final = {
     dialect: text(
@@ -135,8 +159,10 @@ def read(
     if not wanted:
         return Read({}, {}, [one.id for one in found], behind)
     chains: dict[str, list[Any]] = {}
-    named = {**lane, "payload_max": payload_max}
     dialect = connection.dialect.name
+    named = {**lane, "payload_max": payload_max}
+    if dialect == "postgresql":
+        named["to"] = subscription_id  # as bytes, which on SQLite ids are anyway
     if asked.strict:
         chains[WHOLE] = list(connection.execute(_CHAIN[dialect], {**named, "deep": DEEP_STRICT}))
     else:
@@ -196,12 +222,8 @@ def park(
     One that was tried before is due as soon as its turn comes.
     """
     # Locked against its change: what is parked when it keeps no order any more is found by nobody.
-    mode = connection.execute(
-        select(subscriptions.c.ordering)
-        .where(subscriptions.c.project_id == project_id, subscriptions.c.id == subscription_id)
-        .with_for_update(read=True)
-    ).scalar_one_or_none()
-    if mode is None or mode == Ordering.NONE.value:
+    terms = ordering.held(connection, project_id, subscription_id)
+    if terms is None or terms.ordering is Ordering.NONE:
         return
     connection.execute(
         _PARK,

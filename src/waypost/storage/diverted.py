@@ -174,6 +174,7 @@ def read_chunk(
     until: ids.Id,
     *,
     up: bool = True,
+    before_us: int | None = None,
 ) -> tuple[list[InBox], list[ids.Id]]:
     """Read the next diverted events, in the order of their ids, or against it.
 
@@ -184,6 +185,7 @@ def read_chunk(
         after: the id behind which they are looked for, in the order asked for.
         until: the id at which the search ends, itself not found where the order is upward.
         up: oldest first.
+        before_us: only what was diverted before this moment, UTC microseconds; None: all.
 
     Returns:
         Those that are asked for, and the ids of all that were looked at: at most `CHUNK`.
@@ -209,6 +211,7 @@ def read_chunk(
         InBox(row.id, row.event_id, row.subscription_id)
         for row in rows
         if which.reason in {None, row.reason}
+        and (before_us is None or row.diverted_us < before_us)
         and (not which.types or takes_type(which.types, row.type))
         and _is_owners(row, which)
     ]

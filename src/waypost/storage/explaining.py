@@ -14,8 +14,9 @@ from waypost.model.ids import Id
 from waypost.model.page import Page, PageRequest
 from waypost.model.shards import Shard, shard_of
 from waypost.model.shown import ShownAttempt
-from waypost.model.subscription import Ordering
+from waypost.model.subscription import Inheritable, Ordering
 from waypost.policy.judging import Taken
+from waypost.policy.terms import terms_of
 from waypost.policy.waits import Chained
 from waypost.storage import (
     attempts,
@@ -24,6 +25,7 @@ from waypost.storage import (
     former_routes,
     lane_states,
     pages,
+    projects,
     selecting,
     subscriptions,
 )
@@ -145,11 +147,12 @@ def _page(
     version = event.routing_version
     changed = [row.id for row in rows.items if row.routed_from and row.routed_from > version]
     former = former_routes.read_at(connection, event.project_id, changed, version)
-    listed = [_listed(row, former, event) for row in rows.items]
+    defaults = projects.defaults(connection, event.project_id)
+    listed = [_listed(row, former, event, defaults) for row in rows.items]
     return Page(listed, rows.has_more)
 
 
-def _listed(row: Any, former: Mapping[Id, Taken], event: Event) -> Listed:
+def _listed(row: Any, former: Mapping[Id, Taken], event: Event, defaults: Inheritable) -> Listed:
     subscription = subscriptions.of_row(row)
     now = former_routes.taken(subscription)
     holds = row.routed_from is None or row.routed_from <= event.routing_version
@@ -163,7 +166,7 @@ def _listed(row: Any, former: Mapping[Id, Taken], event: Event) -> Listed:
         now,
         now if holds else former.get(row.id),
         row.deleted_at_us,
-        subscription.ordering,
+        terms_of(subscription, defaults).ordering,
         row.endpoint_id,
     )
 

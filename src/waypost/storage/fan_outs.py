@@ -1,9 +1,11 @@
 """Fan-outs: events whose deliveries were too many for the commit that accepted them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from sqlalchemy import delete, select, update
+from sqlalchemy import insert as insert_into
 
 from waypost.model.event import Attributes
 from waypost.model.ids import ID_BYTES, Id, moment
@@ -33,6 +35,15 @@ class FanOut(msgspec.Struct, frozen=True):
     due_us: int
     position: int
     ended: bool
+
+
+def insert(connection: Connection, project_id: Id, event_id: Id, takers: Sequence[Id]) -> None:
+    """Keep the fan-out of an event to some subscriptions."""
+    connection.execute(
+        insert_into(fan_outs).values(
+            project_id=project_id, event_id=event_id, subscriptions=b"".join(takers), position=0
+        )
+    )
 
 
 def find_next(connection: Connection) -> FanOut | None:

@@ -148,8 +148,9 @@ def _recover_slice(connection: Connection, replay: Replay) -> Slice:
             deliveries.c.project_id == replay.project_id,
             deliveries.c.subscription_id == replay.subscription_id,
             deliveries.c.id > replay.position,
-            # What ended in the range was made before the range's end.
-            deliveries.c.id < ids.lowest(replay.end_us),
+            # What ended in the range is of an event from before the range's end. Its own id may be
+            # of a later moment: it was put off, and ended before it was due.
+            deliveries.c.event_id < ids.lowest(replay.end_us),
         )
         .order_by(deliveries.c.id)
         .limit(SLICE)

@@ -38,6 +38,12 @@ def find(connection: Connection, project_id: ids.Id) -> Project | None:
     return None if row is None else _project(row)
 
 
+def defaults(connection: Connection, project_id: ids.Id) -> Inheritable:
+    """Return what a project's subscriptions go by where they set nothing; of none, nothing."""
+    project = find(connection, project_id)
+    return NOTHING_SET if project is None else project.defaults
+
+
 def list_page(connection: Connection, request: PageRequest) -> Page[Project]:
     """Return one page of the projects."""
     return pages.read(connection, _present(), (projects.c.id,), request, _project)
@@ -158,6 +164,7 @@ def _project(row: Row[Any]) -> Project:
         environment=Environment(row.environment),
         strict_types=bool(row.strict_types),
         defaults=NOTHING_SET if row.defaults is None else _read_defaults(row.defaults),
+        routing_version=row.routing_version,
     )
 
 

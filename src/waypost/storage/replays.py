@@ -198,6 +198,7 @@ def read_bounds(connection: Connection, replay: Replay) -> tuple[int, int]:
     conditions = [table.c.project_id == replay.project_id]
     if replay.kind is ReplayKind.RECOVER:
         conditions.append(table.c.subscription_id == replay.subscription_id)
+        # About: what was put off has an id of a later moment.
     else:
         conditions.append(table.c.id >= ids.lowest(min(replay.begin_us, replay.end_us)))
     conditions.append(table.c.id < ids.lowest(replay.end_us))

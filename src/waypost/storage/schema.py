@@ -25,12 +25,12 @@ from sqlalchemy import (
     text,
 )
 
-from waypost.storage import surfaces
+from waypost.storage import order_tables
 from waypost.storage.columns import BUSY_OPTIONS, QUEUE_OPTIONS, IdType, Name
 from waypost.storage.indexing import indexes, partial
 from waypost.storage.request_index import request_indexes
 
-metadata = surfaces.metadata
+metadata = order_tables.metadata
 
 
 projects = Table(
@@ -108,6 +108,7 @@ subscriptions = Table(
     Index("ix_subscriptions_verification", "verification_state", "project_id", "id"),
     # The version of the project's routing from which these settings hold; NULL: as far as is known.
     Column("routed_from", BigInteger),
+    # Empty: as its project has it; so the next.
     Column("ordering", Text, nullable=False, server_default="none"),
     Column("on_order_failure", Text, nullable=False, server_default="continue"),
     Column("unparking", Integer, nullable=False, server_default="0"),
@@ -126,6 +127,9 @@ subscriptions = Table(
     Column("authentication", Text),
     Column("name", Text, nullable=False, server_default=""),
     Column("changed_us", BigInteger),
+    # JSON; NULL: nobody is told of it but those who subscribe to system events.
+    Column("notices", Text),
+    Column("verify", Text),
     sqlite_with_rowid=False,
 )
 
@@ -302,22 +306,6 @@ queue = Table(
     postgresql_with=QUEUE_OPTIONS,
 )
 
-blocked_keys = Table(
-    "blocked_keys",
-    metadata,
-    Column("project_id", IdType, primary_key=True),
-    Column("subscription_id", IdType, primary_key=True),
-    # Empty: the one order of a strict subscription.
-    Column("ordering_key", Name, primary_key=True),
-    # What comes behind it waits; of the event that was given up.
-    Column("sequence", BigInteger, nullable=False),
-    Column("delivery_id", IdType, nullable=False),
-    Column("event_id", IdType, nullable=False),
-    Column("blocked_us", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""Ordering keys of which an event was given up, and that wait to be released."""
-
 deliveries = Table(
     "deliveries",
     metadata,
@@ -435,6 +423,13 @@ fan_outs = Table(
     # `position` (a count) have their delivery in the queue.
     Column("subscriptions", LargeBinary, nullable=False),
     Column("position", Integer, nullable=False),
+    # Those of the event, where it has a place in an order.
+    Column("ordering_key", Name),
+    Column("sequence", BigInteger),
+    partial(
+        "ix_fan_outs_key", "project_id", "ordering_key", "sequence", only="sequence IS NOT NULL"
+    ),
+    partial("ix_fan_outs_sequence", "project_id", "sequence", only="sequence IS NOT NULL"),
     sqlite_with_rowid=False,
 )
 """Events whose deliveries are too many for the commit that accepted them."""
@@ -477,6 +472,8 @@ mails = Table(
     Column("event_id", IdType, primary_key=True),
     Column("due_us", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    # To whom; NULL: to the operators.
+    Column("recipient", Text),
     sqlite_with_rowid=False,
 )
 """System events that are still to be told by e-mail; few, and empty nearly always."""

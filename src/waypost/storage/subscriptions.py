@@ -1,7 +1,7 @@
 """Subscriptions. A deleted one keeps its row: what it was owed goes on naming it."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
@@ -29,17 +29,22 @@ from waypost.model.failure import FailureHandling, Suspension
 from waypost.model.flow import FlowControl
 from waypost.model.page import Page, PageRequest
 from waypost.model.subscription import (
+    NO_NOTICES,
     DisabledBy,
+    Notices,
     OnOrderFailure,
     Ordering,
     Signing,
     Subscription,
 )
 from waypost.model.transform import Transform
-from waypost.model.verification import Verification, VerificationState
+from waypost.model.verification import Verification, VerificationMode, VerificationState
 from waypost.policy.routing import names_system
 from waypost.storage import pages
 from waypost.storage.schema import subscriptions
+
+NOT_SET: Final = ""
+"""Stands for an order that a subscription leaves to its project."""
 
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -50,6 +55,7 @@ _read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
 _read_verification = msgspec.json.Decoder(Verification).decode
 _read_sealed = msgspec.json.Decoder(Sealed).decode
+_read_notices = msgspec.json.Decoder(Notices).decode
 _read_seconds = msgspec.json.Decoder(tuple[float, ...]).decode
 
 
@@ -353,11 +359,13 @@ def _settings(subscription: Subscription) -> dict[str, Any]:
         "takes_system": int(names_system(subscription.event_types)),
         "authentication": _json(subscription.authentication),
         "verification_state": subscription.verification and subscription.verification.state.value,
-        "ordering": subscription.ordering.value,
-        "on_order_failure": subscription.on_order_failure.value,
+        "ordering": _value(subscription.ordering),
+        "on_order_failure": _value(subscription.on_order_failure),
+        "verify": subscription.verify and subscription.verify.value,
         "unparking": int(subscription.unparking),
         "insecure_tls": int(subscription.insecure_tls),
         "particulars": _json(subscription.particulars or None),
+        "notices": None if subscription.notices == NO_NOTICES else _json(subscription.notices),
         "name": subscription.name,
         "changed_us": subscription.changed_us,
     }
@@ -389,8 +397,9 @@ def of_row(row: Row[Any]) -> Subscription:
         failure_handling=None if handling is None else _read_handling(handling),
         suspension=None if row.suspension is None else _read_suspension(row.suspension),
         verification=None if asked is None else _read_verification(asked),
-        ordering=Ordering(row.ordering),
-        on_order_failure=OnOrderFailure(row.on_order_failure),
+        ordering=Ordering(row.ordering) if row.ordering else None,
+        on_order_failure=OnOrderFailure(row.on_order_failure) if row.on_order_failure else None,
+        verify=None if row.verify is None else VerificationMode(row.verify),
         unparking=bool(row.unparking),
         format_settings=row.format_settings,
         endpoint_id=row.endpoint_id,
@@ -398,9 +407,14 @@ def of_row(row: Row[Any]) -> Subscription:
         api=Api(row.api),
         particulars={} if row.particulars is None else msgspec.json.decode(row.particulars),
         authentication=None if row.authentication is None else _read_sealed(row.authentication),
+        notices=NO_NOTICES if row.notices is None else _read_notices(row.notices),
         name=row.name,
         changed_us=row.changed_us,
     )
+
+
+def _value(order: Ordering | OnOrderFailure | None) -> str:
+    return NOT_SET if order is None else order.value
 
 
 def _flow(control: FlowControl) -> str | None:

@@ -13,8 +13,8 @@ from waypost.model.subscription import DisabledBy
 from waypost.policy import filters
 from waypost.policy.content import Content
 from waypost.policy.routing import takes_type
-from waypost.storage import projects
-from waypost.storage.schema import events, fan_outs, mails, subscriptions
+from waypost.storage import fan_outs, mails, projects
+from waypost.storage.schema import events, subscriptions
 
 _encode = msgspec.msgpack.Encoder().encode
 _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -41,18 +41,9 @@ def keep(connection: Connection, event: Event, *, mailed: bool) -> None:
     )
     takers = _takers(connection, event)
     if takers:
-        connection.execute(
-            insert(fan_outs).values(
-                project_id=project_id,
-                event_id=event.id,
-                subscriptions=b"".join(takers),
-                position=0,
-            )
-        )
+        fan_outs.insert(connection, project_id, event.id, takers)
     if mailed:
-        connection.execute(
-            insert(mails).values(project_id=project_id, event_id=event.id, due_us=0, attempts=0)
-        )
+        mails.owe(connection, project_id, event.id)
 
 
 def _takers(connection: Connection, event: Event) -> list[Id]:

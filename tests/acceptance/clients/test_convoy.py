@@ -9,7 +9,7 @@ from tests.support.convoy import Convoy
 from tests.support.program import ADMIN_KEY
 from tests.support.receiver import Receiver
 from tests.support.signatures import good_secrets, signed
-from tests.support.site import Tenant, send_raw
+from tests.support.site import Tenant, eventually, send_raw
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -254,7 +254,7 @@ def test_retries_follow_the_strategy_and_end(convoy: Convoy, received: Receiver)
     assert len(received.requests) == 3
     path = f"/eventdeliveries/{failed['uid']}"
     tried = convoy.ask(200, "GET", f"{path}/deliveryattempts")
-    assert [one["http_status"] for one in tried] == ["500"] * 3
+    assert [one["http_status"] for one in tried] == ["500 Internal Server Error"] * 3
     assert all("status" not in one for one in tried)
     one = convoy.ask(200, "GET", f"{path}/deliveryattempts/{tried[0]['uid']}")
     assert (one["response_data"], one["method"]) == ("no", "POST")
@@ -408,3 +408,14 @@ def test_events_of_other_apis_are_seen(convoy: Convoy, tenant: Tenant, received:
     assert [one["event_type"] for one in page] == ["a", "card.updated", "card.created"]
     assert page[2]["token"] == token
     assert sent["uid"] > event["uid"]
+
+
+def test_an_open_breaker_is_shown(convoy: Convoy, received: Receiver) -> None:
+    breaker = {"minimum_request_count": 1, "failure_threshold": 1, "error_timeout": 3600}
+    convoy.ask(202, "PUT", "", json={"config": {"circuit_breaker": breaker}})
+    endpoint = convoy.endpoint(received.url)
+    path = f"/endpoints/{endpoint}"
+    assert convoy.ask(200, "GET", path)["cb_state"] == "closed"
+    received.status = 500
+    convoy.send(endpoint)
+    eventually(lambda: convoy.ask(200, "GET", path)["cb_state"], lambda state: state == "open")

@@ -75,7 +75,7 @@ def test_the_client_goes_the_whole_way(convoy: Convoy, sdk: Any, received: Recei
     assert sdk.event_delivery.resend(delivery, {})[1] == 400
     (attempt,) = sdk.delivery_attempt.all(delivery, {})[0]["data"]
     found, status = sdk.delivery_attempt.find(delivery, attempt["uid"], {})
-    assert (status, found["data"]["http_status"]) == (200, "204")
+    assert (status, found["data"]["http_status"]) == (200, "204 No Content")
     change = {**endpoint, "description": "d"}
     assert sdk.endpoint.update(endpoint_id, {}, change)[1] == 202
     assert len(sdk.endpoint.all({})[0]["data"]["content"]) == 1

@@ -14,6 +14,7 @@ EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 500
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 EVENT = {"endpoint_id": UNKNOWN, "event_type": "a", "data": 1}
 ENDPOINT = {"name": "e", "url": "http://127.0.0.1:9/x"}
+META = {"is_enabled": True, "url": "https://10.0.0.1/x", "event_type": ["endpoint.created"]}
 SUBSCRIPTION = {"name": "s", "endpoint_id": UNKNOWN}
 
 ERRORS: list[tuple[str, str, Any, int, str]] = [
@@ -31,6 +32,12 @@ ERRORS: list[tuple[str, str, Any, int, str]] = [
     ("POST", "/endpoints", {**ENDPOINT, "authentication": {"type": "x"}}, 400, "authentication"),
     ("POST", "/endpoints", {**ENDPOINT, "mtls_client_cert": {"a": 1}}, 400, "mtls_client_cert: "),
     ("POST", "/endpoints", {**ENDPOINT, "slack_webhook_url": "x"}, 400, "slack_webhook_url: "),
+    ("POST", "/endpoints", {**ENDPOINT, "teams_webhook_url": "x"}, 400, "teams_webhook_url: "),
+    ("POST", "/endpoints", {**ENDPOINT, "support_email": "x"}, 400, "support_email: "),
+    ("PUT", "", {"config": {"meta_event": META}}, 400, "config.meta_event.url: "),
+    ("GET", f"/meta-events/{UNKNOWN}", None, 404, "meta event not found"),
+    ("PUT", "/meta-events/nonsense/resend", None, 404, "meta event not found"),
+    ("GET", "/meta-events?q=x", None, 400, "q: is not known"),
     ("GET", f"/endpoints/{UNKNOWN}", None, 404, "Resource not found"),
     ("GET", "/endpoints/nonsense", None, 404, "Resource not found"),
     ("GET", "/endpoints?x=1", None, 400, "x: is not known"),

@@ -369,15 +369,6 @@ def test_a_token_is_tried_out(convoy: Convoy) -> None:
         assert told in convoy.refused(400, "POST", path, json=body)
 
 
-def test_what_is_told_nowhere_yet_is_refused(convoy: Convoy, received: Receiver) -> None:
-    for name in ("slack_webhook_url", "teams_webhook_url"):
-        body = {"url": received.url, "name": "e", name: received.url}
-        assert name in convoy.refused(400, "POST", "/endpoints", json=body)
-    config: dict[str, Any] = {"meta_event": {"is_enabled": True, "url": received.url}}
-    project = {"name": "p", "config": config}
-    assert "meta events are not supported yet" in convoy.refused(400, "PUT", "", json=project)
-
-
 @pytest.mark.proves("convoy", "POST /sources/test_function")
 def test_functions_of_sources_are_tried_and_refused(convoy: Convoy) -> None:
     function = "function transform(payload) { return { n: payload.n + 1 }; }"

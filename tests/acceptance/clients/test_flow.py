@@ -57,6 +57,25 @@ def test_a_project_may_limit_all_of_its_receivers(
     assert within_rate(received, 20, 1)
 
 
+def test_a_project_may_order_and_verify_all_of_its_receivers(
+    site: Site, tenant: Tenant, received: Receiver
+) -> None:
+    there = f"{SUBSCRIPTIONS}/{tenant.subscribe(received.url)}"
+    defaults = {"ordering": "key", "on_order_failure": "block", "verification": "challenge"}
+    path = f"/v1/projects/{tenant.project}"
+    assert site.admin.patch(path, json={"defaults": defaults}).status_code == 200
+    shown = tenant.ask(200, "GET", there)
+    assert {name: shown[name] for name in defaults} == {**defaults, "verification": "none"}
+    assert shown["inherited"][-3:] == list(defaults)
+    other = tenant.ask(200, "GET", f"{SUBSCRIPTIONS}/{tenant.subscribe('https://b.example/')}")
+    assert {name: other[name] for name in defaults} == defaults
+    body = {"url": received.url, "ordering": "none"}
+    assert tenant.refused(422, "PATCH", there, json={**body, "on_order_failure": "block"}) == [
+        "on_order_failure"
+    ]
+    assert tenant.ask(200, "PATCH", there, json=body)["ordering"] == "none"
+
+
 def test_the_breaker_opens_and_lets_the_receiver_recover(
     tenant: Tenant, received: Receiver
 ) -> None:

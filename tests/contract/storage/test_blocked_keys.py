@@ -5,8 +5,12 @@ from waypost.model.delivery import BlockedKey
 from waypost.model.event import Attributes
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
-from waypost.model.subscription import Subscription
+from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
 from waypost.storage import blocked_keys
+
+
+def blocking(records: Records) -> Subscription:
+    return records.subscription(ordering=Ordering.KEY, on_order_failure=OnOrderFailure.BLOCK)
 
 
 def block(records: Records, of: Subscription, key: str, sequence: int) -> Id:
@@ -24,7 +28,7 @@ def listed(records: Records, of: Subscription, size: int = 10) -> list[tuple[str
 
 
 def test_each_key_is_listed_once_newest_first(records: Records) -> None:
-    one, other = records.subscription(), records.subscription()
+    one, other = blocking(records), blocking(records)
     first = block(records, one, "a", 5)
     second = block(records, one, "b", 1)
     block(records, one, "a", 6)
@@ -34,7 +38,7 @@ def test_each_key_is_listed_once_newest_first(records: Records) -> None:
 
 
 def test_those_of_one_subscription_are_forgotten(records: Records) -> None:
-    one, other = records.subscription(), records.subscription()
+    one, other = blocking(records), blocking(records)
     block(records, one, "a", 1)
     kept = block(records, other, "a", 1)
     blocked_keys.delete_all(records.connection, one.project_id, one.id)

@@ -1,14 +1,14 @@
 """Chains in the database: read by key, found again when parked, cut where one is blocked."""
 
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, insert, select, text, update
 
 from tests.support.database import Records
 from tests.support.plans import plans_of, walks
 from waypost.model.delivery import PARKED, BlockedKey, DeliveryClass
 from waypost.model.event import Attributes
 from waypost.model.ids import Id
-from waypost.model.subscription import Ordering, Subscription
+from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
 from waypost.policy.chains import FIRST, Asked
 from waypost.policy.waits import Chained
 from waypost.storage import blocked_keys, chains, queue, schema
@@ -51,6 +51,10 @@ def change(records: Records, delivery_id: Id, **values: int) -> None:
 def classes(records: Records) -> dict[Id, int]:
     found = records.connection.execute(select(schema.queue.c.id, schema.queue.c["class"]))
     return {row[0]: row[1] for row in found}
+
+
+def guarded(records: Records, mode: Ordering = Ordering.KEY) -> Subscription:
+    return records.subscription(ordering=mode, on_order_failure=OnOrderFailure.BLOCK)
 
 
 def block(of: Subscription, key: str, sequence: int, delivery_id: Id) -> BlockedKey:
@@ -131,7 +135,7 @@ def test_what_is_put_off_stands_in_nobodys_way_until_it_is_due(records: Records)
 
 
 def test_what_has_no_place_waits_behind_a_block_as_well(records: Records) -> None:
-    one = records.subscription(ordering=Ordering.STRICT)
+    one = guarded(records, Ordering.STRICT)
     early, blocking, late = (owe(records, one, None, None) for _ in range(3))
     numbered = owe(records, one, "a", 1)
     assert blocked_keys.block(records.connection, block(one, "", 0, blocking), attempts=0)
@@ -145,7 +149,7 @@ def test_what_has_no_place_waits_behind_a_block_as_well(records: Records) -> Non
 
 
 def test_a_blocked_chain_ends_at_its_block(records: Records) -> None:
-    one = records.subscription(ordering=Ordering.KEY)
+    one = guarded(records)
     first, second, third = (owe(records, one, "a", n) for n in (1, 2, 3))
     assert blocked_keys.block(records.connection, block(one, "a", 2, second), attempts=0)
     assert shape(head(records, one, ask())) == {"a": [first, second]}
@@ -157,7 +161,7 @@ def test_a_blocked_chain_ends_at_its_block(records: Records) -> None:
 
 def test_a_blocked_chain_tells_by_which_event(records: Records) -> None:
     for ordering, key in ((Ordering.KEY, "a"), (Ordering.STRICT, "")):
-        one = records.subscription(ordering=ordering)
+        one = guarded(records, ordering)
         first, second = (owe(records, one, "a", n) for n in (1, 2))
         assert blocked_keys.block(records.connection, block(one, key, 1, first), attempts=0)
         assert head(records, one, ask(strict=not key)).blocks == {key: first}
@@ -168,7 +172,7 @@ def test_a_blocked_chain_tells_by_which_event(records: Records) -> None:
 
 
 def test_a_delivery_that_was_settled_otherwise_blocks_nothing(records: Records) -> None:
-    one = records.subscription(ordering=Ordering.KEY)
+    one = guarded(records)
     owed = owe(records, one, "a", 1)
     assert not blocked_keys.block(records.connection, block(one, "a", 1, owed), attempts=1)
     assert not blocked_keys.block(records.connection, block(one, "a", 1, b"x" * 16), attempts=0)
@@ -178,7 +182,7 @@ def test_a_delivery_that_was_settled_otherwise_blocks_nothing(records: Records) 
 @pytest.mark.parametrize("key", ["a", ""])
 def test_a_release_makes_the_first_be_found(records: Records, key: str) -> None:
     mode = Ordering.KEY if key else Ordering.STRICT
-    one, other = records.subscription(ordering=mode), records.subscription(ordering=mode)
+    one, other = guarded(records, mode), guarded(records, mode)
     first, second = (owe(records, one, "a", n) for n in (2, 3))
     blocked_keys.block(records.connection, block(one, key, 1, first), attempts=0)
     park(records, one, first, second)
@@ -241,7 +245,7 @@ def test_a_delivery_that_is_made_later_takes_the_place_of_its_event(records: Rec
 
 
 def test_the_place_in_a_chain_is_told(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, whole = records.subscription(ordering=Ordering.KEY), records.subscription()
+    one, whole = guarded(records), records.subscription()
     second, first = owe(records, one, "a", 2), owe(records, one, "a", 1)
     twin = owe(records, one, "a", 2)
     owe(records, one, "b", 1)
@@ -262,4 +266,48 @@ def test_the_place_in_a_chain_is_told(records: Records, monkeypatch: pytest.Monk
     monkeypatch.setattr(chains, "COUNTED", 1)
     assert place(twin) == Chained("a", 1, exact=False, blocked=True)
     plans = plans_of(records.connection, lambda: [place(twin), place(twin, Ordering.STRICT)])
+    assert walks(plans) == []
+
+
+@pytest.mark.parametrize("mode", [Ordering.KEY, Ordering.STRICT])
+def test_what_a_great_fan_out_has_still_to_bring_goes_first(
+    records: Records, mode: Ordering
+) -> None:
+    one, other = records.subscription(ordering=mode), records.subscription(ordering=mode)
+    is_strict = mode is Ordering.STRICT
+    in_a = first, second, third = [owe(records, one, "a", n) for n in (1, 3, 5)]
+    beside = owe(records, one, "b", 4)
+    owe(records, other, "a", 3)
+
+    def found(of: Subscription = one) -> dict[str, list[Id]]:
+        return shape(head(records, of, ask("a", "b", strict=is_strict)))
+
+    def bring(number: int, to: Subscription, key: str = "a", position: int = 0) -> None:
+        event_id = records.ids.next()
+        members = b"".join([records.ids.next(), to.id, records.ids.next()])
+        place = {"project_id": records.project, "event_id": event_id, "position": position}
+        records.connection.execute(
+            insert(schema.fan_outs).values(
+                **place, subscriptions=members, ordering_key=key, sequence=number
+            )
+        )
+
+    def expected(*of_a: Id) -> dict[str, list[Id]]:
+        return {"": list(of_a)} if is_strict else {"a": list(of_a), "b": [beside]}
+
+    everything = expected(first, second, beside, third) if is_strict else expected(*in_a)
+    assert found() == everything
+    bring(2, other)
+    bring(2, one, position=2)
+    assert found() == everything, "it has brought it, or is for another"
+    bring(4, one)
+    assert found() == expected(first, second)
+    bring(2, one)
+    assert found() == expected(first)
+    assert found(other) == {}
+    records.connection.execute(delete(schema.fan_outs))
+    bring(2, one, key="c")
+    bring(9, one)
+    assert found() == (expected(first) if is_strict else everything)
+    plans = plans_of(records.connection, found)
     assert walks(plans) == []

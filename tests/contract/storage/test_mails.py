@@ -30,3 +30,16 @@ def test_a_mail_that_is_put_off_counts_its_tries(records: Records) -> None:
     assert mails.find_due(records.connection, 6, 10) == [second]
     again = msgspec.structs.replace(first, attempts=1)
     assert mails.find_due(records.connection, 7, 10) == [second, again]
+
+
+def test_each_recipient_has_mails_of_its_own(records: Records) -> None:
+    first, second = keep(records), keep(records)
+    place = (second.project_id, second.event_id)
+    mails.done(records.connection, *place)
+    mails.owe(records.connection, *place, "a@b.example")
+    assert mails.find_due(records.connection, 0, 10) == [first]
+    assert mails.find_due(records.connection, 0, 10, "a@b.example") == [second]
+    assert set(mails.recipients(records.connection, 0, 10)) == {None, "a@b.example"}
+    mails.put_off(records.connection, first.project_id, first.event_id, 7)
+    assert mails.recipients(records.connection, 6, 10) == ["a@b.example"]
+    assert mails.recipients(records.connection, 7, 1) == ["a@b.example"]

@@ -109,6 +109,23 @@ def test_the_counter_of_the_project_goes_on_behind_those_of_the_keys(hot: Hot) -
     assert hot.rows("queue", "ordering_key") == [("a",), ("b",), ("a",), (None,)]
 
 
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_great_fan_out_has_the_place_of_its_event(hot: Hot, key: str | None) -> None:
+    plain, great = entry(1, "a"), [entry(2), entry(3, "a"), entry(4, counter=""), entry(5, "b")]
+    for one in great:
+        one.owed, one.fan_out = [], (PROJECT, one.event_id, SUBSCRIPTION, 0)
+    great[0].key = key
+    hot.accept([acceptance(plain, *great)], {PROJECT: 1})
+    of_event = sequences(hot, "events")
+    found = hot.rows("fan_outs", "event_id, ordering_key, sequence", "event_id")
+    names = [None, "a", None, "b"]
+    assert found == [
+        (one.event_id, name, of_event[one.event_id]) for one, name in zip(great, names, strict=True)
+    ]
+    assert [place is None for place in of_event.values()] == [False, True, False, False, False]
+    assert sequences(hot) == {event(1): of_event[event(1)]}
+
+
 def test_projects_have_counters_of_their_own(hot: Hot) -> None:
     mine, theirs = entry(1, "a"), entry(2, "a", project=OTHER)
     hot.accept([acceptance(mine), acceptance(theirs)], {PROJECT: 1, OTHER: 1})

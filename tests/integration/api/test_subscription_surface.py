@@ -410,7 +410,8 @@ async def test_failure_handling_comes_back_without_its_secret(at: Surface) -> No
     plain = set(HANDLING) - {"retry", "alert_endpoints"}
     assert {name: shown[name] for name in plain} == {name: HANDLING[name] for name in plain}
     assert made["retry_schedule"] == [5, 10, 20, 40, 60, 60, 60]
-    assert made["inherited"][-2:] == ["timeout_s", "concurrency"]
+    left = ["timeout_s", "concurrency", "ordering", "on_order_failure", "verification"]
+    assert made["inherited"][-5:] == left
     read = (await at.reader.get(f"{PATH}/{made['token']}")).json()
     assert read["failure_handling"]["alert_endpoints"][0]["headers"] == {"x-key": "***"}
     assert [one["token"] for one in (await at.http.get(PATH)).json()["data"]] == [made["token"]]

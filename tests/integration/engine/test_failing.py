@@ -24,7 +24,7 @@ from waypost.model.failure import (
     Suspension,
     WhileSuspended,
 )
-from waypost.model.subscription import DisabledBy, Inheritable, Subscription
+from waypost.model.subscription import DisabledBy, Subscription
 from waypost.storage import alerts as alert_storage
 from waypost.storage import schema, subscriptions
 
@@ -164,15 +164,8 @@ async def test_a_projects_failure_handling_holds_where_there_is_none(
 ) -> None:
     one = records.subscription(concurrency=1)
     async with works(records, path) as engine:
-        defaults = Inheritable(failure_handling=suspending(DIVERT), retry_schedule_s=())
-        engine.dispatcher.roster.defaults_changed(records.project, defaults)
-        await engine.store.write(
-            lambda c: c.execute(
-                schema.projects.update()
-                .where(schema.projects.c.id == records.project)
-                .values(defaults=msgspec.json.encode(defaults).decode())
-            )
-        )
+        handling = suspending(DIVERT)
+        await engine.set_defaults(records.project, failure_handling=handling, retry_schedule_s=())
         await engine.accept(3)
         engine.receivers.open[0].answer(500)
         await engine.quiet()

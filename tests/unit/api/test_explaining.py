@@ -91,6 +91,7 @@ def test_health_is_whole() -> None:
         Backlog(7, exact=False, oldest=D),
         2_500_000,
         ATTEMPT,
+        4,
         "me:1",
         LaneStanding(1, 2, 3, flow.Waits(flow.Wait.RATE_LIMIT, NOW_US)),
     )
@@ -105,6 +106,7 @@ def test_health_is_whole() -> None:
         "latency_ms": {"p50": 1.5, "p95": 2.0, "p99": 3.0},
         "backlog": {"size": 7, "exact": False, "oldest_age_s": 2.5},
         "failing_since": NOW,
+        "blocked_keys": 4,
         "last_error": {
             "event_token": ids.spell(ids.EVENT, E),
             "attempt_token": ids.spell(ids.ATTEMPT, A),

@@ -11,13 +11,21 @@ from waypost.model.errors import NotFound
 from waypost.model.flow import RateLimit
 from waypost.model.page import Page, PageRequest
 from waypost.model.project import Environment, Principal, Project
-from waypost.model.subscription import Inheritable
+from waypost.model.subscription import Inheritable, OnOrderFailure, Ordering
+from waypost.model.verification import VerificationMode
 from waypost.operations.projects import Projects
 from waypost.policy.retry import LITHIC
 from waypost.policy.settings import DefaultSettings
 
 ACCOUNT, PROJECT_ID = ids.make(1, 1), ids.make(2, 2)
-DEFAULTS = Inheritable(timeout_s=7.5, retry_schedule_s=LITHIC, rate_limit=RateLimit(5))
+DEFAULTS = Inheritable(
+    timeout_s=7.5,
+    retry_schedule_s=LITHIC,
+    rate_limit=RateLimit(5),
+    ordering=Ordering.KEY,
+    on_order_failure=OnOrderFailure.BLOCK,
+    verify=VerificationMode.CHALLENGE,
+)
 PROJECT = Project(
     PROJECT_ID, ACCOUNT, "Shop", Environment.PRODUCTION, strict_types=True, defaults=DEFAULTS
 )
@@ -92,6 +100,9 @@ async def test_a_project_is_shown_whole(fake: Fake) -> None:
             "priority": None,
             "deliver_before_s": None,
             "failure_handling": None,
+            "ordering": "key",
+            "on_order_failure": "block",
+            "verification": "challenge",
         },
         "created": "1970-01-01T00:00:00.000002Z",
     }

@@ -1,6 +1,7 @@
 from asyncio import Transport
 
 from bench import wire
+from bench.apis import APIS, CONVOY
 from bench.load import Connection, Generator, Load, batch_request, single_request
 
 ACCEPTED = b'HTTP/1.1 202 Accepted\r\ncontent-length: 17\r\n\r\n{"token":"evt_1"}'
@@ -121,3 +122,12 @@ def test_types_come_in_turn() -> None:
 def test_types_are_of_the_load_s_family() -> None:
     assert b'"event_type":"noise.0001"' in single_request(b"", 3, "noise")(1)
     assert b'"event_type":"noise"' in batch_request(b"", 1, 1, "noise")(1)
+
+
+def test_a_request_of_an_api_that_names_an_endpoint_names_it() -> None:
+    request = single_request(b"host: x\r\n", api=APIS[CONVOY], to="P1/E1")(7)
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/v1/projects/P1/events HTTP/1.1\r\n")
+    assert b"content-length: %d" % len(body) in head
+    assert body.startswith(b'{"endpoint_id":"E1","event_type":"bench.event","data":{"sequence":"')
+    assert b"000000000007" in body

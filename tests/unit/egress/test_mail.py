@@ -93,3 +93,9 @@ async def test_a_server_that_refuses_or_is_away_is_told_of(plain: Box) -> None:
         await mail.send(to(plain), LETTER, NOW_US)
     with pytest.raises(MailFailed):
         await mail.send(to(plain, port=1), LETTER, NOW_US)
+
+
+async def test_a_letter_to_somebody_goes_to_nobody_else(plain: Box) -> None:
+    await mail.send(to(plain), replace(LETTER, to="me@c.example"), NOW_US)
+    assert plain.recipients == [["me@c.example"]]
+    assert taken(plain)["to"] == "me@c.example"

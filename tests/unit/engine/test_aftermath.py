@@ -5,13 +5,14 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tests.support import database
 from tests.support.database import Records
-from waypost.engine import aftermath
+from waypost.engine import aftermath, recorder
 from waypost.engine.aftermath import Aftermath, Hands
 from waypost.engine.receiver import Receiver
 from waypost.engine.recorder import Try
@@ -21,11 +22,19 @@ from waypost.model import ids
 from waypost.model.delivery import Owed, Reason, Timings
 from waypost.model.errors import StorageFull, Unavailable
 from waypost.model.failure import AlertEndpoint, FailureHandling, OnGivingUp, Suspension
-from waypost.model.subscription import DisabledBy, OnOrderFailure, Ordering, Subscription
+from waypost.model.subscription import (
+    DisabledBy,
+    End,
+    Notices,
+    OnOrderFailure,
+    Ordering,
+    Subscription,
+)
 from waypost.policy.lane import Lane
 from waypost.policy.outcome import Outcome, OutcomeKind
-from waypost.policy.settle import GaveUp
+from waypost.policy.settle import DELIVERED, GaveUp, RetryAt, Transition
 from waypost.policy.work import Work
+from waypost.storage import events
 from waypost.storage.changes import Settlement
 from waypost.storage.connection import Connection
 from waypost.storage.store import Store
@@ -37,6 +46,8 @@ ALERTING = FailureHandling(
 )
 BLOCKING = {"ordering": Ordering.KEY, "on_order_failure": OnOrderFailure.BLOCK}
 BAD = Outcome(OutcomeKind.FAILED, 500, b"no")
+GOOD = Outcome(OutcomeKind.DELIVERED, 204, b"")
+REPORTED = Notices(reporter=HIDDEN, reports={End.DELIVERED: "told.good", End.FAILED: "told.bad"})
 
 
 @pytest.fixture(autouse=True)
@@ -223,3 +234,26 @@ async def test_where_that_fails_it_goes_on(records: Records, tmp_path: Path) -> 
         scene.upkeep.succeeds = False
         await scene.give_up(GaveUp(Reason.EXHAUSTED, suspend=True))
         assert (scene.receiver.lane.paused, scene.pumped) == (False, [scene.receiver])
+
+
+async def test_who_is_told_of_each_end_is_told_before_the_settlement(
+    records: Records, tmp_path: Path
+) -> None:
+    async with database.opened(tmp_path / "w.db") as store:
+        scene = Scene(records, store, notices=REPORTED)
+        scene.work.event_id = records.event()
+        tried = Try(scene.one.project_id, scene.one.id, scene.work, GOOD, Timings(), False, 9)
+
+        def end(transition: Transition) -> None:
+            settlement = recorder.settlement(tried, transition, None, lambda _: None)
+            scene.aftermath.end(scene.receiver, tried, transition, settlement)
+
+        end(DELIVERED)
+        end(RetryAt(7))  # of which nobody asked to be told
+        await asyncio.gather(*scene.tasks)
+        assert scene.shelf.written == ["settlement", "notice", "settlement"]
+        (owed,) = scene.owed
+        assert (owed.project_id, owed.subscription_id) == (ids.alerts_of(records.project), HIDDEN)
+        told = await store.read(lambda c: events.get(c, owed.project_id, owed.event_id))
+        assert told.type == "told.good"
+        assert msgspec.json.decode(told.payload)["delivery"] == ids.spell_uuid(scene.work.id)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import func, select
@@ -10,9 +11,11 @@ from tests.support import database
 from tests.support.database import Records
 from waypost.engine.announcer import Announcer
 from waypost.model import ids
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import DisabledBy, Notices, Subscription
 from waypost.policy.system_events import SubscriptionRecovered, about
-from waypost.storage import schema, told
+from waypost.storage import fan_outs, schema, told
+from waypost.storage import mails as letters
+from waypost.storage.fan_outs import FanOut
 from waypost.storage.told import What
 
 
@@ -67,3 +70,30 @@ def test_what_happens_in_hidden_projects_is_told_to_nobody(records: Records) -> 
 
 def test_nobody_need_follow(records: Records) -> None:
     Announcer(records.ids).follow()
+
+
+def test_who_watches_a_subscription_is_told_of_what_it_did_not_do_itself(records: Records) -> None:
+    announcer = Announcer(records.ids, mails=True)
+    watched = Notices(about="The shop", watchers=(b"w" * 16,), email="a@b.example")
+    one = records.subscription(notices=watched)
+
+    def change(before: Subscription, after: Subscription) -> list[FanOut | None]:
+        announcer.announce_change(records.connection, before, after, announcer.new_id(), 5)
+        return [fan_outs.find_next(records.connection)]
+
+    by_hand = replace(one, disabled_by=DisabledBy.PERSON)
+    assert change(one, by_hand) == [None]
+    assert change(by_hand, one) == [None]
+    (told,) = change(one, disabled(one))
+    assert told is not None
+    assert (told.project_id, told.subscriptions) == (ids.alerts_of(records.project), (b"w" * 16,))
+    (due,) = letters.find_due(records.connection, 0, 10, "a@b.example")
+    fields = msgspec.json.decode(due.payload)
+    assert (fields["about"], fields["disabled_by"]) == ("The shop", "gone")
+    assert letters.recipients(records.connection, 0, 10) == [None, "a@b.example"]
+    fan_outs.advance(records.connection, told)
+    assert change(disabled(one), one)[0] is not None
+    quiet = Announcer(records.ids)
+    alone = replace(one, notices=Notices(email="c@d.example"))
+    quiet.announce_change(records.connection, alone, disabled(alone), quiet.new_id(), 5)
+    assert letters.find_due(records.connection, 0, 10, "c@d.example") == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import Connection, update
 from structlog.testing import capture_logs
 
 from tests.support import database
@@ -15,7 +16,7 @@ from waypost.engine import mailer
 from waypost.engine.mailer import Mailer
 from waypost.policy.letter import SCHEDULE_S, Letter
 from waypost.policy.system_events import SubscriptionFailing, event_of, system_types
-from waypost.storage import system_events
+from waypost.storage import schema, system_events
 from waypost.storage.store import Store
 
 
@@ -39,6 +40,13 @@ class Post:
         made = [event_of(self.records.project, self.records.ids.next(), news) for _ in range(count)]
         for event in made:
             await self.store.write(partial(system_events.keep, event=event, mailed=True))
+
+    async def owe_to(self, *recipients: str) -> None:
+        for one in recipients:
+            await self.owe()
+            unnamed = schema.mails.c.recipient.is_(None)
+            change = update(schema.mails).where(unnamed).values(recipient=one)
+            await self.store.write(partial(Connection.execute, statement=change))
 
     async def look(self, seconds: float) -> int:
         """Let time pass and have it look; return how many letters there were by then."""
@@ -90,3 +98,15 @@ async def test_a_restart_goes_on_where_it_was(post: Post) -> None:
     assert await again.look(SCHEDULE_S[0]) == 1
     assert again.letters == post.letters
     assert await again.look(1e6) == 1
+
+
+async def test_everybody_gets_a_letter_of_their_own_once_a_minute(post: Post) -> None:
+    await post.owe_to("a@x.example", "a@x.example", "b@x.example")
+    await post.owe()
+    assert await post.look(0) == 3
+    to = {letter.to: letter.subject.endswith("and 1 more") for letter in post.letters}
+    assert to == {None: False, "a@x.example": True, "b@x.example": False}
+    await post.owe_to("a@x.example", "c@x.example")
+    assert await post.look(59) == 4
+    assert post.letters[3].to == "c@x.example"
+    assert await post.look(1) == 5

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from waypost.engine.router import Router
 from waypost.model.flow import LaneState
-from waypost.model.subscription import NOTHING_SET, DisabledBy, Inheritable, Subscription
+from waypost.model.subscription import NOTHING_SET, DisabledBy, Inheritable, Ordering, Subscription
 
 ONE, TWO = b"1" * 16, b"2" * 16
 A = Subscription(ONE, b"a" * 16, "https://a.example/")
@@ -81,9 +81,29 @@ def test_a_projects_defaults_are_its_own() -> None:
     router = loaded()
     late = Inheritable(timeout_s=9.0)
     assert router.defaults(ONE) == NOTHING_SET
-    assert not router.set_defaults(ONE, NOTHING_SET)
-    assert router.set_defaults(ONE, late)
-    assert not router.set_defaults(ONE, late)
+    assert not router.set_defaults(ONE, NOTHING_SET, 9)
+    assert router.set_defaults(ONE, late, 9)
+    assert not router.set_defaults(ONE, late, 9)
     assert (router.defaults(ONE), router.defaults(TWO)) == (late, NOTHING_SET)
-    assert router.set_defaults(ONE, NOTHING_SET)
+    assert router.set_defaults(ONE, NOTHING_SET, 9)
     assert router.defaults(ONE) == NOTHING_SET
+    assert router.routes(ONE).version == 5, "they route nothing"
+
+
+def test_an_order_by_default_is_a_change_of_the_routing() -> None:
+    router = loaded()
+    own = replace(A, id=b"o" * 16, ordering=Ordering.KEY)
+    router.apply(6, own)
+    assert router.set_defaults(ONE, Inheritable(ordering=Ordering.STRICT), 7)
+    assert (router.routes(ONE).version, router.routes(ONE).strict) == (7, True)
+    assert not router.unparks(A), "nothing was parked before"
+    assert router.set_defaults(ONE, Inheritable(ordering=Ordering.KEY), 8)
+    assert (router.routes(ONE).version, router.routes(ONE).strict) == (8, False)
+    assert [router.unparks(one) for one in (A, own, B)] == [True, False, False]
+    router.load({ONE: 9}, [A])
+    assert not router.routes(ONE).strict
+    router.set_defaults(ONE, Inheritable(ordering=Ordering.STRICT), 10)
+    router.load({ONE: 10}, [A])
+    assert router.routes(ONE).strict, "what is loaded goes by the defaults that are known"
+    router.remove(11, ONE, A.id)
+    assert not router.routes(ONE).strict, "nobody is left who goes by them"

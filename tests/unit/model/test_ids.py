@@ -142,3 +142,11 @@ def test_what_is_no_ulid_is_found_nowhere(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, "G" * 32, "A" * 32, "0" * 31 + "\n"])
 def test_what_is_no_hex_spelling_is_found_nowhere(text: str) -> None:
     assert ids.find_hex(text) is None
+
+
+@given(moments, chances)
+def test_what_belongs_to_a_thing_has_an_id_of_its_own(at_us: int, chance: int) -> None:
+    of = ids.make(at_us, chance)
+    found = [ids.apart(of, number) for number in range(16)]
+    assert len({of, *found}) == 17
+    assert {ids.moment(one) for one in found} == {at_us}

@@ -11,6 +11,7 @@ from waypost.model import ids
 from waypost.model.delivery import BlockedKey, Owed
 from waypost.model.errors import NotFound
 from waypost.model.page import PageRequest
+from waypost.model.subscription import OnOrderFailure, Ordering
 from waypost.operations.blocked_keys import RELEASED, BlockedKeys
 from waypost.storage import blocked_keys
 from waypost.storage.schema import audit
@@ -18,7 +19,7 @@ from waypost.storage.schema import audit
 
 async def test_a_key_is_listed_and_released_by_its_own_project_alone(tmp_path: Path) -> None:
     records = database.make(tmp_path / "w.db")
-    one = records.subscription()
+    one = records.subscription(ordering=Ordering.KEY, on_order_failure=OnOrderFailure.BLOCK)
     event_id = records.event()
     owed = records.pending(event_id, one)
     key = BlockedKey(one.project_id, one.id, "a", 1, owed, event_id, 5)

@@ -43,3 +43,11 @@ def test_nothing_from_outside_makes_a_line_of_its_own() -> None:
     assert written.subject.isprintable()
     assert "Bcc" not in [line.split(":")[0].strip() for line in written.text.splitlines()]
     assert max(map(len, written.text.splitlines())) < 400
+
+
+def test_who_watches_a_subscription_reads_what_it_is_and_of_no_project() -> None:
+    told = [(ids.alerts_of(PROJECT), EVENT, payload(about="Shop (https://x.example)"))]
+    written = letter.write(told, "a@b.example")
+    assert written.to == "a@b.example"
+    assert written.subject == "Waypost: subscription.failing (Shop (https://x.example))"
+    assert "project" not in written.text

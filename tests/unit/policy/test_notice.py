@@ -4,8 +4,10 @@ import msgspec
 import pytest
 
 from waypost.model import ids
+from waypost.model.event import Attributes, Event
+from waypost.model.subscription import End
 from waypost.policy import notice
-from waypost.policy.notice import GivenUp
+from waypost.policy.notice import GivenUp, Tried
 from waypost.policy.outcome import Outcome, OutcomeKind
 
 
@@ -34,4 +36,44 @@ def test_it_has_every_field(triggers: frozenset[str] | None, named: str) -> None
         "attempts": 4,
         "diverted": True,
         "suspended": False,
+    }
+
+
+def test_a_try_is_told_with_every_field() -> None:
+    one, two, three, four, five = (ids.make(n, n) for n in range(1, 6))
+    tried = Tried(
+        end=End.RETRIED,
+        project_id=one,
+        subscription_id=two,
+        endpoint_id=None,
+        event_id=three,
+        delivery_id=four,
+        attempt_id=five,
+        number=2,
+        url="http://x",
+        outcome=Outcome(OutcomeKind.FAILED, 0, b"refused"),
+        started_us=1,
+        ended_us=2,
+        retry_at_us=3,
+        reason=None,
+    )
+    event = Event(one, three, "a.b", b"{}", Attributes(idempotency_key="k"), 1)
+    assert msgspec.json.decode(notice.render_try(tried, event)) == {
+        "end": "retried",
+        "project": ids.spell_uuid(one),
+        "subscription": ids.spell_uuid(two),
+        "endpoint": None,
+        "event": ids.spell_uuid(three),
+        "event_type": "a.b",
+        "idempotency_key": "k",
+        "delivery": ids.spell_uuid(four),
+        "attempt": ids.spell_uuid(five),
+        "number": 2,
+        "url": "http://x",
+        "status_code": 0,
+        "response": "refused",
+        "started_at": "1970-01-01T00:00:00.000001Z",
+        "ended_at": "1970-01-01T00:00:00.000002Z",
+        "retry_at": "1970-01-01T00:00:00.000003Z",
+        "reason": None,
     }

@@ -138,15 +138,19 @@ def test_what_is_not_given_stays() -> None:
         ({"name": "n"}, {"name": "n"}),
         ({"insecure_tls": True}, {"insecure_tls": True}),
         ({"verification": None}, {"verification": None}),
-        ({"verification": "none"}, {"verification": None}),
+        ({"verification": "none"}, {"verification": None, "verify": VerificationMode.NONE}),
         (
             {"verification": "challenge"},
-            {"verification": Verification(VerificationMode.CHALLENGE)},
+            {
+                "verification": Verification(VerificationMode.CHALLENGE),
+                "verify": VerificationMode.CHALLENGE,
+            },
         ),
         ({"ordering": "key"}, {"ordering": Ordering.KEY}),
-        ({"ordering": None}, {"ordering": Ordering.NONE}),
+        ({"ordering": "none"}, {"ordering": Ordering.NONE}),
+        ({"ordering": None}, {"ordering": None}),
         ({"on_order_failure": "block"}, {"on_order_failure": OnOrderFailure.BLOCK}),
-        ({"on_order_failure": None}, {"on_order_failure": OnOrderFailure.CONTINUE}),
+        ({"on_order_failure": None}, {"on_order_failure": None}),
     ],
 )
 def test_what_is_given_is_merged_and_nothing_else(
@@ -170,6 +174,9 @@ def test_what_is_given_is_merged_and_nothing_else(
         ({"sending_hours": {"windows": ["* 9 * * *"]}}, {"sending_hours": NINE}),
         ({"priority": "low"}, {"priority": Priority.LOW}),
         ({"deliver_before_s": 5}, {"deliver_before_s": 5}),
+        ({"ordering": "key"}, {"ordering": Ordering.KEY}),
+        ({"on_order_failure": "block"}, {"on_order_failure": OnOrderFailure.BLOCK}),
+        ({"verification": "challenge"}, {"verify": VerificationMode.CHALLENGE}),
     ],
 )
 def test_a_projects_defaults_are_merged_alike(
@@ -182,7 +189,8 @@ def test_a_projects_defaults_are_merged_alike(
 
 
 def test_every_setting_that_a_project_may_default_is_one_of_a_subscription() -> None:
-    fields = {"retry_schedule_s" if f == "retry_schedule" else f for f in DEFAULTABLE}
+    kept = {"retry_schedule": "retry_schedule_s", "verification": "verify"}
+    fields = {kept.get(name, name) for name in DEFAULTABLE}
     assert fields == set(Inheritable.__struct_fields__) == set(Terms.__struct_fields__)
 
 
@@ -428,10 +436,32 @@ def test_a_handshake_needs_a_name_to_introduce_oneself_by() -> None:
         check(wanted, RULES)
     assert [path for path, _ in refusal.value.details] == ["verification"]
     check(wanted, msgspec.structs.replace(RULES, origin="hooks.example.com"))
+    default = DefaultSettings(verification=VerificationMode.CLOUDEVENTS)
+    with pytest.raises(InvalidSetting) as refusal:
+        check_defaults(default, RULES)
+    assert [path for path, _ in refusal.value.details] == ["defaults.verification"]
+    check_defaults(default, msgspec.structs.replace(RULES, origin="hooks.example.com"))
+
+
+def test_a_new_url_is_verified_as_the_project_has_it_where_nothing_is_set() -> None:
+    project = Inheritable(verify=VerificationMode.CHALLENGE)
+    made = merge(msgspec.structs.replace(FULL, url=""), Settings(url=URL), project)
+    assert made.verification == Verification(VerificationMode.CHALLENGE)
+    own = merge(FULL, decoded(url="https://b.example/", verification="none"), project)
+    assert own.verification is None
+    # Of one that was there before only what is set anew is verified by it.
+    assert merge(FULL, Settings(url=URL, timeout_s=1.0), project).verification is None
+    moved = merge(FULL, Settings(url="https://b.example/"), project)
+    assert moved.verification == Verification(VerificationMode.CHALLENGE)
+    assert merge(moved, Settings(timeout_s=1.0)).verification == moved.verification
+    assert merge(moved, decoded(verification=None)).verification is None
 
 
 @pytest.mark.parametrize("ordering", list(Ordering))
 def test_nothing_is_blocked_where_there_is_no_order(ordering: Ordering) -> None:
+    left = msgspec.structs.replace(FULL, on_order_failure=OnOrderFailure.BLOCK)
+    check_together(left, defaults=Inheritable(ordering=Ordering.KEY))
+    check_together(Inheritable(on_order_failure=OnOrderFailure.BLOCK), "defaults.")
     blocking = msgspec.structs.replace(
         FULL, ordering=ordering, on_order_failure=OnOrderFailure.BLOCK
     )

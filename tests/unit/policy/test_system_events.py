@@ -41,7 +41,7 @@ HOUR_US = 3_600_000_000
 
 
 def test_every_type_is_an_event_type_behind_the_prefix() -> None:
-    assert len(set(NAMES)) == len(NAMES) == 10
+    assert len(set(NAMES)) == len(NAMES) == 12
     assert all(is_type(name) and is_system(name) for name in NAMES)
     assert not is_system("waypost")
     assert not is_system("waypostal.sent")

@@ -6,7 +6,14 @@ import pytest
 
 from waypost.model.failure import FailureHandling, Retry, Strategy
 from waypost.model.flow import Breaker, Priority, RateLimit, SendingHours
-from waypost.model.subscription import NOTHING_SET, Inheritable, Subscription
+from waypost.model.subscription import (
+    NOTHING_SET,
+    Inheritable,
+    OnOrderFailure,
+    Ordering,
+    Subscription,
+)
+from waypost.model.verification import VerificationMode
 from waypost.policy.retry import LITHIC, STANDARD
 from waypost.policy.terms import BUILT_IN, Terms, inherited, terms_of
 
@@ -21,6 +28,9 @@ OWN: dict[str, Any] = {
     "priority": Priority.LOW,
     "deliver_before_s": 1,
     "failure_handling": OWN_HANDLING,
+    "ordering": Ordering.KEY,
+    "on_order_failure": OnOrderFailure.BLOCK,
+    "verify": VerificationMode.CHALLENGE,
 }
 PROJECTS: dict[str, Any] = {
     "timeout_s": 2.0,
@@ -32,6 +42,9 @@ PROJECTS: dict[str, Any] = {
     "priority": Priority.HIGH,
     "deliver_before_s": 2,
     "failure_handling": FailureHandling(triggers=("5xx",)),
+    "ordering": Ordering.STRICT,
+    "on_order_failure": OnOrderFailure.CONTINUE,
+    "verify": VerificationMode.CLOUDEVENTS,
 }
 TWICE = FailureHandling(retry=Retry(Strategy.CONSTANT, interval_s=2.0, retries=2))
 ONCE = FailureHandling(retry=Retry(Strategy.SCHEDULE, schedule_s=(9.0,)))
@@ -80,3 +93,10 @@ def test_when_to_try_again_is_said_by_who_comes_first_in_either_way(
     own: dict[str, Any], defaults: dict[str, Any], schedule_s: tuple[float, ...]
 ) -> None:
     assert terms_of(subscription(**own), Inheritable(**defaults)).retry_schedule_s == schedule_s
+
+
+def test_keys_are_blocked_only_where_there_is_an_order() -> None:
+    for ordering in Ordering:
+        for then in OnOrderFailure:
+            asked = ordering is not Ordering.NONE and then is OnOrderFailure.BLOCK
+            assert Terms(ordering=ordering, on_order_failure=then).blocks is asked

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from waypost.model.delivery import Timings
@@ -24,28 +23,23 @@ SECRET = "ab12"
 
 
 @pytest.mark.parametrize(
-    "present, wanted, expected",
+    "present, mode, expected",
     [
-        (BARE, UNSET, None),
-        (BARE, None, None),
         (BARE, NONE, None),
         (BARE, CHALLENGE, Verification(CHALLENGE)),
-        (ASKED, UNSET, DONE),
         (ASKED, CHALLENGE, DONE),
         (ASKED, CLOUDEVENTS, Verification(CLOUDEVENTS, 5)),
-        (ASKED, None, None),
         (ASKED, NONE, None),
     ],
 )
 def test_it_begins_where_the_way_is_new(
-    present: Subscription, wanted: Any, expected: Verification | None
+    present: Subscription, mode: VerificationMode, expected: Verification | None
 ) -> None:
-    assert verification.renewed(present, UNSET, wanted) == expected
-    assert verification.renewed(present, present.url, wanted) == expected
+    assert verification.renewed(present, present.url, mode) == expected
 
 
 def test_it_begins_anew_where_the_url_is_another() -> None:
-    renewed = verification.renewed(ASKED, "https://b.example/", UNSET)
+    renewed = verification.renewed(ASKED, "https://b.example/", CHALLENGE)
     assert renewed == Verification(CHALLENGE, 5)
     assert not replace(ASKED, verification=renewed).is_verified
     assert ASKED.is_verified

@@ -3,6 +3,7 @@
 Durations are in seconds, but for the breaker's window, which is in minutes.
 """
 
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -73,6 +74,19 @@ class SslConfig(_Strict, frozen=True, kw_only=True):
     """Whether URLs must be https."""
 
     enforce_secure_endpoints: bool = False
+
+
+class MetaKind(StrEnum):
+    """What meta events tell of."""
+
+    ENDPOINT_CREATED = "endpoint.created"
+    ENDPOINT_UPDATED = "endpoint.updated"
+    ENDPOINT_DELETED = "endpoint.deleted"
+    DELIVERY_UPDATED = "eventdelivery.updated"
+    """A try failed, and is followed by another."""
+    DELIVERY_SUCCESS = "eventdelivery.success"
+    DELIVERY_FAILED = "eventdelivery.failed"
+    PROJECT_UPDATED = "project.updated"
 
 
 class MetaEventConfig(_Strict, frozen=True, kw_only=True):
@@ -146,6 +160,9 @@ def merged(present: ProjectConfig, given: dict[str, Any] | None) -> ProjectConfi
     if "ssl" in fields and "SSL" not in fields:
         fields["SSL"] = fields.pop("ssl")
     wanted = {name: value for name, value in fields.items() if value is not None}
+    meta = wanted.get("meta_event")
+    if isinstance(meta, dict) and meta.get("secret") in {None, MASKED}:
+        wanted["meta_event"] = {**meta, "secret": present.meta_event.secret}
     try:
         config = msgspec.convert({**msgspec.to_builtins(present), **wanted}, ProjectConfig)
     except msgspec.ValidationError as error:
@@ -157,9 +174,7 @@ def merged(present: ProjectConfig, given: dict[str, Any] | None) -> ProjectConfi
 
 
 def _faults(config: ProjectConfig) -> list[tuple[str, str]]:
-    details = []
-    if config.meta_event.is_enabled:
-        details.append(("meta_event.is_enabled", "meta events are not supported yet"))
+    details = _meta_faults(config.meta_event)
     if config.search_policy:
         details.append(("search_policy", "is not supported: nothing is indexed for searching"))
     if config.circuit_breaker.sample_rate != SAMPLE_RATE_S:
@@ -175,6 +190,20 @@ def _faults(config: ProjectConfig) -> list[tuple[str, str]]:
         details.append(("request_id_header", "must differ from signature.header"))
     if bool(config.ratelimit.count) is not bool(config.ratelimit.duration):
         details.append(("ratelimit", "must have both count and duration, or neither"))
+    return details
+
+
+def _meta_faults(meta: MetaEventConfig) -> list[tuple[str, str]]:
+    details = []
+    if meta.type == "pub_sub" or meta.pub_sub is not None:
+        details.append(("meta_event.type", "pub_sub is not supported yet: must be http"))
+    known = ", ".join(MetaKind)
+    wrong = [one for one in meta.event_type or () if one not in MetaKind.__members__.values()]
+    details += [("meta_event.event_type", f"{one} is not among {known}") for one in wrong]
+    if meta.is_enabled and not meta.url:
+        details.append(("meta_event.url", "is required"))
+    if meta.is_enabled and not meta.event_type:
+        details.append(("meta_event.event_type", f"is required: some of {known}"))
     return details
 
 

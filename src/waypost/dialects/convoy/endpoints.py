@@ -1,6 +1,7 @@
 """Convoy's endpoints: where events go, with secrets; subscriptions say which events."""
 
 import base64
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -8,14 +9,16 @@ from msgspec import Meta
 
 from waypost.clock import Clock
 from waypost.dialects.convoy import authentication, paging, things
-from waypost.dialects.convoy.envelope import Answer, born, spelled
+from waypost.dialects.convoy.envelope import Answer
 from waypost.dialects.convoy.format import FORM, JSON
 from waypost.dialects.convoy.projects import Home
+from waypost.dialects.convoy.shapes import endpoint_out
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.things import Endpoint, Secret, endpoint_of
 from waypost.model import ids
 from waypost.model.errors import Conflict, InvalidInput
+from waypost.model.flow import BreakerState
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
@@ -26,16 +29,20 @@ from waypost.policy.settings import Settings
 PATH: Final = f"{PROJECT_PATH}/endpoints"
 ONE_PATH: Final = f"{PATH}/{{endpoint_id}}"
 KIND: Final = "endpoint"
-MASKED: Final = "***"
 SECRETS_MAX: Final = 10
 OVERLAP_MAX_H: Final = 24 * 365
 RATE_WINDOW_US: Final = 3_600 * 1_000_000
 """The failure rate is that of the last hour."""
 
 _HOUR_US: Final = 3_600 * 1_000_000
+_BREAKERS: Final = {
+    BreakerState.CLOSED: "closed",
+    BreakerState.HALF_OPEN: "half-open",
+    BreakerState.OPEN: "open",
+}
 _NO_TALLY: Final = Tally()
 _NOT_SUPPORTED: Final = "mutual TLS is not supported yet"
-_NO_NOTICES: Final = "is not supported yet: nobody is told there of failures"
+_ADDRESS: Final = re.compile(r"[^@\s<>\",;]+@[^@\s<>\",;]+")
 
 Text = Annotated[str, Meta(max_length=1_024)]
 Short = Annotated[str, Meta(max_length=256)]
@@ -98,7 +105,7 @@ class EndpointRoutes:
         """Make an endpoint; nothing is owed to it before it has a subscription or is named."""
         home = await self._shelf.homes.of(call.principal)
         record = self.drafted(call.principal, call.body, home)
-        await self._shelf.keep_endpoint(call.principal, record)
+        await self._shelf.keep_new(call.principal, [(record, None)])
         return Answer("Endpoint created successfully", self._shape(call.principal, record), 201)
 
     def drafted(self, caller: Principal, body: EndpointIn, home: Home) -> Record:
@@ -231,8 +238,9 @@ class EndpointRoutes:
             raise InvalidInput(details=[("mtls_client_cert", _NOT_SUPPORTED)])
         self._shelf.subscriptions.check_settings(Settings(url=body.url))
         for name in ("slack_webhook_url", "teams_webhook_url"):
-            if getattr(body, name):
-                raise InvalidInput(details=[(name, _NO_NOTICES)])
+            self._shelf.check_url(getattr(body, name) or None, name)
+        if body.support_email and _ADDRESS.fullmatch(body.support_email) is None:
+            raise InvalidInput(details=[("support_email", "must be an e-mail address")])
         if home.config.ssl.enforce_secure_endpoints and not body.url.startswith("https://"):
             raise InvalidInput("only https endpoints allowed")
         limit, duration = body.rate_limit or 0, body.rate_limit_duration or 0
@@ -320,57 +328,6 @@ class EndpointRoutes:
             "period_failure_rate": tally.failure_rate,
             "success_count": tally.succeeded,
             "failure_count": tally.failed,
+            "cb_state": _BREAKERS[tally.breaker],
         }
         return shown
-
-
-def endpoint_out(
-    record: Record, endpoint: Endpoint, status: str, *, masked: bool
-) -> dict[str, Any]:
-    """Return an endpoint as Convoy shows it, without what is counted; `masked`: no secrets."""
-    return {
-        "uid": ids.spell_ulid(record.id),
-        "project_id": ids.spell_ulid(record.project_id),
-        "owner_id": endpoint.owner_id,
-        "url": endpoint.url,
-        "name": endpoint.name,
-        "secrets": [
-            {
-                "uid": ids.spell_ulid(one.id),
-                "value": MASKED if masked else one.value,
-                "expires_at": spelled(one.expires_us),
-                "created_at": born(one.id),
-                "updated_at": born(one.id),
-                "deleted_at": None,
-            }
-            for one in endpoint.secrets
-        ],
-        "advanced_signatures": endpoint.advanced_signatures,
-        "description": endpoint.description,
-        "slack_webhook_url": MASKED
-        if masked and endpoint.slack_webhook_url
-        else endpoint.slack_webhook_url,
-        "teams_webhook_url": MASKED
-        if masked and endpoint.teams_webhook_url
-        else endpoint.teams_webhook_url,
-        "support_email": endpoint.support_email,
-        "status": status,
-        "http_timeout": endpoint.http_timeout,
-        "events": 0,
-        "authentication": authentication.masked(endpoint.authentication)
-        if masked
-        else endpoint.authentication,
-        "rate_limit": endpoint.rate_limit,
-        "rate_limit_duration": endpoint.rate_limit_duration,
-        "content_type": endpoint.content_type,
-        "failure_rate": 0,
-        "cb_state": None,
-        "period_failure_rate": None,
-        "success_count": None,
-        "failure_count": None,
-        "retry_count": None,
-        "mtls_client_cert": None,
-        "created_at": born(record.id),
-        "updated_at": spelled(record.changed_us),
-        "deleted_at": spelled(record.deleted_us),
-    }

@@ -1,5 +1,6 @@
 """Convoy's envelope: `{status, message, data}`, its words for errors, its ids and times."""
 
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ _NOT_FOUND: Final = {
     "subscription": "failed to find subscription",
     "event": "event not found",
     "event type": "event type does not exist",
+    "meta event": "meta event not found",
     "delivery": "event delivery not found",
 }
 _RESOURCE: Final = "Resource not found"
@@ -72,6 +74,14 @@ def read_id(kind: str, text: str) -> Id:
 def spelled(at_us: int | None) -> str | None:
     """Spell a moment, UTC microseconds, as RFC 3339; None where there is none."""
     return None if at_us is None else timestamp.spell(at_us)
+
+
+def status_line(code: int) -> str:
+    """Return what Convoy calls a receiver's status: `200 OK`."""
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
 
 
 def born(identifier: Id) -> str:

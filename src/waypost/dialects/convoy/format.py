@@ -6,7 +6,6 @@ signed is what is sent.
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from functools import lru_cache
@@ -23,10 +22,13 @@ from waypost.policy.headers import is_reserved
 from waypost.policy.media import is_json
 
 NAME: Final = "convoy"
+EVENT_ID: Final = "X-Convoy-Event-ID"
+DELIVERY_ID: Final = "X-Convoy-EventDelivery-ID"
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 
-_HASHES: Final = {"SHA256": hashlib.sha256, "SHA512": hashlib.sha512}
+# By the names under which OpenSSL finds them at once.
+_HASHES: Final = {"SHA256": "sha256", "SHA512": "sha512"}
 _SPACE = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+', re.DOTALL)
 _SPACES = re.compile(rb"[ \t\r\n]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
@@ -73,7 +75,9 @@ class ConvoyFormat:
     def __init__(self, signed: Signed | None = None) -> None:
         """Take what deliveries look like."""
         self._signed = signed or Signed()
-        own = (self._signed.header, self._signed.request_id_header, "accept", "content-type")
+        own = [self._signed.header, self._signed.request_id_header, "accept", "content-type"]
+        if self._signed.trace:
+            own += [EVENT_ID, DELIVERY_ID]
         self._taken = frozenset(name.lower() for name in (*own, *self._signed.own))
 
     @property
@@ -89,19 +93,17 @@ class ConvoyFormat:
         """Make head and body."""
         event, signed = outgoing.event, self._signed
         content_type, body = self._body(event)
-        lines = {"content-type": content_type, signed.header: self._signature(outgoing, body)}
+        signature = self._signature(outgoing, body)
+        head = f"content-type: {content_type}\r\n{signed.header}: {signature}\r\n"
         known = event.attributes
         if known.idempotency_key is not None:
-            lines[signed.request_id_header] = known.idempotency_key
+            head += f"{signed.request_id_header}: {known.idempotency_key}\r\n"
         if signed.trace:
-            lines["X-Convoy-Event-ID"] = ids.spell_ulid(event.id)
-            lines["X-Convoy-EventDelivery-ID"] = ids.spell_ulid(outgoing.delivery_id)
-        lines |= {
-            name: value
-            for name, value in known.headers.items()
-            if name.lower() not in self._taken and _may_leave(name, value)
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+            head += f"{EVENT_ID}: {ids.spell_ulid(event.id)}\r\n"
+            head += f"{DELIVERY_ID}: {ids.spell_ulid(outgoing.delivery_id)}\r\n"
+        for name, value in known.headers.items():
+            if name.lower() not in self._taken and _may_leave(name, value):
+                head += f"{name}: {value}\r\n"
         return Rendered(head.encode("latin-1"), body)
 
     def _body(self, event: Event) -> tuple[str, bytes]:
@@ -160,6 +162,8 @@ def _plain(text: bytes) -> str:
 
 def _valid(keys: tuple[SigningKey, ...], now_s: int) -> list[SigningKey]:
     """Return the keys that sign: the present one first, then the one that expires last."""
+    if len(keys) == 1 and keys[0].expires_at_us is None:
+        return list(keys)
 
     def expiry(key: SigningKey) -> float:
         return float("inf") if key.expires_at_us is None else key.expires_at_us
@@ -170,8 +174,16 @@ def _valid(keys: tuple[SigningKey, ...], now_s: int) -> list[SigningKey]:
     return sorted(found, key=expiry, reverse=True)
 
 
+@lru_cache(maxsize=4096)
+def _keyed(material: bytes, name: str) -> hmac.HMAC:
+    """Return an HMAC that has taken its key in; to be copied."""
+    return hmac.new(material, digestmod=_HASHES[name])
+
+
 def _sign(key: SigningKey, version: Version, content: bytes) -> str:
-    digest = hmac.new(key.material, content, _HASHES[version.hash]).digest()
+    signing = _keyed(key.material, version.hash).copy()
+    signing.update(content)
+    digest = signing.digest()
     return digest.hex() if version.encoding == "hex" else base64.b64encode(digest).decode()
 
 

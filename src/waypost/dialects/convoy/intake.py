@@ -7,7 +7,7 @@ subscriptions, the endpoints of an owner, a key that was used for something else
 import asyncio
 import math
 from collections.abc import Coroutine
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +36,7 @@ from waypost.web.requests import demand_json
 _PLACES: Final = Places("", "event_type")
 _QUEUED: Final = "Event queued successfully"
 _NAMED: Final = "{project_id}"
+_JSON: Final = b"application/json"
 
 _log = structlog.get_logger(__name__)
 
@@ -81,7 +82,8 @@ class Intake:
             key = request.header(b"authorization")
             principal = let_in(self._access, key, project, Scope.EVENTS_WRITE, reads=False)
             media = request.header(b"content-type")
-            demand_json(None if media is None else media.decode("latin-1"))
+            if media is not None and media != _JSON:
+                demand_json(media.decode("latin-1"))
             read = partial(_read, request.body, self._events)
             if needs_scan(request.body) or self._aside.holds(principal.key_id):
                 then = partial(self._go_on, request, principal)
@@ -186,5 +188,6 @@ def _read(body: bytes, events: Events) -> Read:
     return posted, drafts.checked(posted, events.limits)
 
 
+@lru_cache(maxsize=4096)
 def _signed(settings: str) -> Signed:
     return msgspec.json.decode(settings, type=Signed)

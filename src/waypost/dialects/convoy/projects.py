@@ -1,7 +1,7 @@
 """Convoy's projects: ours, with what only Convoy's clients set kept beside them."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -79,21 +79,46 @@ def home_of(record: Record | None) -> Home:
     return Home() if record is None else msgspec.json.decode(record.body, type=Home)
 
 
-Changed = Callable[[Principal, Home], Awaitable[None]]
+class Keeper(Protocol):
+    """What carries out a project's configuration."""
+
+    def check(self, home: Home) -> None:
+        """Refuse one that can't be obeyed, by raising InvalidInput."""
+        ...
+
+    async def keep_home(
+        self, caller: Principal, record: Record, shown: dict[str, Any] | None, *, follow: bool
+    ) -> None:
+        """Keep one, told as it is shown, if it is; `follow`: what was made goes by it."""
+        ...
+
+    async def forget_home(self, caller: Principal) -> None:
+        """Forget that of a project that was deleted."""
+        ...
+
+
+Follow = Callable[[Principal, Home], Awaitable[None]]
 
 
 class ProjectRoutes:
     """Handlers over the operations on projects."""
 
     def __init__(
-        self, projects: Projects, keys: Keys, records: Records, homes: Homes, changed: Changed
+        self,
+        projects: Projects,
+        keys: Keys,
+        records: Records,
+        homes: Homes,
+        keeper: Keeper,
+        follow: Follow,
     ) -> None:
-        """Take the operations; `changed` has subscriptions follow a project's new configuration."""
+        """Take the operations; `follow` has sources go by a project's new configuration."""
         self._projects = projects
         self._keys = keys
         self._records = records
         self._homes = homes
-        self._changed = changed
+        self._keeper = keeper
+        self._follow = follow
 
     def operations(self) -> list[Operation]:
         """Return the rows of the table that are about projects."""
@@ -115,7 +140,7 @@ class ProjectRoutes:
         else:
             found = [await self._projects.get(call.principal.project_id)]
         shown = [
-            await self._shape(_within(call.principal, project), project)
+            await self._shown(_within(call.principal, project), project)
             for project in found
             if organisation in {None, ids.spell_ulid(project.account_id)}
         ]
@@ -126,23 +151,26 @@ class ProjectRoutes:
         call.allow("orgID")
         body: ProjectIn = call.body
         home = Home(body.type, body.logo_url or "", configs.merged(configs.DEFAULT, body.config))
+        self._keeper.check(home)
         environment = (await self._projects.get(call.principal.project_id)).environment
         made = await self._projects.create(
             call.principal, body.name, environment, strict_types=False
         )
         within = _within(call.principal, made)
-        await self._records.save(self._homes.record(within, home))
+        record = self._homes.record(within, home)
+        shown = await self._shape(within, made, record)
+        await self._keeper.keep_home(within, record, None, follow=False)
         key = await self._keys.create(
             call.principal,
             NewKey(f"{made.name}'s API Key"[:64], project_id=made.id, api=Api.CONVOY),
         )
-        data = {"api_key": _key_out(key), "project": await self._shape(within, made)}
+        data = {"api_key": _key_out(key), "project": shown}
         return Answer("Project created successfully", data, 201)
 
     async def get(self, call: Call) -> Answer:
         """Return a project."""
         project = await self._projects.get(call.principal.project_id)
-        return Answer("Project fetched successfully", await self._shape(call.principal, project))
+        return Answer("Project fetched successfully", await self._shown(call.principal, project))
 
     async def update(self, call: Call) -> Answer:
         """Change a project; its subscriptions go by it from now on."""
@@ -153,21 +181,29 @@ class ProjectRoutes:
             present.logo_url if body.logo_url is None else body.logo_url,
             configs.merged(present.config, body.config),
         )
+        self._keeper.check(home)
         project_id = call.principal.project_id
         project = await self._projects.update(project_id, name=body.name, strict_types=None)
-        await self._records.save(self._homes.record(call.principal, home))
-        if home.config != present.config:
-            await self._changed(call.principal, home)
-        data = await self._shape(call.principal, project)
+        record, follow = self._homes.record(call.principal, home), home.config != present.config
+        data = await self._shape(call.principal, project, record)
+        await self._keeper.keep_home(call.principal, record, data, follow=follow)
+        if follow:
+            await self._follow(call.principal, home)
         return Answer("Project updated successfully", data, 202)
 
     async def delete(self, call: Call) -> Answer:
         """Delete a project, which has no subscriptions any more."""
         await self._projects.delete(call.principal, call.principal.project_id)
+        await self._keeper.forget_home(call.principal)
         return Answer("Project deleted successfully")
 
-    async def _shape(self, principal: Principal, project: Project) -> dict[str, Any]:
+    async def _shown(self, principal: Principal, project: Project) -> dict[str, Any]:
         record = await self._records.find(principal, KIND, project.id)
+        return await self._shape(principal, project, record)
+
+    async def _shape(
+        self, principal: Principal, project: Project, record: Record | None
+    ) -> dict[str, Any]:
         home = home_of(record)
         there = {
             kind: bool((await self._records.list_page(principal, kind, _ONE)).items)

@@ -13,21 +13,22 @@ from waypost.dialects.convoy.events import EventRoutes
 from waypost.dialects.convoy.filters import FilterRoutes
 from waypost.dialects.convoy.ingest import IngestRoutes
 from waypost.dialects.convoy.intake import Intake
+from waypost.dialects.convoy.meta_routes import MetaRoutes
 from waypost.dialects.convoy.onboarding import OnboardingRoutes
-from waypost.dialects.convoy.projects import Home, Homes, ProjectRoutes
+from waypost.dialects.convoy.projects import Homes, ProjectRoutes
 from waypost.dialects.convoy.proofs import Probe, ProofRoutes
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.sources import SourceRoutes
 from waypost.dialects.convoy.subscriptions import SubscriptionRoutes
 from waypost.dialects.convoy.table import Mount, Operation
 from waypost.dialects.convoy.views import Views
-from waypost.model.project import Principal
 from waypost.operations.access import Access
 from waypost.operations.deliveries import Deliveries
 from waypost.operations.event_types import EventTypes
 from waypost.operations.events import Events
 from waypost.operations.filters import Filters
 from waypost.operations.keys import Keys
+from waypost.operations.notices import Notices
 from waypost.operations.projects import Projects
 from waypost.operations.records import Records
 from waypost.operations.replays import Replays
@@ -51,6 +52,7 @@ class Parts(Protocol):
     projects: Projects
     keys: Keys
     records: Records
+    notices: Notices
     sources: Sources
     event_types: EventTypes
     subscriptions: Subscriptions
@@ -67,19 +69,16 @@ class Parts(Protocol):
 def operations(parts: Parts) -> list[Operation]:
     """Return the whole table, and enter what is served the fast way."""
     homes = Homes(parts.records)
-    shelf = Shelf(parts.records, homes, parts.subscriptions, parts.signing_keys)
+    shelf = Shelf(parts.records, homes, parts.subscriptions, parts.signing_keys, parts.notices)
     endpoints = EndpointRoutes(shelf, parts.deliveries, parts.clock)
     filters = FilterRoutes(shelf, parts.filters, parts.transforms, parts.clock)
     sources = SourceRoutes(
         parts.sources, parts.records, homes, filters, parts.events.limits, parts.base_url
     )
 
-    async def follow(caller: Principal, home: Home) -> None:
-        """Have what was made in a project go by its new configuration."""
-        await shelf.follow(caller, home)
-        await sources.follow(caller, home)
-
-    projects = ProjectRoutes(parts.projects, parts.keys, parts.records, homes, follow)
+    projects = ProjectRoutes(
+        parts.projects, parts.keys, parts.records, homes, shelf, sources.follow
+    )
     views = Views(shelf, parts.events)
     events = EventRoutes(shelf, parts.events, parts.replays, views, parts.clock)
     deliveries = DeliveryRoutes(
@@ -98,6 +97,7 @@ def operations(parts: Parts) -> list[Operation]:
         *sources.operations(),
         *ProofRoutes(shelf.subscriptions, parts.probe, parts.clock).operations(),
         *EventTypeRoutes(parts.event_types, parts.records).operations(),
+        *MetaRoutes(homes, parts.events, parts.deliveries, parts.replays, parts.clock).operations(),
         *OnboardingRoutes(shelf, endpoints).operations(),
         *refusals.operations(),
     ]

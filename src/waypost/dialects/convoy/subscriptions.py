@@ -8,8 +8,8 @@ from msgspec import Meta
 from waypost.dialects.convoy import paging, things
 from waypost.dialects.convoy.config import RateConfig, StrategyConfig
 from waypost.dialects.convoy.durations import seconds
-from waypost.dialects.convoy.endpoints import endpoint_out
 from waypost.dialects.convoy.envelope import Answer, born, read_id, spelled
+from waypost.dialects.convoy.shapes import endpoint_out
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
 from waypost.dialects.convoy.things import (

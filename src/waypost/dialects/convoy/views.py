@@ -8,8 +8,8 @@ import msgspec
 
 from waypost.dialects.convoy import things
 from waypost.dialects.convoy.config import RETRY_MAX_S, ProjectConfig, StrategyConfig
-from waypost.dialects.convoy.endpoints import endpoint_out
-from waypost.dialects.convoy.envelope import born, spelled
+from waypost.dialects.convoy.envelope import born, spelled, status_line
+from waypost.dialects.convoy.shapes import endpoint_out
 from waypost.dialects.convoy.shelf import Shelf
 from waypost.dialects.convoy.subscriptions import source_brief
 from waypost.dialects.convoy.things import endpoint_of, subscribed_of
@@ -199,7 +199,7 @@ def attempt_out(
         "api_version": "2024-04-01",
         "request_http_header": dict(headers or {}),
         "response_http_header": {},
-        "http_status": str(attempt.status_code) if answered else "",
+        "http_status": status_line(attempt.status_code) if answered else "",
         "response_data": text if answered else "",
         "error": "" if answered else text,
         "requested_at": spelled(started_us),

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from waypost.dialects.convoy import authentication, config, format
+from waypost.dialects.convoy import authentication, chat, config, format, meta
 from waypost.dialects.convoy.config import ProjectConfig
 from waypost.dialects.convoy.format import FORM, NAME, Signed, Version
 from waypost.dialects.convoy.things import (
@@ -22,7 +22,7 @@ from waypost.model import ids
 from waypost.model.api import Api
 from waypost.model.errors import InvalidSetting
 from waypost.model.record import Record
-from waypost.model.subscription import Signing, SigningKey
+from waypost.model.subscription import Notices, Signing, SigningKey
 from waypost.operations.changing import Wish
 from waypost.policy.settings import Settings
 from waypost.policy.transforms import TransformIn
@@ -62,6 +62,20 @@ def wish(
             for one in to.secrets
         ),
         api=Api.CONVOY,
+        notices=_notices(home, endpoint, to),
+    )
+
+
+def _notices(home: ProjectConfig, endpoint: Record, to: Endpoint) -> Notices:
+    """Return who is told of an endpoint's subscription."""
+    reports = meta.reports(home)
+    watchers = chat.watchers(endpoint.id, to)
+    return Notices(
+        about=chat.about(to) if watchers or to.support_email else "",
+        watchers=watchers,
+        email=to.support_email,
+        reporter=meta.hook_id(endpoint.project_id) if reports else None,
+        reports=reports,
     )
 
 

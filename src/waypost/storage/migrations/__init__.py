@@ -26,7 +26,9 @@ KNOWN: Final = (
     "0015_system_events",
     "0016_sources",
     "0017_answers",
+    "0018_notices",
     "0019_lists",
+    "0020_order_by_default",
 )
 """Every revision, oldest first."""
 

@@ -44,7 +44,7 @@ _OWED: Final = (UUID, UUID, UUID, UUID, INT2, INT8, INT4)
 _FAN_OUTS: Final = (UUID, UUID, BYTEA, INT4)
 _KEYS: Final = (UUID, TEXT, UUID, BYTEA, INT8)
 _COUNTERS: Final = (UUID, TEXT, INT8)
-_PLACES: Final = (INT4, INT8, TEXT, INT4, INT8)
+_PLACES: Final = (INT4, INT8, TEXT, INT4, INT8, TEXT, INT4, INT8)
 
 _ACCEPT: Final = """
 WITH stale AS MATERIALIZED (
@@ -66,8 +66,10 @@ WITH stale AS MATERIALIZED (
     AS g(project_id, id, event_id, subscription_id, class, due_us, attempts{owed_names})
   WHERE NOT EXISTS (SELECT FROM stale){owed_won}
 ), fanned AS (
-  INSERT INTO fan_outs (project_id, event_id, subscriptions, position)
-  SELECT g.* FROM unnest($16, $17, $18, $19) AS g(project_id, event_id, subscriptions, position)
+  INSERT INTO fan_outs (project_id, event_id, subscriptions, position{fanned_into})
+  SELECT g.project_id, g.event_id, g.subscriptions, g.position{fanned_place}
+  FROM unnest($16, $17, $18, $19{fanned_given})
+    AS g(project_id, event_id, subscriptions, position{fanned_names})
   WHERE NOT EXISTS (SELECT FROM stale){fanned_won}
 )
 SELECT NULL::uuid AS won WHERE EXISTS (SELECT FROM stale){won}
@@ -103,6 +105,7 @@ _UNORDERED: Final = dict.fromkeys(
     [
         *("counted", "event_into", "event_place", "event_given", "event_names"),
         *("owed_into", "owed_place", "owed_given", "owed_names"),
+        *("fanned_into", "fanned_place", "fanned_given", "fanned_names"),
     ],
     "",
 )
@@ -116,6 +119,10 @@ _ORDERED: Final = {
     "owed_place": f", g.ordering_key{_PLACE}",
     "owed_given": ", $25, $26, $27",
     "owed_names": ", ordering_key, counter, back",
+    "fanned_into": ", ordering_key, sequence",
+    "fanned_place": f", g.ordering_key{_PLACE}",
+    "fanned_given": ", $28, $29, $30",
+    "fanned_names": ", ordering_key, counter, back",
 }
 _UNKEYED: Final = dict.fromkeys(["keys", "event_won", "owed_won", "fanned_won", "won"], "")
 _KEYED: Final = {
@@ -152,7 +159,7 @@ counters."""
 
 ACCEPT_KEYED_ORDERED: Final = Statement(
     "accept_keyed_ordered",
-    _ACCEPT.format(keys=_CLAIM.format(*range(28, 34)), **_KEYED, **_ORDERED),
+    _ACCEPT.format(keys=_CLAIM.format(*range(31, 37)), **_KEYED, **_ORDERED),
     [*_ACCEPT_TYPES, *_ORDER_TYPES, *_CLAIM_TYPES],
 )
 """Both. The number of an event whose key was held by another is given to none."""
@@ -335,21 +342,21 @@ def order_values(acceptances: Sequence[Acceptance]) -> Values:
         else:
             left[project_id, entry.counter] -= 1
             places.append((number[project_id, entry.counter], left[project_id, entry.counter]))
-    owed = [
-        (entry.ordering_key, *place)
-        for (_, entry), place in zip(entries, places, strict=True)
-        for _ in entry.owed
-    ]
-    keys, owed_numbers, owed_backs = _columns(owed, 3)
+    placed = [(e, (e.ordering_key, *at)) for (_, e), at in zip(entries, places, strict=True)]
+    owed = _columns([place for entry, place in placed for _ in entry.owed], 3)
+    fanned = _columns([place for entry, place in placed if entry.fan_out is not None], 3)
     return [
         uuids([project_id for project_id, _ in counters]),
         texts([name for _, name in counters]),
         int8s([counts[counter] for counter in counters]),
         int4s([place for place, _ in places]),
         int8s([back for _, back in places]),
-        texts(keys),
-        int4s(owed_numbers),
-        int8s(owed_backs),
+        texts(owed[0]),
+        int4s(owed[1]),
+        int8s(owed[2]),
+        texts(fanned[0]),
+        int4s(fanned[1]),
+        int8s(fanned[2]),
     ]
 
 

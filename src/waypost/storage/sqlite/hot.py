@@ -85,6 +85,7 @@ _INSERT_DELIVERED: Final = PackedInsert(
     },
 )
 _QUEUE: Final = ("project_id", "id", "event_id", "subscription_id", "class", "due_us", "attempts")
+_Timed = list[tuple[Entry, int]]
 INSERT_QUEUE: Final = _Insert("queue", _QUEUE)
 _INSERT_NUMBERED_EVENTS: Final = _Insert("events", (*_EVENT, "sequence"))
 _INSERT_NUMBERED_QUEUE: Final = _Insert("queue", (*_QUEUE, "ordering_key", "sequence"))
@@ -94,7 +95,8 @@ _COUNT_UP: Final = (
     "ON CONFLICT (project_id, name) DO UPDATE SET last = max(c.last, ?3) + ?4 RETURNING last"
 )
 _INSERT_FAN_OUTS: Final = _Insert(
-    "fan_outs", ("project_id", "event_id", "subscriptions", "position")
+    "fan_outs",
+    ("project_id", "event_id", "subscriptions", "position", "ordering_key", "sequence"),
 )
 _INSERT_KEYS: Final = _Insert(
     "idempotency_keys", ("project_id", "key", "event_id", "fingerprint", "expires_at_us")
@@ -256,16 +258,16 @@ def accept(
         acceptance.outcome = _COMMITTED
         for entry in acceptance.entries:
             if entry.duplicate_of is None:
-                if entry.counter is None:
-                    events.append(entry.row)
-                    owed += entry.owed
-                else:
+                if entry.counter is not None:
                     numbered.append((entry, acceptance.now_us))
+                    continue
+                events.append(entry.row)
+                owed += entry.owed
                 if entry.fan_out is not None:
-                    fan_outs.append(entry.fan_out)
+                    fan_outs.append((*entry.fan_out, None, None))
     _insert_events(cursor, events, owed)
     if numbered:
-        _insert_numbered(cursor, numbered)
+        _insert_numbered(cursor, numbered, fan_outs)
     if fan_outs:
         _INSERT_FAN_OUTS.run(cursor, fan_outs)
     claims.write()
@@ -283,12 +285,13 @@ def _insert_events(cursor: sqlite3.Cursor, events: list[Row], owed: list[Row]) -
         _INSERT_EVENTS.run(cursor, [row for row in events if row[4] is not None])
 
 
-def _insert_numbered(cursor: sqlite3.Cursor, entries: list[tuple[Entry, int]]) -> None:
+def _insert_numbered(cursor: sqlite3.Cursor, entries: _Timed, fan_outs: list[Row]) -> None:
     """Write events that have a place in an order, in the order of the batch, with what is owed.
 
     Args:
         cursor: of the connection that writes.
         entries: each beside the moment of its acceptance, UTC microseconds.
+        fan_outs: their fan-outs are added to these.
     """
     by_counter: dict[tuple[bytes, str], list[tuple[Entry, int]]] = {}
     for entry, now_us in entries:
@@ -303,6 +306,8 @@ def _insert_numbered(cursor: sqlite3.Cursor, entries: list[tuple[Entry, int]]) -
         for sequence, (entry, _) in enumerate(group, first):
             events.append((*entry.row, sequence))
             owed += [(*row, entry.ordering_key, sequence) for row in entry.owed]
+            if entry.fan_out is not None:
+                fan_outs.append((*entry.fan_out, entry.ordering_key, sequence))
     _INSERT_NUMBERED_EVENTS.run(cursor, events)
     _INSERT_NUMBERED_QUEUE.run(cursor, owed)
 

@@ -33,7 +33,14 @@ def test_it_is_shown_by_the_vendors_names_without_the_secret() -> None:
     [
         ({"x": 1}, "config"),
         ({"sync_dynamic_event_ack": True}, "config"),
-        ({"meta_event": {"is_enabled": True}}, "config.meta_event.is_enabled"),
+        ({"meta_event": {"is_enabled": True, "url": "x"}}, "config.meta_event.event_type"),
+        (
+            {"meta_event": {"is_enabled": True, "event_type": ["project.updated"]}},
+            "config.meta_event.url",
+        ),
+        ({"meta_event": {"event_type": ["endpoint.odd"]}}, "config.meta_event.event_type"),
+        ({"meta_event": {"type": "pub_sub"}}, "config.meta_event.type"),
+        ({"meta_event": {"pub_sub": {}}}, "config.meta_event.type"),
         ({"strategy": {"type": "default"}}, "config"),
         ({"strategy": {"retry_count": 0}}, "config"),
         ({"signature": {"versions": []}}, "config"),
@@ -88,3 +95,11 @@ def test_breakers_and_limits_are_ours() -> None:
     assert (found.failure_ratio, found.window_s, found.open_s) == (0.5, 120, 30)
     assert config.rate_limit(0, 10) is None
     assert config.rate_limit(5, 10) == RateLimit(5, 10, 5)
+
+
+@pytest.mark.parametrize("secret, kept", [({}, "s"), ({"secret": config.MASKED}, "s")])
+def test_a_masked_secret_leaves_the_one_that_there_is(secret: dict[str, str], kept: str) -> None:
+    present = config.merged(config.DEFAULT, {"meta_event": {"secret": "s"}})
+    after = config.merged(present, {"meta_event": {"url": "http://y", **secret}})
+    assert (after.meta_event.url, after.meta_event.secret) == ("http://y", kept)
+    assert config.merged(present, {"meta_event": {"secret": ""}}).meta_event.secret == ""

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from waypost.dialects.convoy import config, things
+from waypost.dialects.convoy import config, meta, things
 from waypost.dialects.convoy.config import ProjectConfig, StrategyConfig
 from waypost.dialects.convoy.things import Endpoint, EventFilter, Scopes, Secret, Subscribed
 from waypost.dialects.convoy.wishes import filter_text, translated, wish
@@ -14,6 +14,7 @@ from waypost.model import ids
 from waypost.model.errors import InvalidSetting
 from waypost.model.event import Attributes
 from waypost.model.record import Record
+from waypost.model.subscription import End, Notices
 from waypost.operations.changing import Wish
 from waypost.policy import filters
 from waypost.policy.content import Content
@@ -123,3 +124,16 @@ def test_paths_are_texts_here() -> None:
 def test_other_paths_are_refused(path: Any) -> None:
     with pytest.raises(InvalidSetting, match="path"):
         translated(Scopes(path=path))
+
+
+def test_those_are_told_of_it_that_endpoint_and_project_name() -> None:
+    assert wished().notices == Notices()
+    kinds = ["eventdelivery.success", "endpoint.created"]
+    hook = {"is_enabled": True, "url": "http://x", "event_type": kinds}
+    home = config.merged(config.DEFAULT, {"meta_event": hook})
+    told = {"support_email": "a@b.example", "slack_webhook_url": "http://s"}
+    found = wished(home, told).notices
+    assert (found.about, found.email) == ("e (http://x)", "a@b.example")
+    assert found.watchers == (ids.apart(ENDPOINT, 1),)
+    assert found.reporter == meta.hook_id(PROJECT)
+    assert found.reports == {End.DELIVERED: "eventdelivery.success"}

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0019_lists"
-down_revision = "0017_answers"
+down_revision = "0018_notices"
 
 _TYPED = sa.text("type <> ''")
 _ENDED = sa.text("state <> 1")
