@@ -76,6 +76,7 @@ class Timed:
 
 def lists(settings: Settings, report: Report, events: int) -> None:
     """Fill and measure, for each product."""
+    report.ledger = False
     for product in settings.products:
         program = replace(product, subscriptions=1, settings={**product.settings, **READS_PER_S})
         say = prefixed(settings.say, f"lists, {program.name}: ")

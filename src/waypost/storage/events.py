@@ -11,7 +11,7 @@ from waypost.model.errors import NotFound
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
 from waypost.model.page import Page, PageRequest
 from waypost.storage import pages
-from waypost.storage.matching import is_of_producers
+from waypost.storage.matching import is_among, is_of_producers
 from waypost.storage.schema import events
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
@@ -135,7 +135,7 @@ def list_ids(
     for one in types:
         query = (
             select(key)
-            .where(events.c.project_id == project_id, events.c.type == one)
+            .where(events.c.project_id == project_id, is_among((one,)))
             .where(*pages.within((key,), request))
             .order_by(key if up else key.desc())
             .limit(request.size + 1)

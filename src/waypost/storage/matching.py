@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Integer, func, or_
+from sqlalchemy import ColumnElement, Integer, and_, func, literal_column, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -51,7 +51,8 @@ def is_among(types: Sequence[str]) -> ColumnElement[bool]:
     however many there are.
     """
     if len(types) == 1:
-        return events.c.type == types[0]
+        # Beside it what holds of every event, in the words of that index.
+        return and_(events.c.type == types[0], events.c.type != literal_column("''"))
     return func.coalesce(events.c.type, events.c.type).in_(types)
 
 

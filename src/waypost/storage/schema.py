@@ -177,11 +177,13 @@ events = Table(
     # The place in the order of acceptance, where the event has one: see `ordering_counters`.
     Column("sequence", BigInteger),
     *request_indexes(),
-    # Every API lists by type, and a rare one would have all events looked at.
+    # Every API lists by type, and a rare one would have all events looked at. It is for those alone
+    # who say what all rows are: else PostgreSQL takes it for the whole key where a table is empty.
     *indexes(
         "ix_events_type",
         sqlite=("project_id", "type", "id"),
         postgresql=("type", "project_id", "id"),
+        where="type <> ''",
     ),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (id)",

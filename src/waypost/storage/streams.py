@@ -10,7 +10,7 @@ from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.policy.stream import Position, read_on
 from waypost.storage import events
-from waypost.storage.matching import INDEXED_BY, is_of_producers
+from waypost.storage.matching import INDEXED_BY, is_among, is_of_producers
 from waypost.storage.request_index import REQUEST_INDEX
 from waypost.storage.schema import events as table
 
@@ -52,7 +52,7 @@ def read_on_from(
     query = select(key).where(table.c.project_id == project_id, key > position.after)
     if until is not None:
         query = query.where(key < until)
-    query = query.where(is_of_producers() if event_type is None else table.c.type == event_type)
+    query = query.where(is_of_producers() if event_type is None else is_among((event_type,)))
     query = query.order_by(key).limit(size + len(position.seen) + 1)
     found = list(connection.execute(query).scalars())
     read, _ = read_on(position, found, size, now_us)

@@ -6,6 +6,7 @@ from alembic import op
 revision = "0019_lists"
 down_revision = "0018_notices"
 
+_TYPED = sa.text("type <> ''")
 _ENDED = sa.text("state <> 1")
 
 
@@ -15,6 +16,8 @@ def upgrade() -> None:
         "ix_events_type",
         "events",
         ["project_id", "type", "id"] if on_sqlite else ["type", "project_id", "id"],
+        sqlite_where=_TYPED,
+        postgresql_where=_TYPED,
     )
     op.create_index(
         "ix_deliveries_missed",
