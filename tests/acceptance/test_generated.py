@@ -74,6 +74,14 @@ def _spare(site: Site, tenant: Tenant) -> str:
     return str(made.json()["token"])
 
 
+@pytest.mark.proves(
+    "native",
+    "GET /openapi/lithic.json",
+    "GET /openapi/socotra.json",
+    "GET /openapi/buildable.json",
+    "GET /openapi/convoy.json",
+    "GET /openapi/stedi.json",
+)
 def test_every_document_is_linked_and_has_its_operations(own: Site) -> None:
     page = own.nobody.get("/docs").text
     counts = {}

@@ -36,7 +36,7 @@ def test_the_page_is_what_the_tests_say() -> None:
 
 
 LIST = Claim(Operation("stedi", "GET /events"), refused=False)
-ONE = Claim(Operation("stedi", "GET /events/{id}"), refused=False)
+ONE = Claim(Operation("stedi", "GET /events/{eventId}"), refused=False)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def of(path: str, token: str) -> str:
     return f"{DESTINATIONS}/{token}{path}"
 
 
-@pytest.mark.proves("stedi", "GET /events/{id}")
+@pytest.mark.proves("stedi", "GET /events/{eventId}")
 def test_an_event_is_thin_and_names_its_resource(stedi: Client, tenant: Tenant) -> None:
     related = [{"id": "doc_1", "type": "enrollment.document"}]
     event = tenant.post(
@@ -154,7 +154,7 @@ def test_the_timestamp_may_be_that_of_the_attempt(
     Webhook(made["signingSecret"]).verify(again.body, again.headers)
 
 
-@pytest.mark.proves("stedi", "GET /events/{id}")
+@pytest.mark.proves("stedi", "GET /events/{eventId}")
 def test_the_status_is_over_all_destinations(
     stedi: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -211,9 +211,9 @@ def test_events_are_listed_by_every_filter(stedi: Client, tenant: Tenant) -> Non
 @pytest.mark.proves(
     "stedi",
     "POST /destinations",
-    "GET /destinations/{id}",
-    "POST /destinations/{id}",
-    "DELETE /destinations/{id}",
+    "GET /destinations/{destinationId}",
+    "POST /destinations/{destinationId}",
+    "DELETE /destinations/{destinationId}",
 )
 def test_a_destination_is_made_read_changed_and_deleted(stedi: Client) -> None:
     made = stedi.create(NOWHERE, CARD, DISPUTE, description="D", concurrencyLimit=7)
@@ -267,7 +267,7 @@ def test_destinations_are_listed_by_every_filter(stedi: Client, tenant: Tenant) 
     assert listed(eventType="x") == []
 
 
-@pytest.mark.proves("stedi", "POST /destinations/{id}")
+@pytest.mark.proves("stedi", "POST /destinations/{destinationId}")
 def test_a_disabled_destination_is_sent_nothing_until_it_is_enabled(
     stedi: Client, tenant: Tenant, received: Receiver
 ) -> None:
@@ -300,8 +300,8 @@ def test_more_attempts_than_the_limit_are_never_open(
 
 @pytest.mark.proves(
     "stedi",
-    "GET /destinations/{id}/secret",
-    "POST /destinations/{id}/secret/rotate",
+    "GET /destinations/{destinationId}/secret",
+    "POST /destinations/{destinationId}/secret/rotate",
 )
 def test_a_rotated_secret_is_good_beside_the_new_one(
     stedi: Client, tenant: Tenant, received: Receiver
@@ -323,7 +323,7 @@ def test_a_rotated_secret_is_good_beside_the_new_one(
     assert stedi.ask("GET", of("/secret", made["id"])) == rotated
 
 
-@pytest.mark.proves("stedi", "POST /destinations/{id}/secret/rotate")
+@pytest.mark.proves("stedi", "POST /destinations/{destinationId}/secret/rotate")
 def test_a_secret_may_be_replaced_at_once(
     stedi: Client, tenant: Tenant, received: Receiver
 ) -> None:
