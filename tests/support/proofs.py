@@ -1,7 +1,7 @@
 """Which test proves which operation: marks on tests, and what the marked tests really ask for.
 
-A test says what it proves: `@pytest.mark.proves("stedi", "GET /events", "GET /events/{eventId}")`. It
-fails unless each of these was answered with a success while it ran; `refuses` is the same for an
+A test says what it proves: `@pytest.mark.proves("stedi", "GET /events", "GET /events/{eventId}")`.
+It fails unless each of these was answered with a success while it ran; `refuses` is the same for an
 operation that is there to be refused. The routes are the server's own, so that none is forgotten.
 """
 
