@@ -28,8 +28,8 @@ static: $(READY)
 	$(IN_VENV) mypy
 	.venv/bin/lint-imports
 
-check: static ## the fast checks: format, lint, types, layers, unit tests (< 1 min)
-	$(IN_VENV) pytest -q -n 2 tests/unit tests/conventions
+check: static ## the fast checks: format, lint, types, layers, unit tests on SQLite (< 1 min)
+	HYPOTHESIS_PROFILE=few $(IN_VENV) pytest -q -n 2 -k "not postgresql" tests/unit tests/conventions
 
 test: static ## every check and every test but the long ones (< 10 min)
 	$(IN_VENV) pytest -q -n 2 --dist loadgroup

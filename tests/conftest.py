@@ -16,6 +16,7 @@ IN_CI = bool(os.environ.get("CI"))
 # No deadlines: how fast the machine is today says nothing about the code. In CI the examples are
 # the same in every run, so that a red run is about the change; `make fuzz` is for finding new ones.
 settings.register_profile("quick", deadline=None, derandomize=IN_CI, print_blob=True)
+settings.register_profile("few", settings.get_profile("quick"), max_examples=10)
 settings.register_profile(
     "fuzz",
     deadline=None,
