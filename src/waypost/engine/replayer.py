@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from waypost.clock import IdSource
 from waypost.engine.job import Job
 from waypost.engine.planner import PAIRS_MAX, Planner, Step, enabled
@@ -46,13 +48,25 @@ from waypost.storage.store import Store
 
 _START: Final = (ids.FIRST, ids.FIRST)
 _MICROS: Final = 1_000_000
-_PACE_US: Final = 100_000
-"""A job with a rate makes about so long steps: short ones, which keep nobody waiting for long."""
 
-BESIDE_RATE: Final = 700.0
-"""The rate of a job that has none, while anything live comes in, deliveries a second.
 
-Less than what lanes start beside it: so they take each step as it comes, and read nothing anew."""
+class Speed(msgspec.Struct, frozen=True):
+    """How fast a job owes.
+
+    Attributes:
+        rate: deliveries a second.
+        step_us: about how long what one step owes takes at that rate.
+    """
+
+    rate: float
+    step_us: int = 100_000
+
+
+BESIDE: Final = Speed(350.0, 1_000_000)
+"""That of a job without a rate, while anything live comes in.
+
+A step keeps a live event waiting, if one comes just then: a millisecond, and one more for each
+hundred deliveries. So there are few of them, and what they owe still fits into a lane at once."""
 
 
 class Replayer:
@@ -92,17 +106,17 @@ class Replayer:
             self._wake_at(soonest_us, now_us)
             return False
         self._last = (replay.project_id, replay.id)
-        rate = replay.plan.rate
-        if rate is None and not self._background.is_quiet(now_us):
-            rate = BESIDE_RATE
-        step = await self._planner.plan(replay, at_once(rate))
+        speed = None if replay.plan.rate is None else Speed(replay.plan.rate)
+        if speed is None and not self._background.is_quiet(now_us):
+            speed = BESIDE
+        step = await self._planner.plan(replay, at_once(speed))
         held = await self._hold(step)
         made = [self._ids.next_at() for _ in step.pairs]
         now_us = ids.moment(self._ids.next())
-        owe = partial(_owe, step=step, held=held, made=made, now_us=now_us, rate=rate)
+        owe = partial(_owe, step=step, held=held, made=made, now_us=now_us, speed=speed)
         events = {key: one.event for key, one in held.items() if one.event is not None}
         owed = await self._store.write(owe, lambda owed: self._owed(owed, events))
-        due_us = next_due_us(replay, len(owed), now_us, rate)
+        due_us = next_due_us(replay, len(owed), now_us, speed)
         if others or step.ended or not owed or due_us <= now_us:
             return True
         # Nothing is due before then: a look would find that out.
@@ -139,21 +153,21 @@ class Replayer:
             after = (replay.project_id, replay.id)
 
 
-def at_once(rate: float | None) -> int:
-    """Return how many deliveries one step owes at most, at a rate (a second)."""
-    if rate is None:
+def at_once(speed: Speed | None) -> int:
+    """Return how many deliveries one step owes at most."""
+    if speed is None:
         return PAIRS_MAX
-    return min(max(int(rate * _PACE_US / _MICROS), 1), PAIRS_MAX)
+    return min(max(int(speed.rate * speed.step_us / _MICROS), 1), PAIRS_MAX)
 
 
-def next_due_us(replay: Replay, owed: int, now_us: int, rate: float | None) -> int:
-    """Return when a job's next step is due, after one that has owed so many, at a rate.
+def next_due_us(replay: Replay, owed: int, now_us: int, speed: Speed | None) -> int:
+    """Return when a job's next step is due, after one that has owed so many.
 
     What it could not do in time because others kept it waiting it does not make up for.
     """
-    if rate is None or not owed:
+    if speed is None or not owed:
         return replay.due_us
-    return max(replay.due_us, now_us - _PACE_US) + int(owed * _MICROS / rate)
+    return max(replay.due_us, now_us - speed.step_us) + int(owed * _MICROS / speed.rate)
 
 
 def _owe(
@@ -163,7 +177,7 @@ def _owe(
     held: Mapping[Id, Held],
     made: Sequence[tuple[Id, int]],
     now_us: int,
-    rate: float | None = None,
+    speed: Speed | None = None,
 ) -> list[Owed]:
     """Write one step, if everything that it goes by still holds; return what is owed by it."""
     replay = step.replay
@@ -184,7 +198,7 @@ def _owe(
         len(fresh),
         step.within,
         step.looked,
-        next_due_us(replay, len(fresh), now_us, rate),
+        next_due_us(replay, len(fresh), now_us, speed),
     )
     if not replays.advance(connection, replay, move, now_us):
         return []
