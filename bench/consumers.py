@@ -1,7 +1,8 @@
 """Consumers by Buildable's API: they ask for messages, claim them, and end what they have claimed.
 
-Each has one kept connection and takes a page of its own of what is to be had, so that they seldom
-reach for the same message; who comes second is told so, and goes on with the next one.
+Each has one kept connection and begins at a part of its own of what is to be had, so that they
+seldom reach for the same message; who comes second is told so, and goes on with the next one. What
+others have claimed before that part moves it forward, so each reckons anew where it begins.
 
 Usage: `python -m bench.consumers PORT CONSUMERS NAME TX_KEY` with the key in `WAYPOST_ADMIN_KEY`;
 prints what was claimed as JSON. The benchmark starts it by itself.
@@ -21,6 +22,10 @@ import uvloop
 HEAD_END = b"\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 PAGE_MIN, PAGE = 10, 100
+FAR = 100_000
+COUNTED_BEHIND = 1_000
+"""So many messages behind a page are counted into the total, at most."""
+
 OK, CONFLICT = 200, 409
 
 
@@ -106,20 +111,19 @@ class Work:
         Raises:
             RuntimeError: the server answered as it should not.
         """
-        page, size = number, PAGE
+        # Behind all there is: the total is exact there.
+        left = (await self._query(connection, FAR, PAGE_MIN))["total"]
         while True:
+            size = min(max(left // self.consumers, PAGE_MIN), PAGE)
+            page = number * left // self.consumers // size + 1
             found = await self._query(connection, page, size)
-            rows, total = found["rows"], found["total"]
-            if total == 0:
+            if found["total"] == 0:
                 return
-            # Towards the end smaller pages, so that there is one for each.
-            size = min(max(total // self.consumers, PAGE_MIN), PAGE)
-            if not rows:
-                page = page % max(found["totalPages"], 1) + 1
-                continue
-            page = number
-            for row in rows:
+            before = len(self.won)
+            for row in found["rows"]:
                 await self._take(connection, row["key"])
+            is_exact = found["total"] < page * size + COUNTED_BEHIND
+            left = max((found["total"] if is_exact else left) - len(self.won) + before, 0)
 
     async def _query(self, connection: Connection, page: int, size: int) -> Any:
         self.queries += 1
@@ -157,7 +161,7 @@ async def run(port: int, key: str, consumers: int, work: Work) -> Claimed:
         for _ in range(consumers)
     ]
     started = perf_counter_ns()
-    await asyncio.gather(*(work.consume(one, number) for number, one in enumerate(connections, 1)))
+    await asyncio.gather(*(work.consume(one, number) for number, one in enumerate(connections)))
     seconds = (perf_counter_ns() - started) / 1e9
     doubled = work.won.total() - len(work.won)
     return Claimed(work.won.total(), doubled, work.refused, work.queries, seconds)

@@ -100,7 +100,7 @@ def warnings(program: Program) -> Counter[str]:
     return Counter(one["event"] for one in entries if one["level"] not in {"debug", "info"})
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, CRASH])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.long), CRASH])
 def test_a_restart(
     tmp_path: Path, database: Server, how: signal.Signals, record_property: Found
 ) -> None:

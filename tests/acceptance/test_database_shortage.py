@@ -51,6 +51,7 @@ def is_refused_until(it: Rig, mend: Callable[[], None], found: Found, what: str)
     found(f"goes on after {what}, s", f"{goes_on(it):.2f}")
 
 
+@pytest.mark.long
 def test_no_connection_is_left(tmp_path: Path, database: Server, record_property: Found) -> None:
     limit = "ALTER DATABASE app CONNECTION LIMIT {}"
     with rig(tmp_path, database, database.url("app", user="app")) as it:
@@ -76,6 +77,7 @@ def test_a_server_without_a_free_connection_is_one_line_at_the_start(tmp_path: P
     assert "raise max_connections" in line
 
 
+@pytest.mark.long
 def test_a_server_that_takes_no_changes_for_a_while(
     tmp_path: Path, database: Server, record_property: Found
 ) -> None:
@@ -129,6 +131,7 @@ def small_disk() -> Iterator[Path]:
         place.rmdir()
 
 
+@pytest.mark.long
 def test_a_disk_is_full(tmp_path: Path, small_disk: Path, record_property: Found) -> None:
     filler = small_disk.with_name("filler")
     with postgres.running(durable=True) as server:

@@ -14,8 +14,7 @@ KILLS = 20
 STOPS = 3
 SEED = 25
 ALWAYS = {
-    *("accept.before-commit", "accept.after-commit", "settle.after-commit"),
-    *("retry.after-commit", "replay.committed", "checkpoint.amid"),
+    *("accept.before-commit", "settle.after-commit", "replay.committed"),
 }
 """Crash points that every run tries; all others are tried by the long one."""
 

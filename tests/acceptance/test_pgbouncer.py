@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.test_postgres import migrate, refused, serving, subscribe
 from tests.support import postgres
 from tests.support.pgbouncer import pgbouncer
@@ -12,6 +14,7 @@ SESSIONS = 6
 SETTINGS = {"WAYPOST_NOTIFY": "off", "WAYPOST_PREPARED_STATEMENTS": "off"}
 
 
+@pytest.mark.long
 def test_two_workers_behind_a_pooler_lose_nothing(tmp_path: Path) -> None:
     with (
         postgres.running(durable=True) as database,

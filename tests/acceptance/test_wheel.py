@@ -12,9 +12,6 @@ import pytest
 
 import waypost
 
-# One worker builds and installs for all of these.
-pytestmark = pytest.mark.xdist_group("wheel")
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -66,16 +63,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert f"{information}/licenses/LICENSE" in names
 
 
-def test_the_installed_program_says_its_version(installed: Path) -> None:
+def test_the_installed_program_works(installed: Path, tmp_path: Path) -> None:
+    # One test, so that no two workers install it.
     assert waypost.__version__ in run(installed / "waypost", "--version")
     assert waypost.__version__ in run(installed / "python", "-m", "waypost", "--version")
-
-
-def test_the_installed_program_explains_itself(installed: Path) -> None:
     assert "serve" in run(installed / "waypost", "--help")
-
-
-def test_the_installed_program_makes_its_database(installed: Path, tmp_path: Path) -> None:
     database = tmp_path / "waypost.db"
     run(installed / "waypost", "migrate", WAYPOST_DATABASE_URL=f"sqlite:///{database}")
     assert database.stat().st_size

@@ -62,11 +62,12 @@ class Speed(msgspec.Struct, frozen=True):
     step_us: int = 100_000
 
 
-BESIDE: Final = Speed(350.0, 1_000_000)
+BESIDE: Final = Speed(100.0, 4_500_000)
 """That of a job without a rate, while anything live comes in.
 
-A step keeps a live event waiting, if one comes just then: a millisecond, and one more for each
-hundred deliveries. So there are few of them, and what they owe still fits into a lane at once."""
+A step keeps live events waiting that come just then: some milliseconds, and five for each hundred
+deliveries. So there are few of them, in less than a hundredth of the time, and what they owe still
+fits into a lane at once. Who is in more of a hurry gives a rate."""
 
 
 class Replayer:
