@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import msgspec
+
 from bench.bars import REPLAY_P99
 from bench.child import ChildError
 from bench.figures import Pace, middle, pace, per_second
@@ -29,7 +31,7 @@ BESIDE_FROM = 2 * MEASURED_FROM
 BATCH = 1_000
 FILL_DEADLINE_S = 600.0
 REPLAY_DEADLINE_S = 300.0
-POLL_S = 0.05
+POLL_S = 0.5
 UNDER_WAY_S = 1.0
 """So long the live posts go on before the replay begins."""
 
@@ -94,9 +96,10 @@ def measure(
     wanted: dict[str, object] = {"filter": {"end": end}, "route": "as_before"}
     if rate is not None:
         wanted["rate"] = rate
-    it.server.ask("POST", "/v1/replays", wanted)
+    job = msgspec.json.decode(it.server.ask("POST", "/v1/replays", wanted))
+    where = f"/v1/replays/{job['token']}"
     deadline = time.monotonic() + REPLAY_DEADLINE_S
-    while it.receiver.summary()[0] < 2 * replayed + live * UNDER_WAY_S:
+    while msgspec.json.decode(it.server.ask("GET", where))["state"] != "done":
         if time.monotonic() > deadline:
             raise ChildError(f"the replay took more than {REPLAY_DEADLINE_S:.0f} s")
         time.sleep(POLL_S)

@@ -29,7 +29,7 @@ from waypost.model.event import Event
 from waypost.model.ids import Id
 from waypost.model.replay import Replay, ReplayKind, ReplayState
 from waypost.model.subscription import Subscription
-from waypost.policy.background import Background
+from waypost.policy.background import GAP_US, Background
 from waypost.storage import (
     diverted,
     holding,
@@ -48,6 +48,7 @@ from waypost.storage.store import Store
 
 _START: Final = (ids.FIRST, ids.FIRST)
 _MICROS: Final = 1_000_000
+_GAP_MIN_US: Final = 500
 
 
 class Speed(msgspec.Struct, frozen=True):
@@ -60,6 +61,11 @@ class Speed(msgspec.Struct, frozen=True):
 
     rate: float
     step_us: int = 100_000
+
+    @property
+    def gap_us(self) -> int:
+        """How far apart its tries may start beside what is live, and yet keep the rate."""
+        return max(min(GAP_US, int(_MICROS / self.rate / 2)), _GAP_MIN_US)
 
 
 BESIDE: Final = Speed(100.0, 4_500_000)
@@ -110,6 +116,8 @@ class Replayer:
         speed = None if replay.plan.rate is None else Speed(replay.plan.rate)
         if speed is None and not self._background.is_quiet(now_us):
             speed = BESIDE
+        if speed is not None:
+            self._background.gap_us = speed.gap_us
         step = await self._planner.plan(replay, at_once(speed))
         held = await self._hold(step)
         made = [self._ids.next_at() for _ in step.pairs]

@@ -12,7 +12,7 @@ from typing import Final
 from waypost.model.delivery import DeliveryClass
 from waypost.policy.work import Work
 
-GAP_US: Final = 1_000
+GAP_US: Final = 5_000
 """From one start to the next, beside what is live."""
 
 QUIET_US: Final = 1_000_000
@@ -24,13 +24,16 @@ class Background:
 
     Attributes:
         live_us: when something live came in last.
+        gap_us: from one start to the next, beside what is live; less where a replay has a rate that
+            could not be kept else.
     """
 
-    __slots__ = ("_next_us", "live_us")
+    __slots__ = ("_next_us", "gap_us", "live_us")
 
     def __init__(self) -> None:
         """Begin with nothing live."""
         self.live_us = -QUIET_US
+        self.gap_us = GAP_US
         self._next_us = 0
 
     def free_at(self, now_us: int) -> int:
@@ -47,4 +50,4 @@ class Background:
 
     def started(self, now_us: int) -> None:
         """A replay starts, which `free_at` has allowed."""
-        self._next_us = now_us + GAP_US
+        self._next_us = now_us + self.gap_us

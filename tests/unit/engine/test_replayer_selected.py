@@ -12,10 +12,11 @@ from sqlalchemy import Connection, select
 from tests.support import database
 from tests.support.database import Place, Records
 from tests.support.replaying import MOMENT, Desk
-from waypost.engine.replayer import _owe
+from waypost.engine.replayer import Replayer, Speed, _owe
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.replay import Plan, Replay, ReplayKind, ReplayState, Route
 from waypost.model.subscription import DisabledBy
+from waypost.policy.background import GAP_US, Background
 from waypost.storage import diverted, projects, queue, replays, schema, subscriptions
 
 
@@ -221,3 +222,34 @@ async def test_a_job_does_not_make_up_for_the_time_it_was_kept_waiting(
         records.clock.forward(3600)
         await desk.finish()
         assert len(desk.told) - owed <= 3
+
+
+async def test_beside_what_is_live_there_are_few_steps_and_gaps_between_tries(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = records.subscription()
+    for _ in range(1_000):
+        records.ended(records.event(), one, DeliveryState.DELIVERED)
+    waits: list[float] = []
+    background = Background()
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        desk.router.apply(1, one)
+        desk.replayer = Replayer(store, desk.take, records.ids, desk.router, background)
+        monkeypatch.setattr(desk.replayer.job, "wake_in", waits.append)
+        await ask(desk, route=Route.AS_BEFORE)
+        background.live_us = records.clock.now_us()
+        assert await desk.finish() == 1
+        await desk.replayer.run_once()
+        assert len(desk.told) == 900
+        assert waits[-1] == pytest.approx(4.5, abs=0.001)
+        assert background.gap_us == GAP_US
+        # When nothing is live any more, the rest comes at once.
+        records.clock.forward(5)
+        await desk.finish()
+        assert len(desk.told) == 1_000
+
+
+def test_a_rate_has_its_tries_so_close_that_it_can_be_kept() -> None:
+    assert [Speed(rate).gap_us for rate in (1, 100, 200, 1_000)] == [GAP_US, GAP_US, 2_500, 500]
+    assert Speed(100_000).gap_us == 500

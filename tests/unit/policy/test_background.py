@@ -74,3 +74,11 @@ def test_only_what_becomes_of_replays_waits_and_only_for_what_is_live() -> None:
     assert background.yields(work(1, REPLAY), NOW)
     assert not background.yields(work(1, LIVE), NOW)
     assert not background.yields(work(1, REPLAY), NOW + QUIET_US)
+
+
+def test_a_rate_may_ask_for_a_smaller_gap() -> None:
+    background = Background()
+    background.live_us, background.gap_us = NOW, GAP_US // 5
+    one = lane(background)
+    assert one.pop(NOW) is not None
+    assert one.wake_at(NOW) == NOW + GAP_US // 5
