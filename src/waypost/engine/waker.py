@@ -112,9 +112,14 @@ class Waker:
         _log.debug("message_unknown", size=len(message))
 
     def missed(self) -> None:
-        """Look at everything: the way to the others was broken for a while."""
-        for listener in self.listeners.values():
-            listener()
+        """Look at everything: the way to the others was broken for a while, or is new.
+
+        Whether others wait for events is not to be looked at. They say so again before long; to
+        take it for granted would have each commit told of, though nobody may wait at all.
+        """
+        for topic, listener in self.listeners.items():
+            if topic is not Topic.WAITING:
+                listener()
 
     def _flush_soon(self) -> None:
         if not self._flush_due:

@@ -106,5 +106,9 @@ async def test_who_listens_is_called_and_what_nobody_knows_is_let_be() -> None:
         for strange in ("fan-outs", "lanes:***", "lanes:AAAA", "", "héllo"):
             waker.heard(strange)
     assert [entry["event"] for entry in logs] == ["message_unknown"] * 5
+    waker.listeners[Topic.WAITING] = lambda: called.append(Topic.WAITING)
     waker.missed()
+    # That others wait they say again: to guess it would cost a message for every commit.
     assert called == [Topic.REPLAYS, Topic.REPLAYS, Topic.OWED]
+    waker.heard("waiting")
+    assert called[-1] is Topic.WAITING
