@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import pytest
 from sqlalchemy import select
 
 from tests.support.database import Records
 from tests.support.engine import Post
 from tests.support.nodes import PATIENCE_S, Node, node, nodes, until
+from waypost.engine import arrivals
 from waypost.engine.arrivals import Arrivals
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState, Reason
@@ -202,13 +204,19 @@ async def test_what_is_accepted_before_a_claimed_shard_was_looked_at_hides_nothi
 
 
 async def test_who_waits_here_is_woken_by_what_is_accepted_there(
-    records: Records, url: str
+    records: Records, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(arrivals, "ANNOUNCE_S", 0.1)
     async with nodes(records, url) as (first, second):
         here = Arrivals(first.ingest, first.sharing)
         there = Arrivals(second.ingest, second.sharing)
         with here.waiting(records.project, ("card.created",)) as waiting:
-            await until(lambda: second.ingest.arrived is not None)
+
+            def is_heard() -> bool:
+                here.announce()  # again and again: the other may not have listened yet
+                return second.ingest.arrived is not None
+
+            await until(is_heard)
             await second.accept()
             async with asyncio.timeout(PATIENCE_S):
                 await waiting.wait(10 * PATIENCE_S)
