@@ -96,7 +96,7 @@ def measure(
     wanted: dict[str, object] = {"filter": {"end": end}, "route": "as_before"}
     if rate is not None:
         wanted["rate"] = rate
-    job = msgspec.json.decode(it.server.ask("POST", "/v1/replays", wanted))
+    job = msgspec.json.decode(it.server.ask("POST", "/v1/replays", wanted))["replay"]
     where = f"/v1/replays/{job['token']}"
     deadline = time.monotonic() + REPLAY_DEADLINE_S
     while msgspec.json.decode(it.server.ask("GET", where))["state"] != "done":
