@@ -131,7 +131,6 @@ def test_as_socotra_the_snippet_finds_what_a_webhook_has_missed(tmp_path: Path) 
         assert done.stdout.endswith("{}\n")
 
 
-@pytest.mark.xdist_group("elsewhere")
 def test_as_stedi_the_snippet_makes_a_destination(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

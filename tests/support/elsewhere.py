@@ -1,6 +1,5 @@
 """Pythons beside the project's, for clients that need a newer one: each in an environment apart."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.support.kept import kept
 
 WITHOUT: Final = "WAYPOST_TEST_WITHOUT_NEWER_PYTHON"
 """Set where it is known that there is none; `.ci/run` says so as well."""
@@ -77,18 +78,18 @@ def environment(python: Path, lock: Path, folder: Path) -> Path:
         lock: exact versions with their hashes.
         folder: where environments are kept.
     """
-    told = hashlib.sha256(str(python).encode() + lock.read_bytes()).hexdigest()[:16]
-    home = folder / told
-    ready = home / "ready"
-    inside = home / "bin" / "python"
-    if not ready.exists():
-        shutil.rmtree(home, ignore_errors=True)
+
+    def make(home: Path) -> None:
         _run(python, "-m", "venv", "--without-pip", home)
         # By the pip that is here: to bring another one there would take longer than all the rest.
-        pip = (sys.executable, "-m", "pip", "--python", inside, "install", "--quiet")
+        pip = (sys.executable, "-m", "pip", "--python", _inside(home), "install", "--quiet")
         _run(*pip, "--no-compile", "--no-deps", "--require-hashes", "--requirement", lock)
-        ready.touch()
-    return inside
+
+    return _inside(kept(folder, str(python).encode() + lock.read_bytes(), make))
+
+
+def _inside(home: Path) -> Path:
+    return home / "bin" / "python"
 
 
 def _run(*command: str | Path) -> None:

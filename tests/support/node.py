@@ -1,15 +1,14 @@
 """Node, for clients that are written for it: fetched from a lock, and kept between runs."""
 
-import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.support.kept import kept
 
 CLIENTS: Final = Path(__file__).parents[1] / "acceptance" / "clients" / "node"
 LEAST: Final = 18
@@ -74,24 +73,14 @@ def packages(npm: str, folder: Path) -> Path:
     No script of a package is run.
     """
     locked = {name: (CLIENTS / name).read_bytes() for name in _LOCKED}
-    home = folder / hashlib.sha256(b"".join(locked.values())).hexdigest()[:16]
-    ready = home / "ready"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("wb") as lock:
-        # Of several workers that want it one fetches it, and the others wait.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists():
-            _fetch(npm, home, locked)
-            ready.touch()
-    return home / "node_modules"
 
+    def make(home: Path) -> None:
+        home.mkdir()
+        for name, content in locked.items():
+            (home / name).write_bytes(content)
+        _run(npm, *_FETCH, "--prefix", str(home))
 
-def _fetch(npm: str, home: Path, locked: Mapping[str, bytes]) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir()
-    for name, content in locked.items():
-        (home / name).write_bytes(content)
-    _run(npm, *_FETCH, "--prefix", str(home))
+    return kept(folder, b"".join(locked.values()), make) / "node_modules"
 
 
 def _run(*command: str) -> str:

@@ -10,9 +10,6 @@ from tests.support.receiver import Receiver, Request
 from tests.support.relay import relay
 from tests.support.site import Tenant
 
-# What they are is fetched once, by one worker.
-pytestmark = pytest.mark.xdist_group("node")
-
 
 @pytest.fixture(scope="module")
 def clients(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Node:

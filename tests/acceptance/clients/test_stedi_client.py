@@ -16,10 +16,6 @@ NOWHERE = "http://127.0.0.1:9/closed"
 Record = Callable[[str, object], None]
 
 
-# The environment is made once, by one worker.
-pytestmark = pytest.mark.xdist_group("elsewhere")
-
-
 @pytest.fixture(scope="module")
 def python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     """Have a Python with the client."""
