@@ -15,6 +15,7 @@ import pytest
 
 from tests.conventions import tree
 from tests.support import postgres
+from tests.support.doctor import found_bad
 from tests.support.program import PATIENCE_S, environment
 from waypost.model import ids
 from waypost.policy.egress import EgressRules
@@ -139,7 +140,7 @@ def test_a_how_to_works_beside_a_running_server(terminal: Terminal, page: str) -
     for block in blocks(page, "sh"):
         terminal.type(block)
     out = terminal.run()
-    assert "bad" not in out
+    assert not found_bad(out)
 
 
 def test_the_how_to_of_transforms_shows_what_is_answered(terminal: Terminal) -> None:
@@ -258,7 +259,7 @@ def test_several_workers_run_on_postgresql(terminal: Terminal, database: postgre
         terminal.type(on(database, block))
     two = 'test "$(waypost workers --once | wc -l)" = 2'
     out = terminal.run(f"until {two}; do :; done\nwaypost doctor")
-    assert "bad" not in out
+    assert not found_bad(out)
     for block in later:
         run_sql(database, block)
 

@@ -182,13 +182,6 @@ async def failure(transport: Transport, to: Destination, **how: Any) -> Transpor
     return await Sending(transport, to, **how).failure()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until something holds."""
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 def raw_destination(scheme: str, host: str, port: int) -> Destination:
     """Return a destination that `parse` never saw."""
     return Destination(scheme=scheme, host=host, port=port, target=b"/", authority=b"x")

@@ -1,8 +1,8 @@
 """Several processes on one database, played in one: each has an engine, a store and memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from tests.support import database
@@ -10,6 +10,7 @@ from tests.support.database import Records
 from tests.support.engine import BACKLOG_US, Receivers
 from tests.support.manual import SeededEntropy
 from tests.support.sandbox import Runs, untouched
+from tests.support.waiting import PATIENCE_S
 from waypost.clock import IdSource, SystemClock, SystemEntropy
 from waypost.engine.dispatcher import Dispatcher
 from waypost.engine.expander import Expander
@@ -53,18 +54,8 @@ from waypost.storage.postgres.links import Links
 from waypost.storage.postgres.store import PostgresStore
 from waypost.storage.vault import Vault
 
-PATIENCE_S = 30.0
 SECRET_KEY = bytes(range(32))
 RULES = SubscriptionRules(EgressRules(), frozenset(NATIVE_FORMATS))
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Look again and again until something is so, and leave the machine to the others between."""
-    turn = asyncio.Event()
-    async with asyncio.timeout(PATIENCE_S):
-        while not true():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(turn.wait(), 0.001)
 
 
 class Node:

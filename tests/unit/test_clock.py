@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from waypost.clock import AlignedClock, IdSource, SystemClock, SystemEntropy
 from waypost.model import ids
+from waypost.model.shards import SHARDS, shard_of
 
 NOW_US = 1_700_000_000_000_000
 
@@ -69,6 +70,17 @@ def test_the_chance_of_ids_differs_and_is_drawn_anew_in_blocks() -> None:
     low = [int.from_bytes(each, "big") & ids.MAX_CHANCE for each in made]
     assert len(set(low)) == len(low)
     assert len(scripted.asked) == 2 * 3
+
+
+@pytest.mark.parametrize("count, parts", [(4, 2), (9, 4), (16, 8)])
+def test_a_few_ids_in_a_row_are_spread_over_the_shards(count: int, parts: int) -> None:
+    makes = source(list(range(NOW_US, NOW_US + 2048)))
+    shards = [shard_of(makes.next()) for _ in range(2048)]
+    # A row that goes over from one block to the next begins anew in it.
+    for start in (*range(1024 - count + 1), *range(1024, 2048 - count + 1)):
+        row = shards[start : start + count]
+        assert len(set(row)) == count
+        assert {shard * parts // SHARDS for shard in row} == set(range(parts))
 
 
 def test_the_machine_s_clock_shows_the_present() -> None:

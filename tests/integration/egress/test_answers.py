@@ -14,8 +14,8 @@ from tests.support.egress import (
     failure,
     once,
     reply,
-    until,
 )
+from tests.support.waiting import until
 from waypost.egress.transport import Transport
 from waypost.model.exchange import FailureKind
 

@@ -18,8 +18,8 @@ from tests.support.egress import (
     failure,
     once,
     reply,
-    until,
 )
+from tests.support.waiting import until
 from waypost.egress.resolver import Resolver
 from waypost.egress.transport import Transport
 from waypost.model.exchange import FailureKind

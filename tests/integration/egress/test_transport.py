@@ -21,8 +21,8 @@ from tests.support.egress import (
     once,
     reply,
     send_to,
-    until,
 )
+from tests.support.waiting import until
 from waypost.egress.pool import AGE_S, IDLE_S
 from waypost.egress.resolver import Resolver
 from waypost.egress.transport import Transport

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from tests.support.database import Records
-from tests.support.nodes import Node, node, nodes, until
+from tests.support.nodes import Node, node, nodes
+from tests.support.waiting import until
 from waypost.engine import ingest
 from waypost.model.errors import NotAuthenticated, Unavailable, WaypostError
 from waypost.model.event import Attributes

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 
 from tests.support.database import Records
-from tests.support.nodes import Node, nodes, until
+from tests.support.nodes import Node, nodes
+from tests.support.waiting import until
 from waypost.model import ids
 from waypost.model.subscription import Inheritable, Subscription
 from waypost.policy.failure_settings import FailureHandlingIn

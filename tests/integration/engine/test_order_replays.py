@@ -12,7 +12,8 @@ from tests.integration.engine.test_order import Witness, draft, inversions, orde
 from tests.support import database
 from tests.support.database import Records
 from tests.support.engine import Post, Works, works
-from tests.support.nodes import Node, node, until
+from tests.support.nodes import Node, node
+from tests.support.waiting import until
 from waypost.engine.replayer import Replayer
 from waypost.model.event import Attributes
 from waypost.model.replay import Plan, ReplayKind, ReplayState, Route

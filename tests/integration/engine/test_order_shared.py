@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.database import Records
 from tests.support.engine import Post
-from tests.support.nodes import Node, nodes, until
+from tests.support.nodes import Node, nodes
+from tests.support.waiting import until
 from waypost.model.event import Attributes
 from waypost.model.shards import SHARDS
 from waypost.model.subscription import Ordering

@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from tests.support.database import Records
 from tests.support.engine import Post
-from tests.support.nodes import PATIENCE_S, Node, node, nodes, until
+from tests.support.nodes import Node, node, nodes
+from tests.support.waiting import PATIENCE_S, until
 from waypost.engine import arrivals
 from waypost.engine.arrivals import Arrivals
 from waypost.model import ids

@@ -9,6 +9,7 @@ import pytest
 from tests.support.database import Records
 from tests.support.engine import KEY, Post, works
 from tests.support.sandbox import Run
+from tests.support.waiting import until
 from waypost.engine import preparer
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.event import Attributes
@@ -184,9 +185,7 @@ async def test_what_can_not_be_run_now_is_no_failure(
 
 async def running(engine: Any, count: int = 1) -> Run:
     """Wait until so many programs were started; return the last."""
-    async with asyncio.timeout(4):
-        while len(engine.runs.all) < count:
-            await asyncio.sleep(0)
+    await until(lambda: len(engine.runs.all) >= count)
     last: Run = engine.runs.all[-1]
     return last
 

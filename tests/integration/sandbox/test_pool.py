@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.egress import until
 from tests.support.sandbox import LINE, PROJECT, Programs, Watched, children, ended
+from tests.support.waiting import until
 from waypost.model.transform import Deferred, Fault, FaultKind, Made, Skipped
 from waypost.sandbox import frames, pool
 
@@ -229,7 +229,7 @@ async def test_the_end_is_the_end_of_all_processes(programs: Programs) -> None:
 SERVER = """
 import asyncio, sys
 sys.path[:] = {path!r}
-from tests.support.egress import until
+from tests.support.waiting import until
 from tests.support.sandbox import Programs
 from waypost.sandbox.pool import Pool, PoolConfig
 
@@ -239,8 +239,7 @@ async def main():
     await programs.run("return 5", project=b"q" * 16, line=b"q")
     programs.start("return new Array(2 ** 29).join('')")
     await programs.run("return 5", project=b"o" * 16, line=b"o")
-    while len(programs.workers()) < 3:
-        await asyncio.sleep(0)
+    await until(lambda: len(programs.workers()) >= 3)
     print("ready", programs.nursery, flush=True)
     await asyncio.Event().wait()
 

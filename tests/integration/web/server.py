@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.support.waiting import until
 from waypost.clock import SystemEntropy
 from waypost.web.asgi import SecurityHeaders, asgi_endpoint
 from waypost.web.errors import ErrorCounts, ErrorMiddleware, Surfaces, exception_handlers
@@ -40,13 +41,6 @@ class ManualClock:
 
     def monotonic(self) -> float:
         return self.seconds
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the loop turn until `condition` holds."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 class Reply(NamedTuple):

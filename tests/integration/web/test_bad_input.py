@@ -4,7 +4,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.web.conftest import Start
-from tests.integration.web.server import envelope, head, post, until
+from tests.integration.web.server import envelope, head, post
+from tests.support.waiting import until
 
 SMUGGLED = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 8\r\n\r\nsmuggled"
 

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 
 from tests.integration.web.conftest import Start
-from tests.integration.web.server import Client, Server, envelope, head, post, until
+from tests.integration.web.server import Client, Server, envelope, head, post
+from tests.support.waiting import until
 from waypost.web.limits import BETWEEN, BODY, HEAD, NEW, PARTING
 
 

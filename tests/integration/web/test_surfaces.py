@@ -4,7 +4,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.web.conftest import Start
-from tests.integration.web.server import envelope, head, post, until
+from tests.integration.web.server import envelope, head, post
+from tests.support.waiting import until
 
 
 async def test_unknown_paths_and_methods_have_the_envelope(start: Start) -> None:

@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.web.conftest import Start
-from tests.integration.web.server import MAX_BODY, envelope, head, post, until
+from tests.integration.web.server import MAX_BODY, envelope, head, post
+from tests.support.waiting import until
 from waypost.web.fast import FastRequest
 from waypost.web.limits import BETWEEN, BODY, HEAD
 

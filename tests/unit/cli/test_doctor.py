@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.doctor import found_bad
 from tests.unit.cli.conftest import Run
 from waypost import config
 from waypost.cli import doctor
@@ -23,7 +24,7 @@ def test_a_sound_place_has_nothing_bad(waypost: Run) -> None:
     waypost("migrate")
     status, out, _ = waypost("doctor")
     assert status == 0
-    assert "bad" not in out
+    assert not found_bad(out)
     for subject in ("sqlite", "database", "permissions", "secret key", "disk", "egress", "clock"):
         assert f"{subject}: " in out
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.egress import ManualClock, until
+from tests.support.egress import ManualClock
+from tests.support.waiting import until
 from waypost.egress import resolver as module
 from waypost.egress.resolver import (
     KEPT_FAILURE_S,

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.support import database
 from tests.support.apart import DirectApart
 from tests.support.database import Records
-from tests.support.nodes import until
+from tests.support.waiting import until
 from waypost.engine import follower as subject
 from waypost.engine.follower import PATIENCE_S, Follower, Place
 from waypost.model.errors import Unavailable

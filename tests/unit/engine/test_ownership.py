@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.support import database
 from tests.support.apart import DirectApart
 from tests.support.database import Records
-from tests.support.nodes import until
+from tests.support.waiting import until
 from waypost.engine.ownership import Ownership, OwnershipConfig
 from waypost.engine.shards import FOR_EVER, Shards
 from waypost.model.errors import Unavailable

@@ -11,7 +11,7 @@ from tests.support import database
 from tests.support.apart import DirectApart
 from tests.support.database import Records
 from tests.support.direct import DirectStore
-from tests.support.nodes import until
+from tests.support.waiting import until
 from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
 from waypost.engine.router import Router

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from structlog.testing import capture_logs
 
-from tests.support.nodes import until
+from tests.support.waiting import until
 from waypost.engine.waker import MESSAGE_MAX, MESSAGES_MAX, Lane, Topic, Waker
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
 from waypost.config import Config
 from waypost.server import handover
 from waypost.server.handover import Door, Line, Member, Orders
@@ -75,10 +76,10 @@ async def group(size: int) -> AsyncIterator[tuple[list[Pair], int]]:
             pair.close()
 
 
-async def until(true: Any) -> None:
-    async with asyncio.timeout(30):
-        while not true():
-            await asyncio.sleep(0)
+async def held(pairs: list[Pair], count: int) -> None:
+    """Wait until the processes together have so many connections, by their own count too."""
+    await until(lambda: sum(len(pair.adopter.adopted) for pair in pairs) == count)
+    await until(lambda: sum(pair.member.load for pair in pairs) == count)
 
 
 async def connect(port: int, count: int) -> list[socket.socket]:
@@ -101,8 +102,7 @@ async def test_connections_are_spread_evenly(count: int) -> None:
         await until(lambda: all(pair.member.is_ready for pair in pairs))
         for number in range(count):
             clients += await connect(port, 1)
-            await until(lambda n=number: sum(len(p.adopter.adopted) for p in pairs) == n + 1)
-            await until(lambda n=number: sum(p.member.load for p in pairs) == n + 1)
+            await held(pairs, number + 1)
             await until(lambda: all(not p.member._unanswered for p in pairs))
         counts = sorted(len(pair.adopter.adopted) for pair in pairs)
         assert counts == [count // 2, (count + 1) // 2]

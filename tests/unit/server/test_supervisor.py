@@ -7,10 +7,10 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
 from waypost import config
 from waypost.config import Config
 from waypost.model.errors import ConfigInvalid
@@ -56,12 +56,6 @@ def make(settings: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> M
         return Supervisor(settings, bind("127.0.0.1", 0))
 
     return make
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(60):
-        while not true():
-            await asyncio.sleep(0)
 
 
 def pids(of: Supervisor) -> set[int]:

@@ -1,0 +1,16 @@
+"""Waiting for something that no event tells of."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+PATIENCE_S = 30.0
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Look again and again until something is so, and leave the machine to the others between."""
+    turn = asyncio.Event()
+    async with asyncio.timeout(PATIENCE_S):
+        while not true():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(turn.wait(), 0.001)
