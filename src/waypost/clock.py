@@ -7,6 +7,9 @@ from typing import Final, Protocol
 from waypost.model import ids
 
 _MICROS: Final = 1_000_000
+_STRIDE: Final = 157
+"""The last byte of what ids are counted up by: 256 of them differ, and by the golden ratio no two
+that follow each other, however few, are close."""
 
 # Counts while the machine sleeps, as other machines' clocks do; CLOCK_MONOTONIC does so on macOS.
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -114,8 +117,9 @@ class IdSource:
     """Makes ids that grow strictly, whatever the wall clock does. Not for use by many threads.
 
     The chance of an id is a random 62-bit start that is taken anew every 1,024 ids and counted up
-    in odd steps between, so that one id costs no system call; an id is unguessable enough to be
-    unique, never a secret.
+    in steps between, so that one id costs no system call; an id is unguessable enough to be unique,
+    never a secret. Ids that are made one after the other differ in their last byte, and lie far
+    apart by it: what is shared out among processes by that byte goes to all of them.
     """
 
     def __init__(self, clock: Clock, entropy: Entropy) -> None:
@@ -140,7 +144,7 @@ class IdSource:
         self._last_us = now_us if now_us > self._last_us else self._last_us + 1
         if not self._left:
             self._chance = self._entropy.bits(62)
-            self._step = self._entropy.bits(61) | 1
+            self._step = self._entropy.bits(53) << 8 | _STRIDE
             self._left = 1024
         self._left -= 1
         self._chance = (self._chance + self._step) & ids.MAX_CHANCE
