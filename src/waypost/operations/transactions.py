@@ -21,7 +21,7 @@ from waypost.policy.transactions import KEYS_MAX, Who
 from waypost.storage import events, transactions
 from waypost.storage.connection import Connection
 from waypost.storage.store import Store
-from waypost.storage.transactions import Wanted
+from waypost.storage.transactions import Span, Wanted
 
 __all__ = ["Found", "Held", "Transactions", "Wanted", "Which"]
 
@@ -223,7 +223,7 @@ class Transactions:
         They are counted anew each time: what was claimed meanwhile is no longer among them.
         """
         self._audience.asked(principal.project_id, wanted.types, wanted.tx_key)
-        return await self._look(principal, wanted, skip, size, skip + size + COUNTED_MAX)
+        return await self._look(principal, wanted, Span(skip, size, COUNTED_MAX))
 
     async def wait(
         self, principal: Principal, wanted: Wanted, size: int, wait_s: float
@@ -245,20 +245,18 @@ class Transactions:
         self._audience.asked(principal.project_id, wanted.types, wanted.tx_key)
         deadline = self._clock.monotonic() + wait_s
         if not wait_s:
-            found = await self._look(principal, wanted, 0, size, size + 1)
+            found = await self._look(principal, wanted, Span(0, size, 1))
             return [one.event for one in found.found], found.total > size
         with self._arrivals.waiting(principal.project_id, wanted.types) as waiting:
             while True:
-                found = await self._look(principal, wanted, 0, size, size + 1)
+                found = await self._look(principal, wanted, Span(0, size, 1))
                 left = deadline - self._clock.monotonic()
                 if found.found or left <= 0 or self._arrivals.is_closed:
                     return [one.event for one in found.found], found.total > size
                 self._arrivals.announce()
                 await waiting.wait(min(left, LOOK_S))
 
-    async def _look(
-        self, principal: Principal, wanted: Wanted, skip: int, size: int, most: int
-    ) -> Slice:
+    async def _look(self, principal: Principal, wanted: Wanted, span: Span) -> Slice:
         project_id, now_us = principal.project_id, self._clock.now_us()
         if self.retention_us is not None:
             begin_us = max(wanted.begin_us, now_us - self.retention_us)
@@ -269,15 +267,14 @@ class Transactions:
         def read(
             connection: Connection,
         ) -> tuple[list[Event], dict[Id, list[Transaction]], int, Id | None]:
-            found = transactions.find_events(connection, project_id, wanted, now_us, most, start)
-            page = found[skip : skip + size]
-            first = next((one for one in found if one >= start), None)
-            if first is None and len(found) < most:
+            found = transactions.find_events(connection, project_id, wanted, now_us, span, start)
+            first = found.first
+            if first is None and found.total < span.end:
                 first = events.newest(connection, project_id)
             return (
-                events.list_some(connection, project_id, page),
-                transactions.list_of_events(connection, project_id, page),
-                len(found),
+                events.list_some(connection, project_id, found.page),
+                transactions.list_of_events(connection, project_id, found.page),
+                found.total,
                 first,
             )
 
@@ -313,13 +310,12 @@ class Transactions:
         )
 
         def look(connection: Connection) -> tuple[Event, Transaction | None, Transaction]:
-            event = self._demand(connection, project_id, which)
-            found = transactions.find(connection, project_id, which.event_id, key)
+            event, found, count = transactions.find_and_count(
+                connection, project_id, which.event_id, key
+            )
+            self._require(event, which)
             made = decide(found, blank, who)
-            if (
-                found is None
-                and transactions.count(connection, project_id, which.event_id) >= KEYS_MAX
-            ):
+            if found is None and count >= KEYS_MAX:
                 raise LimitReached(f"An event may have at most {KEYS_MAX} transactions.")
             return event, found, made
 
@@ -359,10 +355,11 @@ class Transactions:
     def _find(
         self, connection: Connection, project_id: Id, which: Which
     ) -> tuple[Event, Transaction]:
-        event = self._demand(connection, project_id, which)
         if which.id is not None:
+            event = self._demand(connection, project_id, which)
             return event, transactions.get(connection, project_id, which.event_id, which.id)
-        found = transactions.find(connection, project_id, which.event_id, which.tx_key or "")
+        event, found = transactions.find(connection, project_id, which.event_id, which.tx_key or "")
+        self._require(event, which)
         if found is None:
             raise NotFound(ids.KINDS[ids.TRANSACTION])
         return event, found
@@ -370,9 +367,13 @@ class Transactions:
     def _demand(self, connection: Connection, project_id: Id, which: Which) -> Event:
         """Return an event that has not had its time."""
         event = events.get(connection, project_id, which.event_id)
-        if which.type not in {None, event.type} or self._is_over(which.event_id):
-            raise NotFound(ids.KINDS[ids.EVENT])
+        self._require(event, which)
         return event
+
+    def _require(self, event: Event, which: Which) -> None:
+        """Make sure that an event is of the type that is meant, and has not had its time."""
+        if which.type not in {None, event.type} or self._is_over(event.id):
+            raise NotFound(ids.KINDS[ids.EVENT])
 
     def _is_over(self, event_id: Id) -> bool:
         if self.retention_us is None:

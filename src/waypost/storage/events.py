@@ -37,7 +37,7 @@ def get(connection: Connection, project_id: ids.Id, event_id: ids.Id) -> Event:
     row = connection.execute(_GET, place).one_or_none()
     if row is None:
         raise NotFound(ids.KINDS[ids.EVENT])
-    return _event(row)
+    return of_row(row)
 
 
 def newest(connection: Connection, project_id: ids.Id) -> ids.Id | None:
@@ -75,7 +75,7 @@ def list_some(connection: Connection, project_id: ids.Id, wanted: Sequence[ids.I
         for row in rows:
             if weight >= pages.PAGE_BYTES:
                 break
-            found.append(_event(row))
+            found.append(of_row(row))
             weight += len(found[-1].payload)
     return found
 
@@ -114,11 +114,11 @@ def list_page(
     query = select(*columns, payload).where(events.c.project_id == project_id)
     if not types:
         query = query.where(is_of_producers())
-        return pages.read(connection, query, (events.c.id,), request, _event, _weight)
+        return pages.read(connection, query, (events.c.id,), request, of_row, _weight)
     query = query.where(events.c.id.in_(list_ids(connection, project_id, request, types)))
     # As a term: by a range of the column SQLite would look among all that stand in it.
     place = func.coalesce(events.c.id, events.c.id)
-    return pages.read(connection, query, (place,), request, _event, _weight)
+    return pages.read(connection, query, (place,), request, of_row, _weight)
 
 
 def list_ids(
@@ -150,10 +150,11 @@ def _weight(event: Event) -> int:
 
 def without_payload(row: Row[Any]) -> Event:
     """Make an event of a row that holds all but the payload, which is then empty."""
-    return _event(row, b"")
+    return of_row(row, b"")
 
 
-def _event(row: Row[Any], payload: bytes | None = None) -> Event:
+def of_row(row: Row[Any], payload: bytes | None = None) -> Event:
+    """Make an event of a row of its table; `payload` stands for one that was not read."""
     return Event(
         project_id=row.project_id,
         id=row.id,

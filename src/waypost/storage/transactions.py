@@ -38,16 +38,30 @@ _PLACE: Final = (
     transactions.c.project_id == bindparam("at_project"),
     transactions.c.event_id == bindparam("at_event"),
 )
-_FIND: Final = select(transactions).where(*_PLACE, transactions.c.tx_key == bindparam("at_key"))
+_AT: Final = (*_PLACE, transactions.c.tx_key == bindparam("at_key"))
 # With the state in words, as the index of leases has it.
 _LEASED: Final = and_(
     transactions.c.state == literal_column("'processing'"),
     transactions.c.lease_until_us.is_not(None),
 )
 _GET: Final = select(transactions).where(*_PLACE, transactions.c.id == bindparam("at_id"))
-_COUNT: Final = select(func.count()).select_from(transactions).where(*_PLACE)
+# One statement reads all that a claim is decided by: it costs more to ask than to look.
+_OWN: Final = [column.label(f"tx_{column.name}") for column in transactions.c]
+_HELD: Final = (
+    select(*events.c, *_OWN)
+    .outerjoin_from(events, transactions, and_(*_AT))
+    .where(events.c.project_id == bindparam("at_project"), events.c.id == bindparam("at_event"))
+)
+_COUNTED: Final = _HELD.add_columns(
+    select(func.count())
+    .select_from(transactions)
+    .where(*_PLACE)
+    .scalar_subquery()
+    .label("tx_count")
+)
+_OWN_FIRST: Final = len(events.c)
 _INSERT: Final = insert(transactions)
-_UPDATE: Final = update(transactions).where(*_PLACE, transactions.c.tx_key == bindparam("at_key"))
+_UPDATE: Final = update(transactions).where(*_AT)
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -76,11 +90,70 @@ class Wanted(msgspec.Struct, frozen=True):
         return first if self.after is None else max(first, ids.following(self.after))
 
 
-def find(connection: Connection, project_id: Id, event_id: Id, tx_key: str) -> Transaction | None:
-    """Return an event's transaction of a key, or None where it has none."""
+class Span(msgspec.Struct, frozen=True):
+    """A part of what is found: `size` behind the first `skip`; so many `more` are counted."""
+
+    skip: int
+    size: int
+    more: int = 0
+
+    @property
+    def end(self) -> int:
+        """How many are looked at, at most."""
+        return self.skip + self.size + self.more
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """What was found.
+
+    Attributes:
+        page: the part that was asked for, from oldest to newest.
+        total: how many there are, as far as they were counted.
+        first: of all that is not before the start, whether or not on the page.
+    """
+
+    page: list[Id]
+    total: int
+    first: Id | None
+
+
+def find(
+    connection: Connection, project_id: Id, event_id: Id, tx_key: str
+) -> tuple[Event, Transaction | None]:
+    """Return an event, and its transaction of a key or None where it has none.
+
+    Raises:
+        NotFound: there is no such event (any more).
+    """
+    row = _find(connection, _HELD, project_id, event_id, tx_key)
+    return stored_events.of_row(row), _own(row)
+
+
+def find_and_count(
+    connection: Connection, project_id: Id, event_id: Id, tx_key: str
+) -> tuple[Event, Transaction | None, int]:
+    """Do as `find` does, and return how many transactions the event has besides.
+
+    Raises:
+        NotFound: there is no such event (any more).
+    """
+    row = _find(connection, _COUNTED, project_id, event_id, tx_key)
+    return stored_events.of_row(row), _own(row), row.tx_count
+
+
+def _find(
+    connection: Connection, query: Select[Any], project_id: Id, event_id: Id, tx_key: str
+) -> Row[Any]:
     place = {"at_project": project_id, "at_event": event_id, "at_key": tx_key}
-    row = connection.execute(_FIND, place).one_or_none()
-    return None if row is None else _transaction(row)
+    row = connection.execute(query, place).one_or_none()
+    if row is None:
+        raise NotFound(ids.KINDS[ids.EVENT])
+    return row
+
+
+def _own(row: Row[Any]) -> Transaction | None:
+    own = row[_OWN_FIRST : _OWN_FIRST + len(_OWN)]
+    return None if own[0] is None else _transaction(own)
 
 
 def get(connection: Connection, project_id: Id, event_id: Id, transaction_id: Id) -> Transaction:
@@ -94,12 +167,6 @@ def get(connection: Connection, project_id: Id, event_id: Id, transaction_id: Id
     if row is None:
         raise NotFound(ids.KINDS[ids.TRANSACTION])
     return _transaction(row)
-
-
-def count(connection: Connection, project_id: Id, event_id: Id) -> int:
-    """Return how many transactions an event has."""
-    place = {"at_project": project_id, "at_event": event_id}
-    return int(connection.execute(_COUNT, place).scalar_one())
 
 
 def list_page(
@@ -157,42 +224,84 @@ def find_events(
     project_id: Id,
     wanted: Wanted,
     now_us: int,
-    most: int,
+    span: Span,
     start: Id | None = None,
-) -> list[Id]:
-    """Return the events that stand as wanted, from oldest to newest.
+) -> Stretch:
+    """Return events that stand as wanted, from oldest to newest.
 
     Args:
         connection: where from.
         project_id: whose.
         wanted: which.
         now_us: the present, UTC microseconds: leases before it have run out.
-        most: how many at most.
+        span: which part of them.
         start: what is older stands otherwise, but for leases that have run out; None: it may not.
     """
     first = wanted.first
     start = first if start is None else start
-    found: list[Id] = []
+    lapsed: list[Id] = []
     if start > first and Standing.LAPSED in wanted.standings:
-        # As an expression: by its range the rows would be looked for among all that were claimed.
-        place = func.coalesce(transactions.c.event_id, transactions.c.event_id)
-        lapsed = select(transactions.c.event_id).where(
-            transactions.c.project_id == project_id,
-            transactions.c.tx_key == wanted.tx_key,
-            _LEASED,
-            transactions.c.lease_until_us <= now_us,
-            place >= first,
-            place < start,
-        )
-        behind = _events(project_id, wanted).where(events.c.id.in_(lapsed))
-        found = _take(connection, behind, wanted, most)
+        lapsed = _take(connection, _lapsed(project_id, wanted, now_us, start), wanted, span.end)
     if Standing.ABSENT not in wanted.standings and wanted.admits is None:
         query = _with_one(project_id, wanted, now_us, start)
     else:
         query = _events(project_id, wanted).where(
             events.c.id >= start, _stands(project_id, wanted, now_us)
         )
-    return found + _take(connection, query, wanted, most - len(found))
+    if wanted.admits is not None:
+        found = _take(connection, query, wanted, span.end - len(lapsed))
+        return Stretch(
+            (lapsed + found)[span.skip : span.skip + span.size],
+            len(lapsed) + len(found),
+            found[0] if found else None,
+        )
+    old = lapsed[span.skip : span.skip + span.size]
+    skip, size = max(span.skip - len(lapsed), 0), span.size - len(old)
+    rest = Span(skip, size, span.end - len(lapsed) - skip - size)
+    behind = _stretch(connection, query, rest)
+    return Stretch(old + behind.page, len(lapsed) + behind.total, behind.first)
+
+
+def _lapsed(project_id: Id, wanted: Wanted, now_us: int, start: Id) -> Select[Any]:
+    """Return the query of events before `start` whose leases have run out."""
+    # As an expression: by its range the rows would be looked for among all that were claimed.
+    place = func.coalesce(transactions.c.event_id, transactions.c.event_id)
+    lapsed = select(transactions.c.event_id).where(
+        transactions.c.project_id == project_id,
+        transactions.c.tx_key == wanted.tx_key,
+        _LEASED,
+        transactions.c.lease_until_us <= now_us,
+        place >= wanted.first,
+        place < start,
+    )
+    return _events(project_id, wanted).where(events.c.id.in_(lapsed))
+
+
+def _stretch(connection: Connection, query: Select[Any], span: Span) -> Stretch:
+    """Return a part of what a query of ids finds; the database skips and counts, row by row."""
+    (key,) = query.selected_columns
+    page: list[Id] = []
+    if span.size:
+        page = list(connection.execute(query.offset(span.skip).limit(span.size)).scalars())
+    if page:
+        behind = query.where(key > page[-1])
+        is_full = len(page) == span.size
+        more = _count(connection, behind, span.more) if is_full else 0
+        total = span.skip + len(page) + more
+    else:
+        total = _count(connection, query, span.skip if span.size else span.end)
+    first: Id | None = page[0] if page and not span.skip else None
+    if total and first is None:
+        first = connection.execute(query.limit(1)).scalar()
+    return Stretch(page, total, first)
+
+
+def _count(connection: Connection, query: Select[Any], most: int) -> int:
+    """Return how many rows a query has, `most` at most."""
+    if not most:
+        return 0
+    rows = query.limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(rows)).scalar_one())
 
 
 def _events(project_id: Id, wanted: Wanted) -> Select[Any]:
@@ -280,17 +389,21 @@ _BY_STATE: Final = frozenset(
 )
 
 
-def _transaction(row: Row[Any]) -> Transaction:
+def _transaction(values: Sequence[Any]) -> Transaction:
+    """Make a transaction of the values of a row, in the order of its table."""
+    project_id, event_id, tx_key, own_id, state, claim, started, ended, lease, output, history = (
+        values
+    )
     return Transaction(
-        project_id=row.project_id,
-        event_id=row.event_id,
-        tx_key=row.tx_key,
-        id=row.id,
-        state=TransactionState(row.state),
-        claim=row.claim,
-        started_us=row.started_us,
-        ended_us=row.ended_us,
-        lease_until_us=row.lease_until_us,
-        output=None if row.output is None else bytes(row.output).decode(),
-        history=_decode(row.history),
+        project_id=project_id,
+        event_id=event_id,
+        tx_key=tx_key,
+        id=own_id,
+        state=TransactionState(state),
+        claim=claim,
+        started_us=started,
+        ended_us=ended,
+        lease_until_us=lease,
+        output=None if output is None else bytes(output).decode(),
+        history=_decode(history),
     )

@@ -45,7 +45,7 @@ from waypost.storage.diverted import DivertedFilter
 from waypost.storage.queue import LaneWanted
 from waypost.storage.retention import KINDS, Cuts
 from waypost.storage.told import What
-from waypost.storage.transactions import Wanted
+from waypost.storage.transactions import Span, Wanted
 
 PAGE = PageRequest(size=5)
 TABLES = "|".join(table.name for table in grown())
@@ -129,12 +129,12 @@ def _of_transactions(records: Records, event_id: Id) -> None:
     transactions.record(connection, made, made)
     transactions.get(connection, project_id, event_id, made.id)
     transactions.find(connection, project_id, event_id, "k")
-    transactions.count(connection, project_id, event_id)
+    transactions.find_and_count(connection, project_id, event_id, "k")
     transactions.list_page(connection, project_id, event_id, PAGE)
     transactions.list_of_events(connection, project_id, [event_id])
     for standings in ({Standing.FINISHED}, {Standing.LAPSED}, CLAIMABLE):
         wanted = Wanted("k", frozenset(standings), ("a",))
-        transactions.find_events(connection, project_id, wanted, 0, 5)
+        transactions.find_events(connection, project_id, wanted, 0, Span(2, 3, 5))
     events.list_some(connection, project_id, [event_id])
 
 

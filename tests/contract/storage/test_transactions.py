@@ -1,7 +1,9 @@
 """Transactions in the database: one for an event and a key, and events found by how they stand."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.support.database import Place, Records, opened
 from waypost.clock import IdSource, SystemEntropy
 from waypost.model.errors import AlreadyClaimed, NotFound
-from waypost.model.event import Attributes
+from waypost.model.event import Attributes, Event
 from waypost.model.ids import Id
 from waypost.model.page import PageRequest
 from waypost.model.transaction import CLAIMABLE, Change, Standing, Transaction, TransactionState
@@ -19,7 +21,7 @@ from waypost.operations.audience import Audience
 from waypost.operations.transactions import Transactions, Which
 from waypost.storage import events, pages
 from waypost.storage import transactions as subject
-from waypost.storage.transactions import Wanted
+from waypost.storage.transactions import Span, Stretch, Wanted
 
 S = Standing
 KEY = "worker"
@@ -50,7 +52,10 @@ def keep(
 def find(records: Records, *standings: Standing, now_us: int = 0, **more: object) -> list[Id]:
     """Find events of the project."""
     wanted = Wanted(KEY, frozenset(standings), **more)  # type: ignore[arg-type] # fields of it
-    return subject.find_events(records.connection, records.project, wanted, now_us, 100)
+    span = Span(0, 100)
+    found = subject.find_events(records.connection, records.project, wanted, now_us, span)
+    assert found.total == len(found.page)
+    return found.page
 
 
 def test_what_is_kept_is_found_as_it_was(records: Records) -> None:
@@ -65,24 +70,29 @@ def test_what_is_kept_is_found_as_it_was(records: Records) -> None:
         output="ü\x00",
     )
     place = (records.connection, records.project, event_id)
-    assert subject.find(*place, KEY) == made
+    assert subject.find_and_count(*place, KEY) == (*subject.find(*place, KEY), 1)
+    event, found = subject.find(*place, KEY)
+    assert event == events.get(*place)
+    assert found == made
+    assert subject.find_and_count(*place, "other") == (event, None, 1)
     assert subject.get(*place, made.id) == made
     assert subject.list_page(*place, PageRequest()).items == [made]
     assert subject.list_of_events(*place[:2], [event_id]) == {event_id: [made]}
-    assert subject.count(*place) == 1
 
 
 def test_another_project_has_none_of_it(records: Records) -> None:
     event_id = records.event()
     made = keep(records, event_id)
     place = (records.connection, records.other, event_id)
-    assert subject.find(*place, KEY) is None
+    for look in (subject.find, subject.find_and_count):
+        with pytest.raises(NotFound):
+            look(*place, KEY)
     assert subject.list_page(*place, PageRequest()).items == []
     assert subject.list_of_events(*place[:2], [event_id]) == {}
     with pytest.raises(NotFound):
         subject.get(*place, made.id)
     wanted = Wanted(KEY, frozenset({S.PROCESSING}))
-    assert subject.find_events(*place[:2], wanted, 0, 9) == []
+    assert subject.find_events(*place[:2], wanted, 0, Span(0, 9)) == Stretch([], 0, None)
 
 
 def test_an_event_has_one_of_each_key(records: Records) -> None:
@@ -149,6 +159,29 @@ def test_events_are_found_by_type_time_and_position(records: Records) -> None:
     assert find(records, S.ABSENT, after=first, begin_us=at_us + 1_000_000) == []
 
 
+@pytest.mark.parametrize("admits", [None, lambda _: True])
+def test_a_part_of_what_stands_so_is_that_part_of_all(
+    records: Records, admits: Callable[[Event], bool] | None
+) -> None:
+    made = [records.event() for _ in range(7)]
+    for event_id in (made[0], made[2], made[3]):
+        keep(records, event_id, lease_until_us=1_000)
+    for event_id in (made[1], made[5]):
+        keep(records, event_id, TransactionState.FINISHED)
+    had = [made[0], made[2], made[3], made[4], made[6]]
+    wanted = Wanted(KEY, CLAIMABLE, admits=admits)
+    # Before each of these starts there is none but by a lease that has run out.
+    starts = (None, made[0], made[3], made[4])
+    for skip, size, more, start in product(range(8), (0, 1, 3), (0, 2, 9), starts):
+        span = Span(skip, size, more)
+        found = subject.find_events(records.connection, records.project, wanted, 1_000, span, start)
+        seen = had[: span.end]
+        assert found.page == seen[skip : skip + size], (span, start)
+        assert found.total == len(seen), (span, start)
+        first = next((one for one in seen if start is None or one >= start), None)
+        assert found.first == first, (span, start)
+
+
 def test_events_are_found_by_what_a_statement_can_not_tell(records: Records) -> None:
     wanted = [
         records.event(attributes=Attributes(label=label), payload=b'"large"')
@@ -163,7 +196,8 @@ def test_events_are_found_by_what_a_statement_can_not_tell(records: Records) -> 
     assert find(records, S.ABSENT, admits=admits) == [wanted[0], wanted[2]]
     assert seen == [b""] * 3
     few = Wanted(KEY, frozenset({S.ABSENT}), admits=admits)
-    assert subject.find_events(records.connection, records.project, few, 0, 1) == [wanted[0]]
+    found = subject.find_events(records.connection, records.project, few, 0, Span(0, 1))
+    assert found == Stretch([wanted[0]], 1, wanted[0])
 
 
 def test_what_weighs_too_much_is_read_in_part(

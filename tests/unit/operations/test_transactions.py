@@ -20,6 +20,7 @@ from waypost.operations import transactions as subject
 from waypost.operations.audience import Audience
 from waypost.operations.transactions import Transactions, Wanted, Which
 from waypost.storage import transactions as stored
+from waypost.storage.transactions import Span
 
 DAY_US = 86_400_000_000
 FINISHED, FAILED = TransactionState.FINISHED, TransactionState.FAILED
@@ -62,7 +63,8 @@ class World:
         """Return what is to be had, looked for from the beginning."""
         wanted = Wanted("k", CLAIMABLE, types)
         connection, now_us = self.records.connection, self.clock.now_us()
-        return stored.find_events(connection, self.caller.project_id, wanted, now_us, 10)
+        found = stored.find_events(connection, self.caller.project_id, wanted, now_us, Span(0, 10))
+        return found.page
 
 
 @pytest.fixture
