@@ -58,10 +58,19 @@ def percentiles_ms(samples_ns: Sequence[int]) -> Percentiles:
 
 def pace(ledger: Ledger, first_sequence: int, end_sequence: int = sys.maxsize) -> Pace:
     """The pace of the events of these sequence numbers (what came before was warm-up)."""
+    return _pace(ledger, lambda posted: first_sequence <= posted.sequence < end_sequence)
+
+
+def pace_between(ledger: Ledger, start_ns: int, end_ns: int) -> Pace:
+    """The pace of the events that were to be sent between two moments."""
+    return _pace(ledger, lambda posted: start_ns <= posted.intended_ns < end_ns)
+
+
+def _pace(ledger: Ledger, is_measured: Callable[[Posted], bool]) -> Pace:
     rows = [
         (posted, ledger.first_receipts[token])
         for token, posted in ledger.posted.items()
-        if first_sequence <= posted.sequence < end_sequence and token in ledger.first_receipts
+        if token in ledger.first_receipts and is_measured(posted)
     ]
 
     def durations(of: Callable[[Posted, int], int]) -> Percentiles:
