@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    func,
+    select,
+    text,
+)
 from sqlalchemy import delete as delete_from
 
 from waypost.model import ids
@@ -50,6 +61,10 @@ _IS_LAST = {
     for dialect, by in INDEXED_BY.items()
 }
 """Nothing of the same event was diverted from the same subscription behind it."""
+
+_ITS_EVENT: Final = and_(
+    events.c.project_id == diverted_events.c.project_id, events.c.id == diverted_events.c.event_id
+)
 
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 _last = attempts.alias("last")
@@ -106,10 +121,11 @@ def list_page(
     A page is shorter than it might be, or even empty with more behind it, only where a great many
     events look like the owner's and are not.
     """
-    query = _of(project_id).where(*_conditions(which))
     found: list[DivertedEvent] = []
     for _ in range(_ROUNDS):
-        rows = pages.read(connection, query, (diverted_events.c.id,), request, _row)
+        chosen = _chosen(project_id, which, request)
+        query = _of(project_id).join(chosen, diverted_events.c.id == chosen.c.id)
+        rows = pages.read(connection, query, (chosen.c.id,), request, _row)
         found += [_diverted(row) for row in rows.items if _is_owners(row, which)]
         if len(found) >= request.size or not rows.has_more:
             break
@@ -196,13 +212,7 @@ def read_chunk(
     bounds = (key > after, key < until) if up else (key < after, key >= until)
     rows = connection.execute(
         select(diverted_events, events.c.type, events.c.attributes)
-        .join(
-            events,
-            and_(
-                events.c.project_id == diverted_events.c.project_id,
-                events.c.id == diverted_events.c.event_id,
-            ),
-        )
+        .join(events, _ITS_EVENT)
         .where(diverted_events.c.project_id == project_id, *bounds, *of)
         .order_by(key if up else key.desc())
         .limit(CHUNK)
@@ -275,6 +285,25 @@ def delete(connection: Connection, project_id: ids.Id, diverted_id: ids.Id) -> N
         raise NotFound(KIND)
 
 
+def _chosen(project_id: ids.Id, which: DivertedFilter, request: PageRequest) -> FromClause:
+    """Return which diverted events a page holds, and the one behind it.
+
+    Apart from their attempts, which are looked up for these alone; and the events are looked up
+    where they are asked for, those of one type in its index.
+    """
+    key = diverted_events.c.id
+    by_event = bool(which.types) or which.owner is not None
+    return (
+        select(key)
+        .select_from(diverted_events.join(events, _ITS_EVENT) if by_event else diverted_events)
+        .where(diverted_events.c.project_id == project_id, *_conditions(which))
+        .where(*pages.within((key,), request))
+        .order_by(key if pages.runs_up(request) else key.desc())
+        .limit(request.size + 1)
+        .subquery("chosen")
+    )
+
+
 def _conditions(which: DivertedFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if which.subscription_id is not None:
@@ -307,10 +336,6 @@ def _row(row: Row[Any]) -> Row[Any]:
 
 def _of(project_id: ids.Id) -> Select[Any]:
     """Select diverted events with their event's type and their last attempt's answer."""
-    its_event = and_(
-        events.c.project_id == diverted_events.c.project_id,
-        events.c.id == diverted_events.c.event_id,
-    )
     latest = (
         select(attempts.c.id)
         .where(
@@ -341,7 +366,7 @@ def _of(project_id: ids.Id) -> Select[Any]:
             func.coalesce(_last.c.response, _same.c.response, b"").label("response"),
         )
         .select_from(
-            diverted_events.outerjoin(events, its_event)
+            diverted_events.outerjoin(events, _ITS_EVENT)
             .outerjoin(_last, last)
             .outerjoin(_same, same)
         )
