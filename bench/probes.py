@@ -228,11 +228,22 @@ def convoy(at: Places) -> Iterator[Probe]:
         yield probe(f"deliveries, {status}", f"eventdeliveries?status={status}")
     for kind in (COMMON, RARE, SELDOM, NEVER):
         yield probe(f"deliveries, {kind}", f"eventdeliveries?eventType={kind}")
+    counts = {}
     for what, path in (("events", "batchreplay"), ("eventdeliveries", "batchretry")):
         count = f"{what}/count{path}events"
         yield probe(f"count of {path}", count)
         yield probe(f"count of {path}, range of time", f"{count}?{window}")
         yield probe(f"count of {path}, an endpoint", f"{count}?endpointId={at.endpoint}")
+        counts[path] = count
+    yield probe("count of batchreplay, an owner", f"{counts['batchreplay']}?ownerId={OWNER}")
+    yield probe("count of batchreplay, a source", f"{counts['batchreplay']}?sourceId={deep}")
+    yield probe("count of batchretry, Failure", f"{counts['batchretry']}?status=Failure")
+    for kind in (COMMON, RARE, FAILED):
+        yield probe(f"count of batchretry, {kind}", f"{counts['batchretry']}?eventType={kind}")
+    yield probe(
+        "count of batchretry, Failure and a type",
+        f"{counts['batchretry']}?status=Failure&eventType={RARE}",
+    )
     yield probe("endpoints", "endpoints")
     yield probe("failure rates", f"endpoints/period-failure-rates?{window}")
     for name in ("subscriptions", "sources", "event-types"):

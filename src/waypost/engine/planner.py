@@ -61,14 +61,6 @@ class Step(msgspec.Struct, frozen=True):
     box: Sequence[InBox] = ()
 
 
-class Selected(msgspec.Struct, frozen=True):
-    """The events of a slice that a job is about; the next slice begins behind `position`."""
-
-    events: list[Id]
-    position: Id
-    ended: bool
-
-
 class _Found(msgspec.Struct, frozen=True):
     """What was read for a step of a selection."""
 
@@ -103,18 +95,6 @@ class Planner:
             version=version if replay.plan.route is Route.AFRESH else None,
             subscription=None if to is None else self._enabled(replay.project_id, to),
         )
-
-    async def select(self, replay: Replay) -> Selected:
-        """Return which events of the next slice a job of a selection is about."""
-        found = await self._store.read(partial(_read, replay=replay))
-        before = _before(replay, found)
-        chosen = [
-            event.id
-            for event in found.slice.found
-            if self._is_about(replay, event, before.get(event.id, ()))
-        ]
-        part = found.slice
-        return Selected(chosen, part.position or replay.position, part.ended)
 
     async def _select(self, replay: Replay, found: _Found, most: int) -> Step:
         """Choose the pairs of a slice, up to so many."""
@@ -167,7 +147,7 @@ class Planner:
         return self._filter
 
 
-def _read(connection: Connection, replay: Replay, most: int | None = None) -> _Found:
+def _read(connection: Connection, replay: Replay, most: int) -> _Found:
     plan = replay.plan
     with_payload = plan.content is not None or plan.route is Route.AFRESH
     part = selecting.read_slice(connection, replay, with_payload=with_payload, most=most)

@@ -103,6 +103,28 @@ class Deliveries:
 
         return await self._store.read(read)
 
+    async def count(
+        self, principal: Principal, request: PageRequest, parts: Sequence[DeliveryFilter]
+    ) -> int:
+        """Count the project's deliveries of some kinds, none in two, up to the size of a page.
+
+        Raises:
+            NotFound: a part names an event that the project does not have (any more).
+        """
+        project_id = principal.project_id
+
+        def read(connection: Connection) -> int:
+            total = 0
+            for which in parts:
+                if which.event_id is not None:
+                    events.demand(connection, project_id, which.event_id)
+                total += deliveries.count(connection, project_id, request, which)
+                if total >= request.size:
+                    break
+            return min(total, request.size)
+
+        return await self._store.read(read)
+
     async def find(
         self, principal: Principal, delivery_id: ids.Id, subscription_ids: Sequence[ids.Id]
     ) -> Delivery:

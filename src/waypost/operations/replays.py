@@ -40,11 +40,14 @@ from waypost.storage import (
     idempotency,
     queue,
     replays,
+    selecting,
     subscriptions,
 )
 from waypost.storage.connection import Connection
-from waypost.storage.selecting import Pair
+from waypost.storage.selecting import Pair, Selection
 from waypost.storage.store import Store
+
+__all__ = ["DryRun", "Examples", "Replays", "Sample", "Selection", "Wanted"]
 
 EXAMPLE_TYPE: Final = "example"
 """The type of an example where nobody says which: no catalogue, no type that is asked for."""
@@ -52,8 +55,6 @@ EXAMPLE_TYPE: Final = "example"
 
 SAMPLES: Final = 10
 """So many deliveries a dry run names."""
-
-_COUNT_STEPS: Final = 10
 
 _DRY_STEPS: Final = 20
 """So many steps a dry run looks ahead."""
@@ -272,35 +273,27 @@ class Replays:
             [Sample(event_id, types.get(event_id, ""), to) for event_id, to in named],
         )
 
-    async def count(self, principal: Principal, wanted: Wanted, *, key: str | None = None) -> int:
+    async def count(
+        self, principal: Principal, selection: Selection, *, key: str | None = None
+    ) -> int:
         """Count the events that a job of a selection would look at to owe them to somebody.
 
-        It stops after `_COUNT_STEPS` slices: a larger number is not exact.
+        A large number is not exact, nor one of an owner or of sources among very many events.
 
         Args:
             principal: who asks.
-            wanted: the job.
+            selection: which events.
             key: only the event that holds this idempotency key.
-
-        Raises:
-            InvalidInput: what is wanted contradicts itself; says where.
-            InvalidSetting: the filter of the content can't be obeyed.
         """
-        _check(wanted)
-        replay = self._job(principal, wanted)
-        first = None
-        if key is not None:
-            first = await self._store.read(lambda c: idempotency.find(c, principal.project_id, key))
-            if first is None:
-                return 0
-        total = 0
-        for _ in range(_COUNT_STEPS):
-            part = await self._planner.select(replay)
-            total += sum(first in {None, event_id} for event_id in part.events)
-            if part.ended:
-                break
-            replay = msgspec.structs.replace(replay, position=part.position)
-        return total
+        project_id = principal.project_id
+
+        def read(connection: Connection) -> int:
+            if key is None:
+                return selecting.count(connection, project_id, selection)
+            first = idempotency.find(connection, project_id, key)
+            return 0 if first is None else selecting.count(connection, project_id, selection, first)
+
+        return await self._store.read(read)
 
     async def pause(self, principal: Principal, replay_id: Id) -> Replay:
         """Let a job make no more steps until it is resumed; what it has owed stays owed.

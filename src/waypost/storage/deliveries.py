@@ -13,12 +13,14 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Row,
+    Select,
     Table,
     and_,
     exists,
     func,
     literal_column,
     select,
+    union_all,
 )
 
 from waypost.model import ids
@@ -26,6 +28,7 @@ from waypost.model.delivery import Delivery, DeliveryState, Reason
 from waypost.model.page import Page, PageRequest
 from waypost.storage import events as stored_events
 from waypost.storage import pages
+from waypost.storage.matching import is_among
 from waypost.storage.schema import deliveries, diverted_events, events, queue
 
 ADDRESSEES_MAX: Final = 1_000
@@ -39,6 +42,9 @@ _SOME: Final = 500
 STEP_MAX: Final = 2_000
 WALKED: Final = 20_000
 """So many events of a type are gone through for a page, and so many of them at once."""
+
+LOOKED_MAX: Final = 20_000
+"""So many deliveries that were missed are looked at to count those of some types."""
 
 FEW: Final = 5_000
 """So many rows of a subscription are sorted rather than looked for among all others."""
@@ -74,6 +80,56 @@ def list_page(
     if which.types and which.event_id is None:
         return _page_of_types(connection, project_id, request, which)
     return _page(connection, project_id, request, which)
+
+
+def count(
+    connection: Connection, project_id: ids.Id, request: PageRequest, which: DeliveryFilter
+) -> int:
+    """Count a project's deliveries, up to the size of the page that is asked for.
+
+    Where types are asked for, so many events of each at most are looked at, the newest; where what
+    was missed is asked for as well, the newest `LOOKED_MAX` of it.
+    """
+    found = 0
+    if which.state in {None, DeliveryState.PENDING}:
+        rows = _rows(connection, queue, project_id, which)
+        conditions = [*_conditions(rows, which), *pages.within(_order(rows, None), request)]
+        found = _count(connection, select(rows.c.id).where(*conditions), request.size)
+    if which.state is not DeliveryState.PENDING:
+        found += _count_final(connection, project_id, request, which)
+    return min(found, request.size)
+
+
+def _count_final(
+    connection: Connection, project_id: ids.Id, request: PageRequest, which: DeliveryFilter
+) -> int:
+    every = msgspec.structs.replace(which, types=())
+    if not which.types or which.event_id is not None:
+        found = _places(connection, project_id, request, which, None)
+        return _count(connection, select(found), request.size)
+    if which.state in {None, DeliveryState.DELIVERED}:
+        around = _of_events(request, request.size)
+        among = union_all(
+            *(
+                select(stored_events.of_type(project_id, around, one).subquery())
+                for one in which.types
+            )
+        ).subquery()
+        rows = _rows(connection, deliveries, project_id, every)
+        query = select(rows.c.id).join(among, rows.c.event_id == among.c.id)
+        query = query.where(*_conditions(rows, every), *_in_state(rows, which.state))
+        return _count(connection, query, request.size)
+    looked = msgspec.structs.replace(request, size=LOOKED_MAX)
+    found = _places(connection, project_id, looked, every, None)
+    its_event = and_(events.c.project_id == project_id, events.c.id == found.c.event_id)
+    # Joined: a mere look whether there is one would pass over the index of types.
+    query = select(found).join(events, its_event).where(is_among(which.types))
+    return _count(connection, query, request.size)
+
+
+def _count(connection: Connection, query: Select[Any], most: int) -> int:
+    rows = query.limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(rows)).scalar_one())
 
 
 def _page_of_types(
@@ -262,13 +318,11 @@ def _places(
         columns.append("state")
     rows = _rows(connection, deliveries, project_id, which, columns)
     order = _order(rows, among)
-    conditions = [*_conditions(rows, which, among), *pages.within(order, request)]
-    if which.state is DeliveryState.DELIVERED:
-        conditions.append(rows.c.state == int(which.state))
-    elif which.state is not None:
-        # In words, as the index of what was missed has it.
-        conditions.append(rows.c.state == literal_column(str(int(which.state))))
-        conditions.append(rows.c.state != literal_column(_DELIVERED))
+    conditions = [
+        *_conditions(rows, which, among),
+        *_in_state(rows, which.state),
+        *pages.within(order, request),
+    ]
     up = pages.runs_up(request)
     return (
         select(rows.c.event_id, rows.c.id)
@@ -313,8 +367,21 @@ def _order(
     return (event_id if among is None else func.coalesce(event_id, event_id), rows.c.id)
 
 
+def _in_state(rows: FromClause, state: DeliveryState | None) -> list[ColumnElement[bool]]:
+    """Return the condition of a delivery that it has ended so."""
+    if state is None:
+        return []
+    if state is DeliveryState.DELIVERED:
+        return [rows.c.state == int(state)]
+    # In words, as the index of what was missed has it.
+    return [
+        rows.c.state == literal_column(str(int(state))),
+        rows.c.state != literal_column(_DELIVERED),
+    ]
+
+
 def _conditions(
-    rows: FromClause, which: DeliveryFilter, among: Sequence[ids.Id] | None
+    rows: FromClause, which: DeliveryFilter, among: Sequence[ids.Id] | None = None
 ) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if among is not None:

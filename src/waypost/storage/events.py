@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, LargeBinary, Row, bindparam, cast, exists, func, literal, select
+from sqlalchemy import (
+    Connection,
+    LargeBinary,
+    Row,
+    Select,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+)
 
 from waypost.model import ids
 from waypost.model.errors import NotFound
@@ -130,18 +141,22 @@ def list_ids(
     the page is found. All that is asked for stands in that index: for more, SQLite would rather go
     through all events.
     """
-    up, key = pages.runs_up(request), events.c.id
     found: set[ids.Id] = set()
     for one in types:
-        query = (
-            select(key)
-            .where(events.c.project_id == project_id, is_among((one,)))
-            .where(*pages.within((key,), request))
-            .order_by(key if up else key.desc())
-            .limit(request.size + 1)
-        )
-        found.update(connection.execute(query).scalars())
-    return sorted(found, reverse=not up)[: request.size + 1]
+        found.update(connection.execute(of_type(project_id, request, one)).scalars())
+    return sorted(found, reverse=not pages.runs_up(request))[: request.size + 1]
+
+
+def of_type(project_id: ids.Id, request: PageRequest, kind: str) -> Select[Any]:
+    """Return the query of the ids of `list_ids`, of one type."""
+    key = events.c.id
+    return (
+        select(key)
+        .where(events.c.project_id == project_id, is_among((kind,)))
+        .where(*pages.within((key,), request))
+        .order_by(key if pages.runs_up(request) else key.desc())
+        .limit(request.size + 1)
+    )
 
 
 def _weight(event: Event) -> int:

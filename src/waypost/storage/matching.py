@@ -9,6 +9,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from waypost.model.event import SYSTEM
+from waypost.model.ids import Id
 from waypost.policy.routing import ALL, PREFIX
 from waypost.storage.schema import events
 
@@ -61,10 +62,24 @@ def is_of_producers() -> ColumnElement[bool]:
     return func.substr(events.c.type, 1, len(SYSTEM)) != SYSTEM
 
 
-def may_be_of_owner(owner: str) -> ColumnElement[bool]:
+def may_be_of_owner(
+    owner: str, attributes: ColumnElement[bytes] = events.c.attributes
+) -> ColumnElement[bool]:
     """Return a condition that every event of an owner meets, and few others do.
 
     Attributes are kept as MessagePack: a name, and behind it the value.
     """
     encoded = msgspec.msgpack.encode("owner") + msgspec.msgpack.encode(owner)
-    return place_of(events.c.attributes, encoded) > 0
+    return place_of(attributes, encoded) > 0
+
+
+def is_of_sources(
+    sources: Sequence[Id], attributes: ColumnElement[bytes] = events.c.attributes
+) -> ColumnElement[bool]:
+    """Return the condition of an event that it came in by one of these sources.
+
+    Of all that attributes hold, no other name is followed by bytes alone, which are no text.
+    """
+    name = msgspec.msgpack.encode("source")
+    encoded = (name + msgspec.msgpack.encode(one) for one in sources)
+    return or_(*(place_of(attributes, one) > 0 for one in encoded))

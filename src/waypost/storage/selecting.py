@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, bindparam, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+)
 
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState
@@ -17,7 +26,12 @@ from waypost.model.ids import Id
 from waypost.model.replay import Order, PastState, Replay, Route
 from waypost.policy.routing import ALL, takes_type
 from waypost.storage import pages
-from waypost.storage.matching import INDEXED_BY
+from waypost.storage.deliveries import FEW
+from waypost.storage.matching import (
+    INDEXED_BY,
+    is_of_sources,
+    may_be_of_owner,
+)
 from waypost.storage.schema import deliveries, diverted_events, events, fan_outs
 
 SLICE: Final = 1_000
@@ -27,6 +41,12 @@ _LOADED: Final = 100
 """How many of them with their payloads."""
 
 _NULL: Final = b"null"
+
+COUNTED_MAX: Final = 10_000
+"""So far the events of a selection are counted."""
+
+LOOKED_MAX: Final = 30_000
+"""So many events are looked at for those of an owner, or of a source."""
 
 Pair = tuple[Id, Id]
 """An event and a subscription."""
@@ -76,6 +96,113 @@ class Past(msgspec.Struct, frozen=True):
     event_id: Id
     subscription_id: Id
     state: PastState
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Events that are counted; what is None or empty does not narrow.
+
+    Attributes:
+        begin_us: the range `[begin, end)` of their acceptance, UTC microseconds.
+        end_us: see `begin_us`.
+        sources: that came in by one of these.
+        among: of which a delivery to one of these subscriptions has ended.
+    """
+
+    begin_us: int
+    end_us: int
+    owner: str | None = None
+    sources: tuple[Id, ...] = ()
+    among: tuple[Id, ...] = ()
+
+    @property
+    def begin(self) -> Id:
+        """The first id that an event may have."""
+        return ids.lowest(max(self.begin_us, 0))
+
+    @property
+    def end(self) -> Id:
+        """The first id behind them."""
+        return ids.lowest(max(self.end_us, 0))
+
+
+def count(
+    connection: Connection, project_id: Id, selection: Selection, only: Id | None = None
+) -> int:
+    """Count the events of a selection, `COUNTED_MAX` at most.
+
+    Args:
+        connection: where from.
+        project_id: whose.
+        selection: which.
+        only: this event alone, if it is among them.
+    """
+    if only is not None and not selection.begin <= only < selection.end:
+        return 0
+    found = _selected(connection, project_id, selection, only)
+    if selection.owner is None:
+        some = select(literal(1)).select_from(found).limit(COUNTED_MAX).subquery()
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    # No statement tells for certain whose an event is.
+    total = 0
+    with connection.execute(pages.streamed(connection, select(found.c.attributes))) as rows:
+        for row in rows:
+            total += _decode_attributes(row.attributes).owner == selection.owner
+            if total == COUNTED_MAX:
+                break
+    return total
+
+
+def _selected(
+    connection: Connection, project_id: Id, selection: Selection, only: Id | None
+) -> FromClause:
+    """Return the attributes of the events of a selection, and of a few that look like these."""
+    if selection.among:
+        owed = _owed_to(connection, project_id, selection, only)
+        its_event = (events.c.project_id == project_id, events.c.id == owed.c.event_id)
+        attributes = select(events.c.attributes).where(*its_event).scalar_subquery()
+        query = select(attributes.label("attributes")).select_from(owed)
+    else:
+        place = _in_range(events.c.id, selection, only)
+        query = select(events.c.attributes).where(events.c.project_id == project_id, *place)
+    if selection.owner is None and not selection.sources:
+        return query.subquery("selected")
+    first = events.c.id if not selection.among else owed.c.event_id
+    looked = query.order_by(first).limit(LOOKED_MAX).subquery("looked")
+    found = select(looked)
+    if selection.sources:
+        found = found.where(is_of_sources(selection.sources, looked.c.attributes))
+    if selection.owner is not None:
+        found = found.where(may_be_of_owner(selection.owner, looked.c.attributes))
+    return found.subquery("selected")
+
+
+def _owed_to(
+    connection: Connection, project_id: Id, selection: Selection, only: Id | None
+) -> FromClause:
+    """Return the events of which a delivery to one of some subscriptions has ended.
+
+    As with their list, the deliveries of a few are found by the index of subscriptions.
+    """
+    to = deliveries.c.subscription_id
+    of_project = select(deliveries.c.event_id).where(deliveries.c.project_id == project_id)
+    few = of_project.where(to.in_(selection.among)).limit(FEW + 1).subquery()
+    if connection.execute(select(func.count()).select_from(few)).scalar_one() <= FEW:
+        query = select(few.c.event_id).where(*_in_range(few.c.event_id, selection, only))
+    else:
+        query = of_project.where(
+            # As a term: else that index would be taken.
+            func.coalesce(to, to).in_(selection.among),
+            *_in_range(deliveries.c.event_id, selection, only),
+        )
+    return query.distinct().subquery("owed")
+
+
+def _in_range(
+    key: ColumnElement[Id], selection: Selection, only: Id | None
+) -> tuple[ColumnElement[bool], ...]:
+    if only is not None:
+        return (key.between(only, only),)
+    return (key >= selection.begin, key < selection.end)
 
 
 def read_slice(

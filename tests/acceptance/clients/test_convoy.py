@@ -301,10 +301,23 @@ def test_batches_send_again_what_they_select(
     convoy.send(theirs)
     other.wait_for(1)
     convoy.settled(3, "Failure", endpointId=mine)
-    counted = convoy.ask(
-        200, "GET", "/eventdeliveries/countbatchretryevents", params={"status": "Failure"}
-    )
-    assert counted == {"num": 3}
+    convoy.settled(4, "Failure", "Success")
+    for query, number in (
+        ({}, 4),
+        ({"status": "Failure"}, 3),
+        ({"status": ["Failure", "Success"]}, 4),
+        ({"status": ["Failure", "Retry"]}, 3),
+        ({"status": ["Scheduled", "Processing", "Retry"]}, 0),
+        ({"endpointId": theirs}, 1),
+        ({"endpointId": [mine, theirs], "status": "Failure"}, 3),
+        ({"eventId": events[0]}, 1),
+        ({"eventType": "a.b"}, 4),
+        ({"eventType": "a.b", "status": "Failure"}, 3),
+        ({"eventType": "a.c"}, 0),
+        ({"startDate": "2020-01-01T00:00:00", "endDate": "2020-01-02T00:00:00"}, 0),
+    ):
+        path = "/eventdeliveries/countbatchretryevents"
+        assert convoy.ask(200, "GET", path, params=query) == {"num": number}, query
     received.status = 204
     answer = convoy.answer(200, "POST", "/eventdeliveries/batchretry", params={"endpointId": mine})
     assert answer["message"] == "Batch retry processing"

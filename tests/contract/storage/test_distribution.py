@@ -44,6 +44,7 @@ from waypost.storage.deliveries import DeliveryFilter
 from waypost.storage.diverted import DivertedFilter
 from waypost.storage.queue import LaneWanted
 from waypost.storage.retention import KINDS, Cuts
+from waypost.storage.selecting import Selection
 from waypost.storage.told import What
 from waypost.storage.transactions import Span, Wanted
 
@@ -88,6 +89,7 @@ def of_requests(records: Records, subscription: Subscription, event_id: Id) -> N
     some = DeliveryFilter(subscription_id=subscription.id, types=("a",))
     deliveries.list_page(connection, project_id, PAGE, DeliveryFilter())
     deliveries.list_page(connection, project_id, PAGE, some)
+    _of_counts(records, subscription)
     for status in (None, *attempts.ENDED):
         attempts.list_of_event(connection, project_id, event_id, PAGE, status, ())
         attempts.list_of_subscription(connection, project_id, subscription.id, PAGE, status, ())
@@ -105,6 +107,16 @@ def of_requests(records: Records, subscription: Subscription, event_id: Id) -> N
     subscriptions.list_page(connection, project_id, PAGE)
     _of_system_events(records, subscription)
     signing_keys.delete_all(connection, project_id, subscription.id)
+
+
+def _of_counts(records: Records, subscription: Subscription) -> None:
+    connection, project_id = records.connection, records.project
+    for state in (None, DeliveryState.FAILED):
+        which = DeliveryFilter(state, subscription_id=subscription.id, types=("a", "b"))
+        deliveries.count(connection, project_id, PAGE, which)
+    for among in ((), (subscription.id,)):
+        selection = Selection(1, 2, "o", (subscription.id,), among)
+        selecting.count(connection, project_id, selection)
 
 
 def _of_system_events(records: Records, subscription: Subscription) -> None:

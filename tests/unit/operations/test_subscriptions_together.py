@@ -11,10 +11,9 @@ from tests.support.subscribing import Office, office
 from waypost.model.errors import Conflict, InvalidInput, NotFound
 from waypost.model.event import Attributes, Event
 from waypost.model.ids import Id
-from waypost.model.replay import Plan, ReplayKind, Route
 from waypost.model.subscription import Signing, SigningKey
 from waypost.operations.changing import Wish
-from waypost.operations.replays import Wanted
+from waypost.operations.replays import Selection
 from waypost.policy.settings import Settings
 from waypost.storage import facts
 from waypost.storage.connection import Connection
@@ -115,9 +114,8 @@ async def test_what_a_selection_is_about_is_counted(here: Office) -> None:
     caller, endpoint = here.records.principal(), here.records.ids.next()
     (one,) = await here.subscriptions.put_all(caller, [wish(here, endpoint)])
     events = [here.records.event() for _ in range(3)]
-    plan = Plan(route=Route.AFRESH)
-    wanted = Wanted(ReplayKind.SELECTED, plan)
-    assert await here.replays.count(caller, wanted) == len(events)
-    assert await here.replays.count(caller, wanted, key="none") == 0
-    among = msgspec.structs.replace(wanted, plan=Plan(route=Route.AFRESH, among=(one.id,)))
+    every = Selection(0, 2**57)
+    assert await here.replays.count(caller, every) == len(events)
+    assert await here.replays.count(caller, every, key="none") == 0
+    among = msgspec.structs.replace(every, among=(one.id,))
     assert await here.replays.count(caller, among) == 0

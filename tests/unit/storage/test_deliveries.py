@@ -106,7 +106,11 @@ def test_each_filter_chooses_what_it_says(
         and one.event_type in (types or (one.event_type,))
         and all(getattr(one, name) == value for name, value in of.items())
     ]
-    assert listed(records, DeliveryFilter(state=state, types=types, **of)) == chosen
+    which = DeliveryFilter(state=state, types=types, **of)
+    assert listed(records, which) == chosen
+    place = (records.connection, records.project)
+    assert deliveries.count(*place, PageRequest(size=100), which) == len(chosen)
+    assert deliveries.count(*place, PageRequest(size=1), which) == min(len(chosen), 1)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 6])
@@ -144,6 +148,9 @@ def test_the_range_of_time_is_that_of_the_events(records: Records) -> None:
     at_us = ids.moment(every[1].event_id)
     request = PageRequest(begin_us=at_us, end_us=at_us + 1)
     assert listed(records, DeliveryFilter(), request) == [every[1]]
+    for types in ((), (every[1].event_type,)):
+        which = DeliveryFilter(types=types)
+        assert deliveries.count(records.connection, records.project, request, which) == 1
 
 
 def test_lists_are_read_by_an_index(records: Records) -> None:

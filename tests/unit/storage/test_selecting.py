@@ -1,5 +1,7 @@
 """What a selection reads goes by keys, and tells the last state of each pair."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import insert
 
@@ -7,10 +9,11 @@ from tests.support.database import Records
 from tests.support.plans import plans_of, walks
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState
+from waypost.model.event import Attributes
 from waypost.model.replay import Order, PastState, Plan, Replay, ReplayKind, Route
 from waypost.storage import diverted, replays, selecting
 from waypost.storage.schema import fan_outs
-from waypost.storage.selecting import Past
+from waypost.storage.selecting import Past, Selection
 
 
 def test_the_last_delivery_of_each_pair_is_told(records: Records) -> None:
@@ -98,5 +101,67 @@ def test_each_look_goes_by_keys(records: Records) -> None:
             replays.read_bounds(records.connection, job)
             which = diverted.DivertedFilter(one.id, ("a.*",), "o")
             diverted.read_chunk(records.connection, records.project, which, ids.FIRST, ids.LAST)
+
+        assert walks(plans_of(records.connection, look)) == []
+
+
+@pytest.mark.parametrize("few", [0, 100])
+def test_a_selection_is_counted(
+    records: Records, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(selecting, "FEW", few)
+    one, two = records.subscription(), records.subscription()
+    source, other = records.ids.next(), records.ids.next()
+    made: list[ids.Id] = []
+    for kind, to in (
+        (Attributes(owner="o", source=source), (one, one)),
+        (Attributes(metadata={"owner": "o"}, source=other), (one, two)),
+        (Attributes(ordering_key="source", owner="o"), (two,)),
+        (None, ()),
+        (Attributes(path="x", endpoints=(source,)), (two,)),
+    ):
+        records.clock.forward(1)
+        made.append(records.event(attributes=kind))
+        for subscription in to:
+            records.ended(made[-1], subscription, DeliveryState.DELIVERED)
+    records.event(project_id=records.other)
+    begin_us, end_us = ids.moment(made[0]), ids.moment(made[-1]) + 1
+
+    def counted(only: ids.Id | None = None, **narrow: Any) -> int:
+        selection = Selection(**{"begin_us": begin_us, "end_us": end_us} | narrow)
+        return selecting.count(records.connection, records.project, selection, only)
+
+    assert counted() == 5
+    assert counted(begin_us=ids.moment(made[1]), end_us=ids.moment(made[3])) == 2
+    assert counted(owner="o") == 2
+    assert counted(owner="p") == 0
+    assert counted(sources=(source,)) == 1
+    assert counted(sources=(source, other)) == 2
+    assert counted(among=(one.id,)) == 2
+    assert counted(among=(one.id, two.id)) == 4
+    assert counted(among=(records.ids.next(),)) == 0
+    assert counted(among=(two.id,), owner="o") == 1
+    assert counted(among=(one.id,), sources=(other,), begin_us=ids.moment(made[1])) == 1
+    assert counted(made[0]) == 1
+    assert counted(made[0], owner="o", among=(one.id,)) == 1
+    assert counted(made[0], among=(two.id,)) == 0
+    assert counted(made[0], begin_us=ids.moment(made[1])) == 0
+    monkeypatch.setattr(selecting, "COUNTED_MAX", 1)
+    assert counted() == counted(owner="o") == counted(among=(one.id, two.id)) == 1
+    monkeypatch.setattr(selecting, "LOOKED_MAX", 1)
+    assert counted(sources=(other,)) == 0
+
+
+def test_counting_walks_through_no_table(records: Records) -> None:
+    one = records.subscription()
+    records.ended(records.event(), one, DeliveryState.DELIVERED)
+    for selection in (
+        Selection(1, 2**57),
+        Selection(1, 2**57, "o", (one.id,)),
+        Selection(1, 2**57, among=(one.id,)),
+    ):
+
+        def look(selection: Selection = selection) -> None:
+            selecting.count(records.connection, records.project, selection)
 
         assert walks(plans_of(records.connection, look)) == []

@@ -23,7 +23,7 @@ from waypost.model.page import PageRequest
 from waypost.model.project import Principal, Scope
 from waypost.model.replay import Plan, ReplayKind, Route
 from waypost.operations.events import Accepted, Events, Seen
-from waypost.operations.replays import Replays, Wanted
+from waypost.operations.replays import Replays, Selection, Wanted
 
 PATH: Final = f"{PROJECT_PATH}/events"
 ONE_PATH: Final = f"{PATH}/{{event_id}}"
@@ -209,7 +209,8 @@ class EventRoutes:
             owner=found.owner, among=found.subscriptions, content=found.content, route=Route.AFRESH
         )
         wanted = Wanted(ReplayKind.SELECTED, plan, begin_us, end_us)
-        return wanted, await self._replays.count(call.principal, wanted, key=found.key)
+        counted = Selection(begin_us, end_us, found.owner, found.sources, found.subscriptions)
+        return wanted, await self._replays.count(call.principal, counted, key=found.key)
 
     async def _take(
         self,

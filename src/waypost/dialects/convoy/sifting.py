@@ -25,27 +25,31 @@ class Chosen(msgspec.Struct, frozen=True):
 
     Attributes:
         subscriptions: only what was owed to one of these; empty for all.
-        content: a filter of ours.
         key: only the event that holds this idempotency key.
     """
 
     owner: str | None = None
     subscriptions: tuple[Id, ...] = ()
-    content: str | None = None
+    sources: tuple[Id, ...] = ()
     key: str | None = None
+
+    @property
+    def content(self) -> str | None:
+        """The filter of ours that those of its sources pass; None for all."""
+        named = [ids.spell_uuid(one) for one in self.sources]
+        return msgspec.json.encode({"source": {"$in": named}}).decode() if named else None
 
 
 async def chosen(call: Call, shelf: Shelf) -> Chosen | None:
     """Return the selection that a query asks for; None where nothing can be in it."""
     endpoints = _read_all(call, "endpointId", "endpoint")
-    sources = [ids.spell_uuid(one) for one in _read_all(call, "sourceId", "source")]
+    sources = tuple(_read_all(call, "sourceId", "source"))
     subscriptions: tuple[Id, ...] = ()
     if endpoints:
         subscriptions = tuple(one.id for one in await shelf.at(call.principal, *endpoints))
         if not subscriptions:
             return None
-    content = msgspec.json.encode({"source": {"$in": sources}}).decode() if sources else None
-    return Chosen(call.one("ownerId"), subscriptions, content, call.one("idempotencyKey"))
+    return Chosen(call.one("ownerId"), subscriptions, sources, call.one("idempotencyKey"))
 
 
 class Sieve:
