@@ -130,8 +130,11 @@ async def sift(
     request = listing.request
     up = request.newer_than is not None
     found: list[T] = []
-    for _ in range((most or SIFTED_MAX) // _SLICE):
-        part = await fetch(msgspec.structs.replace(request, size=_SLICE))
+    left, step = most or SIFTED_MAX, min(2 * listing.size, _SLICE)
+    while left > 0:
+        # Most often a page is soon full: only where it is not, more is looked at with each look.
+        part = await fetch(msgspec.structs.replace(request, size=min(step, left)))
+        left, step = left - step, min(2 * step, _SLICE)
         walked = part.items[::-1] if up else part.items
         found += [one for one in walked if keep(one)]
         if len(found) > listing.size or not part.has_more:

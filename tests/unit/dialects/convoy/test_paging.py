@@ -105,10 +105,17 @@ async def fetch(request: PageRequest) -> Page[ids.Id]:
 
 @pytest.mark.parametrize("sort", ["DESC", "ASC"])
 async def test_what_is_kept_of_a_list_is_paged(sort: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "_SLICE", 2)
+    monkeypatch.setattr(paging, "_SLICE", 5)
     listing = paging.read(call(f"perPage=2&sort={sort}"))
     odd = set(IDS[::2])
-    found = await paging.sift(fetch, listing, odd.__contains__, lambda one: one)
+    sizes: list[int] = []
+
+    async def noted(request: PageRequest) -> Page[bytes]:
+        sizes.append(request.size)
+        return await fetch(request)
+
+    found = await paging.sift(noted, listing, odd.__contains__, lambda one: one)
+    assert sizes == [4, 5]
     shown = paging.page_out(listing, found.page, lambda one: one, lambda one: one, found.stopped)
     order = IDS[::2] if sort == "ASC" else IDS[::2][::-1]
     assert shown["content"] == order[:2]
