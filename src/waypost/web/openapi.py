@@ -143,6 +143,25 @@ def parameters(
     return made
 
 
+def whole(shape: Any) -> Schema:
+    """Return the schema of a shape in one piece: of what comes in as any object, and is read by it.
+
+    The shape may not hold itself.
+    """
+    refs, schemas = _components([shape])
+
+    def inlined(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inlined(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        named = schemas[node["$ref"].removeprefix(_REF)] if "$ref" in node else {}
+        return {name: inlined(one) for name, one in (named | node).items() if name != "$ref"}
+
+    made: Schema = inlined(refs[repr(shape)])
+    return made
+
+
 def document(surface: Surface, table: Sequence[Described]) -> Schema:
     """Return the document of all operations of a surface."""
     shapes = _Shapes(surface, table)

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, Typ
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from waypost.dialects.convoy.authentication import FieldMappingIn
 from waypost.dialects.convoy.config import ProjectConfig, SslConfig
+from waypost.model.authentication import SigningKey
 
 T = TypeVar("T")
 
@@ -129,6 +131,47 @@ class SecretOut(TypedDict):
 EndpointStatus = Literal["active", "inactive", "paused", "pending"]
 
 
+class ApiKeyOut(TypedDict):
+    """A key in a header."""
+
+    header_name: str
+    header_value: str
+
+
+class BasicAuthOut(TypedDict):
+    """Name and password."""
+
+    username: str
+    password: str
+
+
+class OAuth2Out(TypedDict):
+    """A token of the client's own."""
+
+    url: str
+    client_id: str
+    grant_type: str
+    scope: str
+    audience: str
+    authentication_type: Literal["shared_secret", "client_assertion"]
+    client_secret: str
+    signing_key: SigningKey | Literal["***"] | None
+    signing_algorithm: str
+    issuer: str
+    subject: str
+    field_mapping: FieldMappingIn | None
+    expiry_time_unit: str
+
+
+class AuthenticationOut(TypedDict):
+    """How an endpoint wants to be called: the part that its type names."""
+
+    type: Literal["api_key", "basic_auth", "oauth2"]
+    api_key: NotRequired[ApiKeyOut]
+    basic_auth: NotRequired[BasicAuthOut]
+    oauth2: NotRequired[OAuth2Out]
+
+
 class EndpointOut(TypedDict):
     """An endpoint."""
 
@@ -146,7 +189,7 @@ class EndpointOut(TypedDict):
     status: EndpointStatus
     http_timeout: int
     events: int
-    authentication: dict[str, Any] | None
+    authentication: AuthenticationOut | None
     rate_limit: int
     rate_limit_duration: int
     content_type: str
@@ -201,20 +244,6 @@ class HmacOut(TypedDict):
     hash: str
     secret: str
     encoding: str
-
-
-class BasicAuthOut(TypedDict):
-    """Name and password."""
-
-    username: str
-    password: str
-
-
-class ApiKeyOut(TypedDict):
-    """A key in a header."""
-
-    header_name: str
-    header_value: str
 
 
 class VerifierOut(TypedDict):
@@ -281,7 +310,7 @@ class SubscriptionOut(TypedDict):
     source_metadata: SourceOut | None
     endpoint_metadata: EndpointOut | None
     device_metadata: None
-    alert_config: dict[str, Any] | None
+    alert_config: None
     retry_config: RetryOut | None
     filter_config: FilterConfigOut
     rate_limit_config: RateOut | None

@@ -21,6 +21,7 @@ from waypost.model.authentication import (
 )
 from waypost.model.errors import InvalidInput
 from waypost.policy.authentication import header_name
+from waypost.web.openapi import whole
 
 Text = Annotated[str, Meta(max_length=4_096)]
 
@@ -78,6 +79,9 @@ class AuthenticationIn(_Strict, frozen=True):
     api_key: ApiKeyIn | None = None
     basic_auth: BasicAuthIn | None = None
     oauth2: OAuth2In | None = None
+
+
+GivenAuthentication = Annotated[dict[str, Any], Meta(extra_json_schema=whole(AuthenticationIn))]
 
 
 def read(given: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from waypost.model.flow import Breaker, RateLimit
 from waypost.policy.failure import CONNECTION, TIMEOUT, TLS
 from waypost.policy.failure_settings import FailureHandlingIn, RetryIn
 from waypost.policy.headers import is_reserved
+from waypost.web.openapi import whole
 
 SIGNATURE_HEADER: Final = "X-Convoy-Signature"
 REQUEST_ID_HEADER: Final = "X-Convoy-Idempotency-Key"
@@ -93,17 +94,23 @@ class MetaEventConfig(_Strict, frozen=True, kw_only=True):
     """Where what happens in the project is told."""
 
     is_enabled: bool = False
-    type: Literal["http", "pub_sub", ""] = "http"
-    event_type: Annotated[tuple[str, ...], Meta(max_length=50)] | None = None
+    type: Annotated[str, Meta(extra_json_schema={"enum": ["http", ""]})] = "http"
+    event_type: (
+        Annotated[
+            tuple[Annotated[str, Meta(extra_json_schema={"enum": list(MetaKind)})], ...],
+            Meta(max_length=50),
+        ]
+        | None
+    ) = None
     url: Text = ""
     secret: Text = ""
-    pub_sub: Any = None
+    pub_sub: Annotated[Any, Meta(extra_json_schema={"type": "null"})] = None
 
 
 class BreakerConfig(_Strict, frozen=True, kw_only=True):
     """When an endpoint that fails is left alone; thresholds in percent."""
 
-    sample_rate: int = SAMPLE_RATE_S
+    sample_rate: Annotated[int, Meta(extra_json_schema={"const": SAMPLE_RATE_S})] = SAMPLE_RATE_S
     error_timeout: Seconds = 30
     failure_threshold: Annotated[int, Meta(ge=1, le=100)] = 70
     success_threshold: Annotated[int, Meta(ge=1, le=100)] = 5
@@ -119,7 +126,7 @@ class ProjectConfig(_Strict, frozen=True, kw_only=True, rename={"ssl": "SSL"}):
     replay_attacks_prevention_enabled: bool = False
     add_event_id_trace_headers: bool = False
     disable_endpoint: bool = False
-    search_policy: str | None = None
+    search_policy: Annotated[str, Meta(extra_json_schema={"maxLength": 0})] | None = None
     ratelimit: RateConfig = RateConfig()
     strategy: StrategyConfig = StrategyConfig()
     ssl: SslConfig = SslConfig()
@@ -138,6 +145,20 @@ class ProjectConfig(_Strict, frozen=True, kw_only=True, rename={"ssl": "SSL"}):
 
 
 DEFAULT: Final = ProjectConfig()
+
+
+def _given() -> dict[str, Any]:
+    """Return the schema of what is to change of it: null leaves a setting as it is."""
+    schema = whole(ProjectConfig)
+    settings = schema["properties"]
+    settings["ssl"] = settings["SSL"]
+    for name, one in settings.items():
+        bare = {key: value for key, value in one.items() if key != "default"}
+        settings[name] = {"anyOf": [bare, {"type": "null"}]}
+    return schema
+
+
+GivenConfig = Annotated[dict[str, Any], Meta(extra_json_schema=_given())]
 
 
 def read(body: bytes) -> ProjectConfig:
@@ -197,6 +218,8 @@ def _meta_faults(meta: MetaEventConfig) -> list[tuple[str, str]]:
     details = []
     if meta.type == "pub_sub" or meta.pub_sub is not None:
         details.append(("meta_event.type", "pub_sub is not supported yet: must be http"))
+    elif meta.type not in {"http", ""}:
+        details.append(("meta_event.type", "must be http"))
     known = ", ".join(MetaKind)
     wrong = [one for one in meta.event_type or () if one not in MetaKind.__members__.values()]
     details += [("meta_event.event_type", f"{one} is not among {known}") for one in wrong]

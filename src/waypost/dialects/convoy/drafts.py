@@ -1,13 +1,13 @@
 """Events as Convoy's clients post them, made into ours; the data stays the bytes that came."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from waypost.model.errors import InvalidInput
-from waypost.model.event import Attributes
+from waypost.model.event import EVENT_TYPE, EVENT_TYPE_MAX, Attributes
 from waypost.model.ids import Id
 from waypost.policy import headers, rawjson
 from waypost.policy.events import (
@@ -30,7 +30,13 @@ _NOT_KEPT: Final = "holds a secret, and is not kept of any event: set it at the 
 class Posted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every way to post an event takes."""
 
-    event_type: str = ""
+    # What a document says of a body; what is missing is told by words of our own.
+    DEMANDED: ClassVar[tuple[str, ...]] = ("event_type", "data")
+    EITHER: ClassVar[tuple[str, ...]] = ()
+
+    event_type: Annotated[
+        str, Meta(extra_json_schema={"pattern": EVENT_TYPE, "maxLength": EVENT_TYPE_MAX})
+    ] = ""
     data: msgspec.Raw | UnsetType = UNSET
     custom_headers: dict[str, str] | None = None
     idempotency_key: str | None = None
@@ -39,12 +45,16 @@ class Posted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class EventIn(Posted, frozen=True, kw_only=True):
     """An event for one endpoint; `app_id` stands for all endpoints of an owner."""
 
+    EITHER: ClassVar[tuple[str, ...]] = ("endpoint_id", "app_id")
+
     endpoint_id: str | None = None
     app_id: str | None = None
 
 
 class FanOutIn(Posted, frozen=True, kw_only=True):
     """An event for all endpoints of an owner."""
+
+    DEMANDED: ClassVar[tuple[str, ...]] = (*Posted.DEMANDED, "owner_id")
 
     owner_id: str = ""
 
@@ -55,6 +65,8 @@ class BroadcastIn(Posted, frozen=True, kw_only=True):
 
 class DynamicIn(Posted, frozen=True, kw_only=True):
     """An event for a URL, which is an endpoint from then on."""
+
+    DEMANDED: ClassVar[tuple[str, ...]] = (*Posted.DEMANDED, "url")
 
     url: str = ""
     secret: str | None = None

@@ -10,6 +10,7 @@ from msgspec import Meta
 from waypost.clock import Clock
 from waypost.dialects.convoy import authentication, paging, things
 from waypost.dialects.convoy.answers import EndpointOut, EndpointStatus, PageOut
+from waypost.dialects.convoy.authentication import GivenAuthentication
 from waypost.dialects.convoy.envelope import Answer
 from waypost.dialects.convoy.format import FORM, JSON
 from waypost.dialects.convoy.projects import Home
@@ -68,8 +69,10 @@ class EndpointIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     rate_limit: Annotated[int, Meta(ge=0, le=100_000)] | None = None
     rate_limit_duration: Seconds | None = None
     content_type: Literal["application/json", "application/x-www-form-urlencoded", ""] | None = None
-    authentication: dict[str, Any] | None = None
-    mtls_client_cert: dict[str, Any] | None = None
+    authentication: GivenAuthentication | None = None
+    mtls_client_cert: (
+        Annotated[dict[str, Any], Meta(extra_json_schema={"maxProperties": 0})] | None
+    ) = None
 
 
 class ExpireIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

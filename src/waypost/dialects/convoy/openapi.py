@@ -5,6 +5,7 @@ from typing import Any, Final, get_args
 
 from waypost.dialects.convoy import onboarding, refusals
 from waypost.dialects.convoy.answers import NotOnboarded, OnboardedOut, Refused, RowsOut, Said
+from waypost.dialects.convoy.drafts import Posted
 from waypost.dialects.convoy.table import BASE, PROJECT_PATH, Operation
 from waypost.web import openapi
 from waypost.web.openapi import PATH_PARAMETER, Described, Surface, result_of, summary_of
@@ -44,7 +45,24 @@ def document(operations: Sequence[Operation]) -> openapi.Schema:
     rows = [
         _described(row, path) for row in operations for path in (f"{BASE}{row.path}", *row.also)
     ]
-    return openapi.document(SURFACE, rows)
+    made = openapi.document(SURFACE, rows)
+    for shape in {row.shape for row in operations}:
+        if shape is not None and issubclass(shape, Posted):
+            _demand(shape, made["components"]["schemas"][shape.__name__])
+    return made
+
+
+def _demand(shape: type[Posted], schema: openapi.Schema) -> None:
+    """Say of a body what it must hold, which msgspec lets it leave out."""
+    schema["required"] = list(shape.DEMANDED)
+    for name in shape.DEMANDED:
+        if schema["properties"][name].pop("default", None) is not None:
+            schema["properties"][name]["minLength"] = 1
+    if shape.EITHER:
+        said = {"type": "string", "minLength": 1}
+        schema["anyOf"] = [
+            {"required": [name], "properties": {name: said}} for name in shape.EITHER
+        ]
 
 
 def _described(row: Operation, path: str) -> Described:

@@ -9,7 +9,7 @@ from msgspec import Meta
 from waypost.dialects.convoy import config as configs
 from waypost.dialects.convoy import things
 from waypost.dialects.convoy.answers import KeyOut, NewProjectOut, ProjectOut
-from waypost.dialects.convoy.config import ProjectConfig
+from waypost.dialects.convoy.config import GivenConfig, ProjectConfig
 from waypost.dialects.convoy.envelope import Answer, born, spelled
 from waypost.dialects.convoy.queries import OrganisationQuery
 from waypost.dialects.convoy.table import PROJECT_PATH, Call, Operation
@@ -39,7 +39,7 @@ class ProjectIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     type: Literal["incoming", "outgoing"]
     logo_url: Url | None = None
-    config: dict[str, Any] | None = None
+    config: GivenConfig | None = None
 
 
 class ProjectChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ class ProjectChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name | None = None
     logo_url: Url | None = None
-    config: dict[str, Any] | None = None
+    config: GivenConfig | None = None
     type: Literal["incoming", "outgoing"] | None = None
 
 

@@ -1,9 +1,9 @@
 """Endpoints as Convoy shows them."""
 
-from typing import Final
+from typing import Any, Final
 
 from waypost.dialects.convoy import authentication
-from waypost.dialects.convoy.answers import EndpointOut, EndpointStatus
+from waypost.dialects.convoy.answers import AuthenticationOut, EndpointOut, EndpointStatus
 from waypost.dialects.convoy.envelope import born, spelled
 from waypost.dialects.convoy.things import Endpoint
 from waypost.model import ids
@@ -45,9 +45,7 @@ def endpoint_out(
         "status": status,
         "http_timeout": endpoint.http_timeout,
         "events": 0,
-        "authentication": authentication.masked(endpoint.authentication)
-        if masked
-        else endpoint.authentication,
+        "authentication": _authentication(endpoint, masked=masked),
         "rate_limit": endpoint.rate_limit,
         "rate_limit_duration": endpoint.rate_limit_duration,
         "content_type": endpoint.content_type,
@@ -62,3 +60,10 @@ def endpoint_out(
         "updated_at": spelled(record.changed_us),
         "deleted_at": spelled(record.deleted_us),
     }
+
+
+def _authentication(endpoint: Endpoint, *, masked: bool) -> AuthenticationOut | None:
+    kept = endpoint.authentication
+    shown: Any = authentication.masked(kept) if masked else kept
+    found: AuthenticationOut | None = shown
+    return found

@@ -286,7 +286,7 @@ def _shape(record: Record, around: Around) -> SubscriptionOut:
         "source_metadata": None if source is None else source_brief(source),
         "endpoint_metadata": None if endpoint is None else _brief(endpoint),
         "device_metadata": None,
-        "alert_config": one.alert,
+        "alert_config": None,
         "retry_config": None
         if one.retry is None
         else {
@@ -366,7 +366,7 @@ def _handled(given: SubscriptionChange) -> dict[str, Any]:
             raise InvalidInput(details=[("rate_limit_config", reason)])
         changes["rate_limit"] = limit if limit.count else None
     if given.alert_config is not None:
-        changes["alert"] = _alert(given.alert_config)
+        _check_alert(given.alert_config)
     if given.retry_config is not None:
         changes["retry"] = _strategy(given.retry_config)
     return changes
@@ -384,9 +384,8 @@ def _strategy(given: RetryIn) -> StrategyConfig | None:
     )
 
 
-def _alert(given: AlertIn) -> dict[str, Any] | None:
+def _check_alert(given: AlertIn) -> None:
     """Refuse what would not be obeyed: Convoy keeps it, and tells nobody."""
-    if not given.count and not given.threshold:
-        return None
-    reason = "is not supported: set slack_webhook_url or teams_webhook_url at the endpoint"
-    raise InvalidInput(details=[("alert_config", reason)])
+    if given.count or given.threshold:
+        reason = "is not supported: set slack_webhook_url or teams_webhook_url at the endpoint"
+        raise InvalidInput(details=[("alert_config", reason)])

@@ -95,7 +95,6 @@ class Subscribed(msgspec.Struct, frozen=True):
     source_id: Id | None = None
     retry: StrategyConfig | None = None
     rate_limit: RateConfig | None = None
-    alert: dict[str, Any] | None = None
     delivery_mode: Literal["at_least_once", "at_most_once"] = "at_least_once"
     kind: Literal["api", "cli"] = "api"
 
