@@ -132,6 +132,23 @@ class Alerts:
             after = msgspec.structs.replace(after, alert_endpoints=tuple(made))
         return after, changed
 
+    def delete_all(self, connection: Connection, project_id: Id, now_us: int) -> Changed:
+        """Delete all that is hidden behind a project, whoever has put it there.
+
+        Args:
+            connection: inside the write that deletes the project.
+            project_id: the project.
+            now_us: the present, UTC microseconds.
+
+        Returns:
+            What `follow` is to be told after the commit.
+        """
+        hidden_id = ids.alerts_of(project_id)
+        gone = tuple((hidden_id, one) for one in subscriptions.list_of(connection, hidden_id))
+        for place in gone:
+            delete(connection, place, now_us)
+        return Changed(gone=gone)
+
     def _write(
         self,
         connection: Connection,

@@ -26,7 +26,6 @@ from waypost.storage.connection import Connection
 DEFAULT_NAME: Final = "Default"
 
 _UNSET: Final = DefaultSettings()
-_NO_ALERTS: Final = DefaultSettings(failure_handling=None)
 
 
 class Projects:
@@ -173,22 +172,23 @@ class Projects:
     async def delete(self, principal: Principal, project_id: ids.Id) -> None:
         """Delete a project and revoke its keys; its events stay until retention takes them.
 
+        Who was told of it, by alerts or by notices, is not any more.
+
         Raises:
             NotFound: there is none with this id.
             Conflict: it is the default project, or it has subscriptions.
         """
         now_us = self._clock.now_us()
         record_id = self._ids.next()
-        asked = self._alerts.ask(_NO_ALERTS)
 
         def remove(connection: Connection) -> Changed:
-            present = projects.get(connection, project_id)
+            projects.get(connection, project_id)
             if facts.find(connection, facts.DEFAULT_PROJECT) == project_id.hex():
                 raise Conflict("The default project cannot be deleted.")
             if projects.has_subscriptions(connection, project_id):
                 raise Conflict("The project has event subscriptions: delete them first.")
             projects.delete(connection, project_id, now_us)
-            _, gone = self._with_defaults(connection, present, _NO_ALERTS, asked)
+            gone = self._alerts.delete_all(connection, project_id, now_us)
             keys.revoke_all(connection, project_id, now_us)
             _audit(connection, principal, record_id, "project.delete", project_id)
             record(connection, Kind.PROJECT, project_id)

@@ -189,6 +189,12 @@ def load_all(connection: Connection) -> list[Subscription]:
     return [of_row(row) for row in connection.execute(_present())]
 
 
+def list_of(connection: Connection, project_id: ids.Id) -> list[ids.Id]:
+    """Return the ids of all subscriptions of a project that are not deleted."""
+    found = _of(project_id).with_only_columns(subscriptions.c.id)
+    return list(connection.execute(found).scalars())
+
+
 def enabled_of(
     connection: Connection, project_id: ids.Id, subscription_ids: Collection[ids.Id]
 ) -> set[ids.Id]:

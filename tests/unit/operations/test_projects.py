@@ -1,13 +1,12 @@
 """Projects: made, changed, deleted, and followed in memory."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from tests.support import database
-from tests.support.database import Records
+from tests.support.database import Place, Records
 from tests.support.subscribing import RULES
 from waypost.clock import SystemEntropy
 from waypost.engine.announcer import Announcer
@@ -25,20 +24,22 @@ from waypost.operations.signing_keys import SigningKeys
 from waypost.policy.credentials import digest
 from waypost.policy.retry import LITHIC
 from waypost.policy.settings import DefaultSettings
-from waypost.storage import keys, subscriptions
+from waypost.storage import alerts, keys, subscriptions
+from waypost.storage.cluster import config_changes
+from waypost.storage.connection import Connection
 from waypost.storage.schema import audit
 from waypost.storage.store import Store
 from waypost.storage.vault import Vault
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return database.make(tmp_path / "w.db")
+def records(place: Place) -> Records:
+    return database.make(place)
 
 
 @pytest.fixture
-async def store(records: Records, tmp_path: Path) -> AsyncIterator[Store]:
-    async with database.opened(tmp_path / "w.db") as opened:
+async def store(records: Records, place: Place) -> AsyncIterator[Store]:
+    async with database.opened(place) as opened:
         yield opened
 
 
@@ -178,6 +179,32 @@ async def test_a_deleted_project_takes_its_keys_with_it(
     row = await store.read(lambda c: c.execute(select(audit)).one())
     token = ids.spell(ids.PROJECT, records.other)
     assert (row.key_id, row.action, row.subject) == (principal.key_id, "project.delete", token)
+
+
+async def test_a_deleted_project_takes_all_that_is_hidden_with_it(
+    projects: Projects, records: Records, store: Store, memory: Memory
+) -> None:
+    await projects.ensure_default()
+    hidden, others = ids.alerts_of(records.other), ids.alerts_of(records.project)
+    kept = [
+        Subscription(project_id, records.ids.next(), database.URL)
+        for project_id in (hidden, hidden, others)
+    ]
+
+    def keep(connection: Connection) -> None:
+        for project_id in (hidden, others):
+            alerts.make_project(connection, project_id)
+        for one in kept:
+            subscriptions.insert(connection, one)
+
+    await store.write(keep)
+    memory.hidden = {one.id: one for one in kept}
+    await projects.delete(records.principal(), records.other)
+    assert memory.hidden == {kept[2].id: kept[2]}
+    assert await store.read(lambda c: subscriptions.list_of(c, hidden)) == []
+    assert await store.read(lambda c: subscriptions.list_of(c, others)) == [kept[2].id]
+    told = await store.read(lambda c: c.execute(select(config_changes.c.subject)).scalars().all())
+    assert {one.id for one in kept[:2]} <= set(told)
 
 
 async def test_a_project_with_subscriptions_stays(

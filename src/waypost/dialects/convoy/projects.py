@@ -94,10 +94,6 @@ class Keeper(Protocol):
         """Keep one, told as it is shown, if it is; `follow`: what was made goes by it."""
         ...
 
-    async def forget_home(self, caller: Principal) -> None:
-        """Forget that of a project that was deleted."""
-        ...
-
 
 Follow = Callable[[Principal, Home], Awaitable[None]]
 
@@ -204,7 +200,6 @@ class ProjectRoutes:
     async def delete(self, call: Call) -> Answer[None]:
         """Delete a project, which has no subscriptions any more."""
         await self._projects.delete(call.principal, call.principal.project_id)
-        await self._keeper.forget_home(call.principal)
         return Answer("Project deleted successfully")
 
     async def _shown(self, principal: Principal, project: Project) -> ProjectOut:

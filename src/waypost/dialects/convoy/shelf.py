@@ -177,11 +177,6 @@ class Shelf:
             caller, wishes, self.records.saving(record), self._notices.writing(caller, hidden)
         )
 
-    async def forget_home(self, caller: Principal) -> None:
-        """Have nobody told of a project that was deleted."""
-        hidden = Hidden(gone=(meta.hook_id(caller.project_id),))
-        await self.records.write(self._notices.writing(caller, hidden))
-
     async def catch_all(self, caller: Principal, endpoint: Record) -> None:
         """Have an endpoint that has no subscription take everything, as Convoy does."""
         if await self.at(caller, endpoint.id):
