@@ -128,9 +128,7 @@ def parser() -> argparse.ArgumentParser:
         help="of backlog and lists (1,000,000), growth (10,000,000), comeback (100,000),"
         " claims (20,000), replay (10,000)",
     )
-    add(
-        "--replay-rate", type=float, help="deliveries/s of the replay (default: its own pace)"
-    )
+    add("--replay-rate", type=float, help="deliveries/s of the replay (default: its own pace)")
     add("--kills", type=int, default=5, help="of the healing (default 5)")
     add("--workers", type=int, default=3, help="of the healing (default 3)")
     add("--lease", type=float, default=10, help="of the healing's workers, seconds (default 10)")
