@@ -68,6 +68,7 @@ examples:
   python -m bench backlog --events 100000 --dir /mnt/fast
   python -m bench growth --database both --events 10000000 --plans plans.txt
   python -m bench lists --database both --events 1000000
+  python -m bench apis --database both --rounds 5
   python -m bench healing --kills 20 --workers 4
   python -m bench replay --rate 200 --replay-rate 1000
   python -m bench limit --limit-program other_loop.py two limit loops, interleaved
