@@ -213,3 +213,30 @@ def test_what_was_missed_is_found_by_its_index(records: Records) -> None:
         on_postgres = records.connection.dialect.name == "postgresql"
         assert on_postgres or any("ix_deliveries_missed" in step for step in steps), steps
         assert walks(steps) == []
+
+
+@pytest.mark.parametrize("few", [0, 100])
+def test_those_of_types_are_counted_by_state_and_subscription(
+    records: Records, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(deliveries, "FEW", few)
+    one, two = records.subscription(), records.subscription()
+    kinds = ("a", "b", "c")
+    for number in range(12):
+        event_id = records.event(kinds[number % 3])
+        records.ended(
+            event_id, one, DeliveryState.FAILED if number % 2 else DeliveryState.DELIVERED
+        )
+        if number % 4 == 0:
+            records.ended(event_id, two, DeliveryState.CANCELLED)
+            records.pending(event_id, two)
+    place = (records.connection, records.project, PageRequest(size=100))
+    for state in (None, *STATES):
+        for types in ((), ("a",), ("b", "c"), ("odd",)):
+            for to in (None, one.id, two.id):
+                which = DeliveryFilter(state, None, to, types)
+                found = len(listed(records, which))
+                assert deliveries.count(*place, which) == found, which
+    monkeypatch.setattr(deliveries, "LOOKED_MAX", 1)
+    which = DeliveryFilter(DeliveryState.FAILED, types=kinds)
+    assert deliveries.count(*place, which) == 2
