@@ -239,12 +239,17 @@ def _owed_to(
     if connection.execute(select(func.count()).select_from(few)).scalar_one() <= FEW:
         query = select(few.c.event_id).where(*_in_range(few.c.event_id, selection, only))
     else:
+        # As a term on SQLite: else that index would be taken. PostgreSQL knows how many they are.
+        shared = connection.dialect.name == "postgresql"
         query = of_project.where(
-            # As a term: else that index would be taken.
-            func.coalesce(to, to).in_(selection.among),
+            (to if shared else func.coalesce(to, to)).in_(selection.among),
             *_in_range(deliveries.c.event_id, selection, only),
         )
-    return query.distinct().subquery("owed")
+    # In their order and no more than are counted, or else PostgreSQL tells all of them apart first.
+    (event_id,) = query.selected_columns
+    looked = selection.owner is not None or selection.sources
+    most = LOOKED_MAX if looked else COUNTED_MAX
+    return query.distinct().order_by(event_id).limit(most).subquery("owed")
 
 
 def _in_range(
