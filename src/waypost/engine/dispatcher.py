@@ -164,7 +164,8 @@ class Dispatcher:
         """Take a delivery that was just committed with its event."""
         receiver = self._receivers.get(subscription_id)
         if receiver is None or receiver.ending is not None:
-            receiver = self.roster.open(event.project_id, subscription_id)
+            first = delivery_id if event.attributes.example else None
+            receiver = self.roster.open(event.project_id, subscription_id, first=first)
             if receiver is None:
                 return
         lane = receiver.lane
@@ -405,11 +406,10 @@ class Dispatcher:
             self._serve(freed)
 
     def _count(self, receiver: Receiver, settlement: Settlement) -> None:
-        if settlement.delivery is None or receiver.of_alerts:
-            return
-        if settlement.delivery[4] == _STATE_DELIVERED:
+        delivery = None if receiver.of_alerts else settlement.delivery
+        if delivery is not None and delivery[4] == _STATE_DELIVERED:
             self.delivered += 1
-        elif settlement.delivery[7] != Reason.SKIPPED:
+        elif delivery is not None and delivery[7] != Reason.SKIPPED:
             self.given_up += 1
 
     def _give_back(self, receiver: Receiver, work: Work) -> None:

@@ -10,15 +10,20 @@ from functools import partial
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
+from waypost.engine.refiller import work_of
 from waypost.engine.sender import Address
 from waypost.engine.shards import Shards
 from waypost.engine.upkeep import Upkeep
+from waypost.model.delivery import Owed
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.shards import Shard
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy.waits import LaneStanding
 from waypost.policy.work import Work
+
+Mark = tuple[Receiver, int]
+"""A receiver that was in memory, and how many refills of its lane had ended."""
 
 
 class Roster:
@@ -69,16 +74,19 @@ class Roster:
         """Tell whether this process sends for a subscription."""
         return self._shards.owns(subscription_id)
 
-    def open(self, project_id: Id, subscription_id: Id, *, empty: bool = True) -> Receiver | None:
+    def open(
+        self, project_id: Id, subscription_id: Id, *, empty: bool = True, first: Id | None = None
+    ) -> Receiver | None:
         """Return the receiver of what is owed; None where another process has it, or it is ended.
 
         It may have been matched before its subscription was disabled or deleted and committed
-        behind that, or it came while the receiver is gone: nothing is owed for ever.
+        behind that, or it came while the receiver is gone: nothing is owed for ever. `first` is the
+        delivery, where that is to go before all that waits.
         """
         receiver = self._receivers.get(subscription_id)
         if receiver is None:
             if not self._shards.owns(subscription_id):
-                self._shards.wake(project_id, subscription_id)
+                self._shards.wake(project_id, subscription_id, first)
                 return None
             receiver = self._receivers.find(project_id, subscription_id, empty=empty)
             if receiver is not None and self._receivers.unparks(receiver.subscription):
@@ -108,6 +116,37 @@ class Roster:
             if receiver is not None:
                 receiver.lane.look_again()
                 self._pump(receiver)
+
+    def mark(self, subscription_id: Id, delivery_id: Id) -> Mark | None:
+        """Begin to put a delivery that others have committed before all that waits in its lane.
+
+        Returns:
+            For `hurry`, once it was read; None where that is not needed: it has come here already,
+            or it takes its turn.
+        """
+        receiver = self._receivers.get(subscription_id)
+        if receiver is None or receiver.over or receiver.lane.orders(hurries=True):
+            return None
+        return None if receiver.lane.advance(delivery_id) else (receiver, receiver.lane.refills)
+
+    def hurry(self, mark: Mark, owed: Owed) -> bool:
+        """Put a delivery before all that waits in its lane.
+
+        Args:
+            mark: from before it was read.
+            owed: the delivery, which was not tried then.
+
+        Returns:
+            False where it may have come into the lane since, and left it: it is to be begun anew.
+        """
+        receiver, refills = mark
+        if self._receivers.get(owed.subscription_id) is not receiver or (
+            receiver.lane.refills != refills
+        ):
+            return False
+        receiver.lane.hurry(work_of(owed), owed.due_us, read=True)
+        self._pump(receiver)
+        return True
 
     def missed(self, newest: Iterable[tuple[Id, Id, Id | None]]) -> None:
         """Look anew at the lanes that do not know what was owed to them last.

@@ -87,19 +87,39 @@ class Lane(Window):
         order = self.order
         return order is not None and not (hurries and order.mode is Ordering.KEY)
 
-    def hurry(self, work: Work, now_us: int) -> bool:
+    def hurry(self, work: Work, now_us: int, *, read: bool = False) -> bool:
         """Take just-committed work before all that waits, which somebody is waiting for.
 
         Where a refill may have taken it before, or too many have hurried, it goes as other work.
 
+        Args:
+            work: the work; if it waits here already, it goes before the others.
+            now_us: the present, UTC microseconds.
+            read: it was found in the database behind the last refill: none has taken it before.
+
         Returns:
             Whether the work was taken.
         """
-        sure = work.due_us > self._sure_us and work.id not in self._entered and not self._forgot
-        if not sure or work.id in self.known or len(self.known) >= self._window + HURRIED_MAX:
+        if self.advance(work.id):
+            return False
+        sure = read or (work.due_us > self._sure_us and work.id not in self._entered)
+        if not sure or self._forgot or len(self.known) >= self._window + HURRIED_MAX:
             return self.push(work, now_us)
         self.known[work.id] = work
         self._ready[_FRESH].appendleft(work)
+        return True
+
+    def advance(self, identifier: bytes) -> bool:
+        """Put a delivery before all that waits, if it waits here.
+
+        Returns:
+            Whether it is known here.
+        """
+        if (work := self.known.get(identifier)) is None:
+            return False
+        if work in (ready := self._ready[_FRESH]):
+            ready.remove(work)
+            ready.appendleft(work)
         return True
 
     def take(self, work: Work) -> bool:
