@@ -274,12 +274,10 @@ class Dispatcher:
             self._send(receiver, work, made.event, self._clock.now_us(), made.headers)
 
     def _put_back(self, receiver: Receiver, work: Work) -> None:
-        receiver.lane.put_back(work)
-        freed = self._flight.end(work)
-        if receiver.over:
-            self.roster.wind_up(receiver)
+        for dropped in receiver.lane.put_back(work):
+            self._unload(dropped)
+        self._leave(receiver, work)
         self._pump(receiver)
-        self._serve(freed)
 
     # 3. Send.
 

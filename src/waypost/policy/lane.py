@@ -194,24 +194,32 @@ class Lane(Window):
             self._next_due_us = None
             self.look_again()
 
-    def put_back(self, work: Work) -> None:
-        """A start came to nothing: the work waits again, before all others of its class."""
+    def put_back(self, work: Work) -> Sequence[Work]:
+        """A start came to nothing: the work waits again, before all others of its class.
+
+        Returns:
+            What was dropped: it was started before the lane kept this order, so the database alone
+            has its place.
+        """
         self.in_flight -= 1
         work.started_us = 0
         self.gate.unstarted()
+        if self.order is not None and self.order.is_stray(work):
+            return work, *self.give_back(work)
         self._ready[work.kind].appendleft(work)
+        return ()
 
     def leave(self, identifier: bytes) -> None:
         """A final settling is committed: the delivery is owed no longer."""
         work = self.known.pop(identifier, None)
         if self.refilling:
             self._settled.add(identifier)
-        if self.order is not None and work is not None and work.key is not None:
+        if self.order is not None and work is not None:
             follower = self.order.leave(work)
-            if follower is None:
-                self.look_again()
-            else:
+            if follower is not None:
                 heappush(self._later, (follower.due_us, follower.id, follower))
+            elif work.key is not None:
+                self.look_again()
 
     def give_back(self, work: Work) -> Sequence[Work]:
         """A delivery leaves, and may be owed all the same; return what was dropped with it."""
