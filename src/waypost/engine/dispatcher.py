@@ -488,6 +488,7 @@ class Dispatcher:
         When this returns every try that had an answer is settled.
         """
         self.stopping = True
+        self.roster.stop()
         self._alarms.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()

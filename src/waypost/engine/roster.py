@@ -5,8 +5,11 @@ when the subscription is disabled or deleted, which ends what is owed to it; or 
 to another process, to which all of it stays owed.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from itertools import islice
+from typing import Final
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
@@ -21,6 +24,12 @@ from waypost.model.shards import Shard
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy.waits import LaneStanding
 from waypost.policy.work import Work
+
+_RENEWED: Final = 25
+"""So many receivers take the defaults of their project at once, and"""
+
+_APART_S: Final = 0.005
+"""so much later the next ones, seconds: others need the loop too."""
 
 Mark = tuple[Receiver, int]
 """A receiver that was in memory, and how many refills of its lane had ended."""
@@ -58,6 +67,7 @@ class Roster:
         self._pump = pump
         self._unload = unload
         self._leaving: dict[Shard, set[Receiver]] = {}
+        self._outdated: dict[Receiver, None] = {}
         self.left: Callable[[Shard], None] = lambda _: None
 
     @property
@@ -201,13 +211,37 @@ class Roster:
 
     def _unpark(self, subscription: Subscription) -> None:
         lane = (subscription.project_id, subscription.id)
-        self._upkeep.unpark(*lane, partial(self.look, (lane,)))
+        self._upkeep.unparker.add(*lane, partial(self.look, (lane,)))
 
     def defaults_changed(self, project: Project) -> None:
-        """Take a project's defaults, for all of its receivers that there are."""
+        """Take a project's defaults, for all of its receivers that there are.
+
+        Nothing starts by those of before any more. The receivers take them a few at a time, since
+        each is to be prepared anew, and there may be ten thousand.
+        """
         place = (project.id, project.defaults, project.routing_version)
-        for receiver in self._receivers.set_defaults(*place):
-            self.changed(receiver.subscription, None)
+        outdated = self._receivers.set_defaults(*place)
+        for receiver in outdated:
+            receiver.lane.paused = True
+        renews = bool(self._outdated)
+        self._outdated.update(dict.fromkeys(outdated))
+        if not renews:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Have some receivers take the defaults, and the others a little later."""
+        some = [*islice(self._outdated, _RENEWED)]
+        for receiver in some:
+            del self._outdated[receiver]
+        if self._outdated:
+            asyncio.get_running_loop().call_later(_APART_S, self._renew)
+        for receiver in some:
+            if self._receivers.get(receiver.subscription.id) is receiver:
+                self.changed(receiver.subscription, None)
+
+    def stop(self) -> None:
+        """Renew nothing more: nothing more is sent."""
+        self._outdated.clear()
 
     def deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Stop sending to a subscription, and cancel what it is owed."""

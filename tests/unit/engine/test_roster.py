@@ -4,17 +4,21 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from tests.support.waiting import until
 from tests.unit.engine.test_dispatcher import PROJECT, Depot, subscription
+from waypost.engine import roster
 from waypost.engine.roster import Mark
 from waypost.engine.shards import FOR_EVER, Shards
 from waypost.model.delivery import DeliveryClass, Owed
 from waypost.model.event import Attributes, Event
 from waypost.model.exchange import FailureKind
 from waypost.model.ids import Id
+from waypost.model.project import Environment, Project
 from waypost.model.shards import SHARDS
-from waypost.model.subscription import DisabledBy, Ordering, Subscription
+from waypost.model.subscription import DisabledBy, Inheritable, Ordering, Subscription
 
 
 class Shared(Depot):
@@ -284,3 +288,44 @@ async def test_whoever_sets_the_clock_neither_ends_nor_extends_what_may_be_sent(
     clock.forward(6)
     depot.owe(ONE)
     assert len(depot.open) == 1
+
+
+async def test_receivers_take_the_defaults_a_few_at_a_time_and_start_nothing_by_the_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(roster, "_RENEWED", 2)
+    some = [subscription(number) for number in range(1, 7)]
+    depot = Shared(*some)
+    for one in some:
+        depot.owe(one)
+    receivers = [depot.dispatcher._receivers.get(one.id) for one in some]
+    lanes = [receiver.lane for receiver in receivers if receiver is not None]
+    project = Project(
+        PROJECT, b"a" * 16, "p", Environment.TEST, defaults=Inheritable(concurrency=3)
+    )
+    depot.dispatcher.roster.defaults_changed(project)
+    assert [lane.concurrency for lane in lanes[:2]] == [3, 3], "at once"
+    assert [lane.paused for lane in lanes] == [False] * 2 + [True] * 4
+    depot.owe(some[5])
+    assert len(depot.network.posts) == 6
+    # Another change meanwhile is as good as a second one.
+    again = replace(project, defaults=Inheritable(concurrency=2))
+    depot.dispatcher.roster.defaults_changed(again)
+    await until(lambda: [(lane.concurrency, lane.paused) for lane in lanes] == [(2, False)] * 6)
+    assert len(depot.network.posts) == 7
+
+
+async def test_what_is_drained_takes_no_defaults_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "_RENEWED", 1)
+    depot = Shared(ONE, TWO)
+    for one in (ONE, TWO):
+        depot.owe(one)
+    project = Project(
+        PROJECT, b"a" * 16, "p", Environment.TEST, defaults=Inheritable(concurrency=3)
+    )
+    depot.dispatcher.roster.defaults_changed(project)
+    depot.dispatcher.roster.stop()
+    depot.dispatcher.roster._renew()
+    second = depot.dispatcher._receivers.get(TWO.id)
+    assert second is not None
+    assert second.lane.paused
