@@ -32,7 +32,7 @@ check: static ## the fast checks: format, lint, types, layers, unit tests on SQL
 	HYPOTHESIS_PROFILE=few $(IN_VENV) pytest -q -n 2 -k "not postgresql" tests/unit tests/conventions
 
 test: static ## every check and every test but the long ones (< 10 min)
-	$(IN_VENV) pytest -q -n 3 --dist loadgroup
+	$(IN_VENV) pytest -q -n 3 --dist worksteal
 
 test-long: $(READY) ## the tests that take minutes each (< 30 min)
 	$(IN_VENV) pytest -m long -o faulthandler_timeout=1500

@@ -93,7 +93,7 @@ EVENTS = {
     "backlog": 1_000_000,
     "growth": 10_000_000,
     "comeback": 100_000,
-    "replay": 100_000,
+    "replay": 10_000,
     "claims": 20_000,
     "lists": 1_000_000,
 }
@@ -125,12 +125,10 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--events",
         type=int,
-        help="of backlog and lists (1,000,000), growth (10,000,000), comeback and replay (100,000),"
-        " claims (20,000)",
+        help="of backlog and lists (1,000,000), growth (10,000,000), comeback (100,000),"
+        " claims (20,000), replay (10,000)",
     )
-    add(
-        "--replay-rate", type=float, help="deliveries/s of the replay (default: as fast as it goes)"
-    )
+    add("--replay-rate", type=float, help="deliveries/s of the replay (default: its own pace)")
     add("--kills", type=int, default=5, help="of the healing (default 5)")
     add("--workers", type=int, default=3, help="of the healing (default 3)")
     add("--lease", type=float, default=10, help="of the healing's workers, seconds (default 10)")

@@ -83,6 +83,7 @@ class Dispatcher:
         held_bytes: payload bytes of work that is in memory.
         roster: whose deliveries are sent here.
         background: how replays are kept from slowing down what is live.
+        lull: when they are least in its way.
     """
 
     def __init__(
@@ -96,10 +97,7 @@ class Dispatcher:
         runner: Runner,
         shards: Shards | None = None,
     ) -> None:
-        """Take what the dispatcher works with; nothing is sent before `start`.
-
-        Without `shards` it sends to every subscription.
-        """
+        """Take what it works with; no `shards`: it sends to all. Nothing is sent before `start`."""
         self._loop = loop = asyncio.get_running_loop()
         self._store = store = configuration.store
         self._shards = shards = shards or all_shards()
@@ -113,6 +111,7 @@ class Dispatcher:
         self.background = self._receivers.background
         self._flight = Flight(config.max_in_flight, config.max_slow)
         self._fast, self._slow = self._flight.fast, self._flight.slow
+        self.lull = self._flight.lull
         self._alarms = Alarms(loop, clock, self._pump)
         self._refiller = Refiller(loop, store, clock, config.window, self._refilled)
         self._preparer = Preparer(self._refiller, runner)

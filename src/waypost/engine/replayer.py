@@ -4,8 +4,9 @@ Where processes share the database, each does the jobs of its shards. It would b
 if two did the same: the position is compared when it is moved.
 
 1. look, on a reader: the next job whose turn it is;
-2. plan its next step, as `waypost.engine.planner` tells;
+2. plan its next step, as `waypost.engine.planner` tells: beside what is live, in a lull;
 3. owe, in one transaction: what still is to be owed goes into the queue and the position moves on;
+   in a lull as well;
 4. hand what was committed to the lanes.
 
 Between two steps nothing is remembered, so a job goes on after a crash where its last step ended.
@@ -20,6 +21,7 @@ import msgspec
 
 from waypost.clock import IdSource
 from waypost.engine.job import Job
+from waypost.engine.lull import Lull
 from waypost.engine.planner import PAIRS_MAX, Planner, Step, enabled
 from waypost.engine.refiller import INLINE_MAX
 from waypost.engine.router import Router
@@ -49,6 +51,8 @@ from waypost.storage.store import Store
 _START: Final = (ids.FIRST, ids.FIRST)
 _MICROS: Final = 1_000_000
 _GAP_MIN_US: Final = 500
+_LULL_S: Final = 0.02
+"""So long a step waits for a lull, at most: live events that are further apart seldom meet one."""
 
 
 class Speed(msgspec.Struct, frozen=True):
@@ -71,7 +75,7 @@ class Speed(msgspec.Struct, frozen=True):
 BESIDE: Final = Speed(100.0, 4_500_000)
 """That of a job without a rate, while anything live comes in.
 
-A step keeps live events waiting that come just then: some milliseconds, and five for each hundred
+A step keeps live events waiting that come just then: a millisecond, and three for each hundred
 deliveries. So there are few of them, in less than a hundredth of the time, and what they owe still
 fits into a lane at once. Who is in more of a hurry gives a rate."""
 
@@ -90,11 +94,13 @@ class Replayer:
         source: IdSource,
         router: Router,
         background: Background | None = None,
+        lull: Lull | None = None,
     ) -> None:
         """Take the store, who is told of what is owed anew, ids, who hears of what, and the pace.
 
         `owed` gets the events as well, but those with large payloads.
         `background` tells whether anything live comes in; None: nothing does.
+        `lull` tells when that has just been dealt with.
         """
         self.mine: Callable[[Id], bool] = lambda _: True
         self._store = store
@@ -102,6 +108,7 @@ class Replayer:
         self._ids = source
         self._planner = Planner(store, router)
         self._background = background or Background()
+        self._lull = lull or Lull()
         self._last = _START
         self.job = Job("replayer", self.run_once)
 
@@ -114,12 +121,15 @@ class Replayer:
             return False
         self._last = (replay.project_id, replay.id)
         speed = None if replay.plan.rate is None else Speed(replay.plan.rate)
-        if speed is None and not self._background.is_quiet(now_us):
+        lull_s = 0.0 if self._background.is_quiet(now_us) else _LULL_S
+        if speed is None and lull_s:
             speed = BESIDE
         if speed is not None:
             self._background.gap_us = speed.gap_us
+        await self._lull.wait(lull_s)
         step = await self._planner.plan(replay, at_once(speed))
         held = await self._hold(step)
+        await self._lull.wait(lull_s)
         made = [self._ids.next_at() for _ in step.pairs]
         now_us = ids.moment(self._ids.next())
         owe = partial(_owe, step=step, held=held, made=made, now_us=now_us, speed=speed)

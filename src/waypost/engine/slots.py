@@ -7,7 +7,9 @@ from typing import Final
 import msgspec
 import structlog
 
+from waypost.engine.lull import Lull
 from waypost.engine.receiver import Receiver
+from waypost.model.delivery import DeliveryClass
 from waypost.model.flow import Priority
 from waypost.model.ids import Id
 from waypost.policy.work import Work
@@ -38,6 +40,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True):
     disable_after_us: int = 5 * 24 * 3600 * 1_000_000
 
 
+_REPLAY: Final = int(DeliveryClass.REPLAY)
 _HIGH, _NORMAL, _LOW = 0, 1, 2
 _PLACES: Final = {Priority.HIGH: _HIGH, Priority.NORMAL: _NORMAL, Priority.LOW: _LOW}
 _TURNS: Final = (
@@ -126,12 +129,14 @@ class Flight:
     Attributes:
         fast: the slots in which every try starts, but those to receivers that are suspect.
         slow: the slots of tries that take long.
+        lull: begins when a live one has been settled.
     """
 
     def __init__(self, fast: int, slow: int) -> None:
         """Make so many slots of each kind, all free."""
         self.fast: Final = Slots(fast)
         self.slow: Final = Slots(slow)
+        self.lull: Final = Lull()
         self._landed: asyncio.Event | None = None
 
     def __len__(self) -> int:
@@ -152,6 +157,8 @@ class Flight:
         """Give the slot of a try back; return of which kind it was."""
         kind = self.slow if work.slow else self.fast
         del kind.held[work.id]
+        if self.lull.came is not None and work.kind != _REPLAY:
+            self.lull.begin()
         if self._landed is not None and not len(self):
             self._landed.set()
         return kind

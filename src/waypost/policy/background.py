@@ -40,6 +40,17 @@ class Background:
         """Return when the next replay may start; not later than now where one may."""
         return now_us if self.is_quiet(now_us) else self._next_us
 
+    def last_at(self, now_us: int) -> int:
+        """Return when the next replay starts though no live delivery has ended before.
+
+        So it starts in the lull behind one, if there is one in time. One that is in a hurry does
+        not wait for it.
+        """
+        free_us = self.free_at(now_us)
+        if free_us <= now_us or self.gap_us < GAP_US:
+            return free_us
+        return free_us + self.gap_us
+
     def is_quiet(self, now_us: int) -> bool:
         """Tell whether nothing live has come in for a while."""
         return now_us - self.live_us >= QUIET_US

@@ -315,7 +315,7 @@ class Lane(Window):
         if self._next_due_us is not None and (soonest is None or self._next_due_us < soonest):
             soonest = self._next_due_us
         if ready[_REPLAY]:
-            next_us = self._background.free_at(now_us)
+            next_us = self._background.last_at(now_us)
             if next_us > now_us and (soonest is None or next_us < soonest):
                 soonest = next_us
         return soonest if soonest is None else max(soonest, free_us)

@@ -163,8 +163,9 @@ class Engine:
         )
         self.arrivals = Arrivals(self.ingest, sharing)
         self.pruner = _pruner(config, store, tools, sharing)
+        sends = self.dispatcher
         self.replayer = Replayer(
-            store, self.dispatcher.owed, tools.ids, self.router, self.dispatcher.background
+            store, sends.owed, tools.ids, self.router, sends.background, sends.lull
         )
         self.replays_wanted = self._woken_by(Topic.REPLAYS, self.replayer.job)
         if sharing is None:

@@ -8,7 +8,7 @@ all, and what was served meanwhile is not owed again.
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, func, select, tuple_
 from sqlalchemy import (
     insert as insert_into,
 )
@@ -37,6 +37,43 @@ _LOOKED_THROUGH: Final = {
     ReplayKind.SELECTED: events,
     ReplayKind.DIVERTED: diverted_events,
 }
+# Statements of each step are made once: to make one takes longer than to execute it.
+_RUNNING: Final = (
+    select(replays)
+    .where(
+        replays.c.state == ReplayState.RUNNING.value,
+        replays.c.due_us <= bindparam("now_us"),
+        tuple_(replays.c.project_id, replays.c.id)
+        > tuple_(bindparam("after_project"), bindparam("after_id")),
+    )
+    .order_by(replays.c.project_id, replays.c.id)
+    .limit(1)
+)
+_IS_DUE: Final = replays.c.due_us <= bindparam("now_us")
+_FORESEE: Final = select(
+    func.count().filter(_IS_DUE).label("due"),
+    func.min(replays.c.due_us).filter(~_IS_DUE).label("next_us"),
+).where(replays.c.state == ReplayState.RUNNING.value)
+_ADVANCE: Final = (
+    change(replays)
+    .where(
+        replays.c.project_id == bindparam("at_project"),
+        replays.c.id == bindparam("at_id"),
+        replays.c.state == ReplayState.RUNNING.value,
+        replays.c.position == bindparam("at_position"),
+        replays.c.within.is_not_distinct_from(bindparam("at_within")),
+    )
+    .values(
+        position=bindparam("to_position"),
+        within=bindparam("to_within"),
+        state=bindparam("to_state"),
+        owed=replays.c.owed + bindparam("more_owed"),
+        looked=replays.c.looked + bindparam("more_looked"),
+        due_us=bindparam("to_due_us"),
+        worked_us=replays.c.worked_us + bindparam("more_us"),
+        stepped_us=bindparam("now_us"),
+    )
+)
 _decode_plan = msgspec.json.Decoder(Plan).decode
 
 
@@ -131,16 +168,9 @@ def find_running(connection: Connection, after: tuple[Id, Id], now_us: int) -> R
 
     Sweeps all projects, by the index on the state. Jobs whose next step is not due are left out.
     """
-    row = connection.execute(
-        select(replays)
-        .where(
-            replays.c.state == ReplayState.RUNNING.value,
-            replays.c.due_us <= now_us,
-            tuple_(replays.c.project_id, replays.c.id) > tuple_(*after),
-        )
-        .order_by(replays.c.project_id, replays.c.id)
-        .limit(1)
-    ).one_or_none()
+    project_id, replay_id = after
+    place = {"after_project": project_id, "after_id": replay_id, "now_us": now_us}
+    row = connection.execute(_RUNNING, place).one_or_none()
     return None if row is None else _replay(row)
 
 
@@ -149,13 +179,7 @@ def foresee(connection: Connection, now_us: int) -> tuple[int, int | None]:
 
     None where no other one waits. Sweeps all projects, by the index on the state.
     """
-    is_due = replays.c.due_us <= now_us
-    row = connection.execute(
-        select(
-            func.count().filter(is_due).label("due"),
-            func.min(replays.c.due_us).filter(~is_due).label("next_us"),
-        ).where(replays.c.state == ReplayState.RUNNING.value)
-    ).one()
+    row = connection.execute(_FORESEE, {"now_us": now_us}).one()
     return row.due, row.next_us
 
 
@@ -166,28 +190,22 @@ def advance(connection: Connection, replay: Replay, move: Move, now_us: int) -> 
         False where the job stands elsewhere: this step was made before, or the job was stopped.
     """
     began_us = replay.stepped_us or ids.moment(replay.id)
-    here = (
-        replays.c.within.is_(None) if replay.within is None else replays.c.within == replay.within
-    )
     moved = connection.execute(
-        change(replays)
-        .where(
-            replays.c.project_id == replay.project_id,
-            replays.c.id == replay.id,
-            replays.c.state == ReplayState.RUNNING.value,
-            replays.c.position == replay.position,
-            here,
-        )
-        .values(
-            position=move.position,
-            within=move.within,
-            state=move.state.value,
-            owed=replays.c.owed + move.owed,
-            looked=replays.c.looked + move.looked,
-            due_us=move.due_us,
-            worked_us=replays.c.worked_us + max(now_us - began_us, 0),
-            stepped_us=now_us,
-        )
+        _ADVANCE,
+        {
+            "at_project": replay.project_id,
+            "at_id": replay.id,
+            "at_position": replay.position,
+            "at_within": replay.within,
+            "to_position": move.position,
+            "to_within": move.within,
+            "to_state": move.state.value,
+            "more_owed": move.owed,
+            "more_looked": move.looked,
+            "to_due_us": move.due_us,
+            "more_us": max(now_us - began_us, 0),
+            "now_us": now_us,
+        },
     )
     return moved.rowcount == 1
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from waypost.model import ids
 from waypost.model.delivery import DeliveryState
@@ -27,6 +27,56 @@ _LOADED: Final = 100
 """How many of them with their payloads."""
 
 _NULL: Final = b"null"
+
+# Statements of each step are made once: to make one takes longer than to execute it.
+_key: Final = events.c.id
+_ROWS: Final = (
+    select(*(column for column in events.c if column is not events.c.payload))
+    .where(events.c.project_id == bindparam("of_project"))
+    .limit(bindparam("most"))
+)
+# One bound on each side: of two, the database would search by either.
+_SLICE: Final = {
+    Order.OLDEST_FIRST: _ROWS.where(_key >= bindparam("near"), _key < bindparam("far")).order_by(
+        _key
+    ),
+    Order.NEWEST_FIRST: _ROWS.where(_key < bindparam("near"), _key >= bindparam("far")).order_by(
+        _key.desc()
+    ),
+}
+_PAST: Final = (
+    select(
+        deliveries.c.event_id,
+        deliveries.c.subscription_id,
+        deliveries.c.state,
+        select(diverted_events.c.id)
+        .where(
+            diverted_events.c.project_id == deliveries.c.project_id,
+            diverted_events.c.id == deliveries.c.id,
+        )
+        .exists()
+        .label("diverted"),
+    )
+    .where(
+        deliveries.c.project_id == bindparam("of_project"),
+        deliveries.c.event_id.in_(bindparam("event_ids", expanding=True)),
+    )
+    .order_by(deliveries.c.event_id, deliveries.c.id)
+)
+# Not a column but a term: no index of subscriptions is of use here.
+_PAST_OF: Final = _PAST.where(
+    deliveries.c.subscription_id.is_not_distinct_from(bindparam("of_subscription"))
+)
+_SPREADING: Final = select(fan_outs.c.event_id, fan_outs.c.subscriptions).where(
+    fan_outs.c.project_id == bindparam("of_project"),
+    fan_outs.c.event_id.in_(bindparam("event_ids", expanding=True)),
+)
+
+_PAST_STATES: Final = {
+    int(state): PastState[state.name]
+    for state in DeliveryState
+    if state.name in PastState.__members__
+}
 
 Pair = tuple[Id, Id]
 """An event and a subscription."""
@@ -92,15 +142,10 @@ def read_slice(
         most: so many events at most; None: `SLICE`.
     """
     limit = SLICE if most is None else min(most, SLICE)
-    plan = replay.plan
-    up = plan.order is Order.OLDEST_FIRST
-    key = events.c.id
-    columns = [column for column in events.c if column is not events.c.payload]
+    near, far = _bounds(replay)
     rows = connection.execute(
-        select(*columns)
-        .where(events.c.project_id == replay.project_id, *_bounds(replay, up=up))
-        .order_by(key if up else key.desc())
-        .limit(limit)
+        _SLICE[replay.plan.order],
+        {"of_project": replay.project_id, "near": near, "far": far, "most": limit},
     ).all()
     looked_at = [row.id for row in rows]
     whole = Slice(
@@ -116,16 +161,15 @@ def read_slice(
     return Slice(loaded, looked_at[: whole.place(loaded[-1].id)], ended=False)
 
 
-def _bounds(replay: Replay, *, up: bool) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Return the conditions of standing behind a job's position and within its range."""
-    key, at = events.c.id, replay.position
+def _bounds(replay: Replay) -> tuple[Id, Id]:
+    """Return where a job goes on, in its order, and where its range ends."""
+    at = replay.position
     begin, end = ids.lowest(replay.begin_us), ids.lowest(replay.end_us)
-    # One bound on each side: of two, the database would search by either.
-    if up:
+    if replay.plan.order is Order.OLDEST_FIRST:
         first = at if replay.within is not None else ids.following(at)
-        return key >= max(first, begin), key < end
+        return max(first, begin), end
     last = ids.following(at) if replay.within is not None else at
-    return key < min(last, end), key >= begin
+    return min(last, end), begin
 
 
 def _is_meant(replay: Replay, event: Event) -> bool:
@@ -168,29 +212,14 @@ def read_past(
     """
     if not event_ids:
         return []
-    is_diverted = (
-        select(diverted_events.c.id)
-        .where(
-            diverted_events.c.project_id == deliveries.c.project_id,
-            diverted_events.c.id == deliveries.c.id,
-        )
-        .exists()
-    )
-    query = (
-        select(
-            deliveries.c.event_id,
-            deliveries.c.subscription_id,
-            deliveries.c.state,
-            is_diverted.label("diverted"),
-        )
-        .where(deliveries.c.project_id == project_id, deliveries.c.event_id.in_(event_ids))
-        .order_by(deliveries.c.event_id, deliveries.c.id)
-    )
-    if of is not None:
-        # Not a column but a term: no index of subscriptions is of use here.
-        query = query.where(deliveries.c.subscription_id.is_not_distinct_from(of))
+    wanted = {"of_project": project_id, "event_ids": list(event_ids)}
+    if of is None:
+        rows = connection.execute(_PAST, wanted)
+    else:
+        rows = connection.execute(_PAST_OF, {**wanted, "of_subscription": of})
     last = {
-        (row.event_id, row.subscription_id): _past_state(row) for row in connection.execute(query)
+        (event_id, to): _past_state(state, diverted=diverted)
+        for event_id, to, state, diverted in rows
     }
     return [Past(*pair, state) for pair, state in last.items()]
 
@@ -203,28 +232,26 @@ def read_pending(connection: Connection, project_id: Id, event_ids: Sequence[Id]
         _PENDING[connection.dialect.name],
         {"project_id": project_id, "event_ids": list(event_ids)},
     )
-    pending = {(row.event_id, row.subscription_id) for row in rows}
+    pending: set[Pair] = {(event_id, to) for event_id, to in rows}
     return pending | read_spreading(connection, project_id, event_ids)
 
 
 def read_spreading(connection: Connection, project_id: Id, event_ids: Sequence[Id]) -> set[Pair]:
     """Return to whom the fan-outs of these events bring them, or have brought them."""
     spreading = connection.execute(
-        select(fan_outs.c.event_id, fan_outs.c.subscriptions).where(
-            fan_outs.c.project_id == project_id, fan_outs.c.event_id.in_(event_ids)
-        )
+        _SPREADING, {"of_project": project_id, "event_ids": list(event_ids)}
     )
     return {
-        (row.event_id, row.subscriptions[at : at + ids.ID_BYTES])
-        for row in spreading
-        for at in range(0, len(row.subscriptions), ids.ID_BYTES)
+        (event_id, them[at : at + ids.ID_BYTES])
+        for event_id, them in spreading
+        for at in range(0, len(them), ids.ID_BYTES)
     }
 
 
-def _past_state(row: Any) -> PastState:
-    if row.state == DeliveryState.FAILED:
-        return PastState.DIVERTED if row.diverted else PastState.FAILED
-    return PastState[DeliveryState(row.state).name]
+def _past_state(state: int, *, diverted: bool) -> PastState:
+    if state == DeliveryState.FAILED:
+        return PastState.DIVERTED if diverted else PastState.FAILED
+    return _PAST_STATES[state]
 
 
 def _event(row: Any) -> Event:

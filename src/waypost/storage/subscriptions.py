@@ -10,6 +10,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     func,
     or_,
     select,
@@ -50,6 +51,13 @@ _read_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _read_headers = msgspec.json.Decoder(dict[str, str]).decode
 _decode_flow = msgspec.json.Decoder(FlowControl).decode
 _NO_FLOW = FlowControl()
+# Made once: it is asked with each step of a replay.
+_ENABLED: Final = select(subscriptions.c.id).where(
+    subscriptions.c.project_id == bindparam("of_project"),
+    subscriptions.c.id.in_(bindparam("among", expanding=True)),
+    subscriptions.c.disabled_by.is_(None),
+    subscriptions.c.deleted_at_us.is_(None),
+)
 _read_handling = msgspec.json.Decoder(FailureHandling).decode
 _read_suspension = msgspec.json.Decoder(Suspension).decode
 _read_transform = msgspec.json.Decoder(Transform).decode
@@ -193,12 +201,8 @@ def enabled_of(
     connection: Connection, project_id: ids.Id, subscription_ids: Collection[ids.Id]
 ) -> set[ids.Id]:
     """Return which of these subscriptions are enabled."""
-    rows = connection.execute(
-        _of(project_id)
-        .with_only_columns(subscriptions.c.id)
-        .where(subscriptions.c.id.in_(subscription_ids), subscriptions.c.disabled_by.is_(None))
-    )
-    return set(rows.scalars())
+    wanted = {"of_project": project_id, "among": list(subscription_ids)}
+    return set(connection.execute(_ENABLED, wanted).scalars())
 
 
 def list_unverified(connection: Connection, limit: int) -> list[Subscription]:

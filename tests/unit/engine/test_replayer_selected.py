@@ -1,5 +1,6 @@
 """Jobs of a selection and of the dead-letter box: their steps, their pace."""
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,9 @@ from sqlalchemy import Connection, select
 from tests.support import database
 from tests.support.database import Place, Records
 from tests.support.replaying import MOMENT, Desk
+from tests.support.waiting import PATIENCE_S, until
+from waypost.engine import replayer
+from waypost.engine.lull import Lull
 from waypost.engine.replayer import Replayer, Speed, _owe
 from waypost.model.delivery import DeliveryClass, DeliveryState, Owed
 from waypost.model.replay import Plan, Replay, ReplayKind, ReplayState, Route
@@ -248,6 +252,30 @@ async def test_beside_what_is_live_there_are_few_steps_and_gaps_between_tries(
         records.clock.forward(5)
         await desk.finish()
         assert len(desk.told) == 1_000
+
+
+async def test_beside_what_is_live_a_step_is_made_in_lulls(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = records.subscription()
+    records.ended(records.event(), one, DeliveryState.DELIVERED)
+    monkeypatch.setattr(replayer, "_LULL_S", 10 * PATIENCE_S)
+    background, lull = Background(), Lull()
+    async with database.opened(at(tmp_path)) as store:
+        desk = Desk(records, store)
+        desk.router.apply(1, one)
+        desk.replayer = Replayer(store, desk.take, records.ids, desk.router, background, lull)
+        await ask(desk, route=Route.AS_BEFORE)
+        background.live_us = records.clock.now_us()
+        step = asyncio.create_task(desk.replayer.run_once())
+        # One before it reads, and one before it writes.
+        for _ in range(2):
+            await until(lambda: lull.came)
+            assert not desk.told
+            lull.begin()
+        async with asyncio.timeout(PATIENCE_S):
+            await step
+        assert len(desk.told) == 1
 
 
 def test_a_rate_has_its_tries_so_close_that_it_can_be_kept() -> None:

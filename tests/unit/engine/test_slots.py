@@ -5,9 +5,11 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.waiting import PATIENCE_S
 from waypost.engine.receiver import Receiver
 from waypost.engine.sender import Address
 from waypost.engine.slots import Flight, Slots, Waiting
+from waypost.model.delivery import DeliveryClass
 from waypost.model.subscription import Subscription
 from waypost.policy.lane import Lane
 from waypost.policy.work import Work
@@ -116,6 +118,23 @@ async def test_what_does_not_land_is_not_waited_for_longer_than_was_said() -> No
     flight = Flight(10, 2)
     flight.start(work(1, 0), 5, slow=False)
     assert not await flight.land(0.0)
+
+
+async def test_a_lull_begins_when_a_live_one_has_ended_and_no_replay() -> None:
+    flight = Flight(10, 2)
+    live, replay = work(1, 0), work(2, 0)
+    replay.kind = int(DeliveryClass.REPLAY)
+    for one in (live, replay):
+        flight.start(one, 5, slow=False)
+    waiting = asyncio.create_task(flight.lull.wait(10 * PATIENCE_S))
+    await asyncio.sleep(0)
+    awaited = []
+    for one in (replay, live):
+        flight.end(one)
+        awaited.append(flight.lull.came is not None)
+    assert awaited == [True, False]
+    async with asyncio.timeout(PATIENCE_S):
+        await waiting
 
 
 def test_what_is_on_its_way_is_broken_off() -> None:
