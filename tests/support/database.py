@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, overload
 
 import msgspec
@@ -147,10 +149,22 @@ def make(place: Place) -> Records:
 
     On PostgreSQL the tables are there: `place` comes from the fixture of that name.
     """
-    connection = connect(place)
     if not isinstance(place, str):
+        place.write_bytes(_empty())
+    return Records(connect(place))
+
+
+@cache
+def _empty() -> bytes:
+    """Return a file of SQLite's with all tables: each of them made anew is a wait for the disk."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "empty.db"
+        connection = sqlite_connection.connect(file)
         schema.metadata.create_all(connection)
-    return Records(connection)
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        connection.engine.dispose()
+        return file.read_bytes()
 
 
 def connect(place: Place) -> Connection:
