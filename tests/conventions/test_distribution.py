@@ -39,8 +39,10 @@ OUTSIDE = {
     "partitions.list_all": "reads the catalogue",
     "partitions.make_ahead": "makes tables",
     "preparation": "reads the catalogue",
+    "queue.find_untried": "reads deliveries, each with its project",
     "retention.go_by_index": "no statement about rows",
     "rows": "inserts rows, each with its project",
+    "subscriptions.list_unparking": "a statement for each project",
     "workers": "reference tables alone",
 }
 

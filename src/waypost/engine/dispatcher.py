@@ -163,7 +163,8 @@ class Dispatcher:
         """Take a delivery that was just committed with its event."""
         receiver = self._receivers.get(subscription_id)
         if receiver is None or receiver.ending is not None:
-            receiver = self.roster.open(event.project_id, subscription_id)
+            first = delivery_id if event.attributes.example else None
+            receiver = self.roster.open(event.project_id, subscription_id, first=first)
             if receiver is None:
                 return
         lane = receiver.lane
@@ -272,12 +273,10 @@ class Dispatcher:
             self._send(receiver, work, made.event, self._clock.now_us(), made.headers)
 
     def _put_back(self, receiver: Receiver, work: Work) -> None:
-        receiver.lane.put_back(work)
-        freed = self._flight.end(work)
-        if receiver.over:
-            self.roster.wind_up(receiver)
+        for dropped in receiver.lane.put_back(work):
+            self._unload(dropped)
+        self._leave(receiver, work)
         self._pump(receiver)
-        self._serve(freed)
 
     # 3. Send.
 
@@ -404,11 +403,10 @@ class Dispatcher:
             self._serve(freed)
 
     def _count(self, receiver: Receiver, settlement: Settlement) -> None:
-        if settlement.delivery is None or receiver.of_alerts:
-            return
-        if settlement.delivery[4] == _STATE_DELIVERED:
+        delivery = None if receiver.of_alerts else settlement.delivery
+        if delivery is not None and delivery[4] == _STATE_DELIVERED:
             self.delivered += 1
-        elif settlement.delivery[7] != Reason.SKIPPED:
+        elif delivery is not None and delivery[7] != Reason.SKIPPED:
             self.given_up += 1
 
     def _give_back(self, receiver: Receiver, work: Work) -> None:
@@ -489,6 +487,7 @@ class Dispatcher:
         When this returns every try that had an answer is settled.
         """
         self.stopping = True
+        self.roster.stop()
         self._alarms.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()

@@ -5,20 +5,34 @@ when the subscription is disabled or deleted, which ends what is owed to it; or 
 to another process, to which all of it stays owed.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from itertools import islice
+from typing import Final
 
 from waypost.engine.receiver import Receiver
 from waypost.engine.receivers import Receivers
+from waypost.engine.refiller import work_of
 from waypost.engine.sender import Address
 from waypost.engine.shards import Shards
 from waypost.engine.upkeep import Upkeep
+from waypost.model.delivery import Owed
 from waypost.model.ids import Id
 from waypost.model.project import Project
 from waypost.model.shards import Shard
 from waypost.model.subscription import SigningKey, Subscription
 from waypost.policy.waits import LaneStanding
 from waypost.policy.work import Work
+
+_RENEWED: Final = 25
+"""So many receivers take the defaults of their project at once, and"""
+
+_APART_S: Final = 0.005
+"""so much later the next ones, seconds: others need the loop too."""
+
+Mark = tuple[Receiver, int]
+"""A receiver that was in memory, and how many refills of its lane had ended."""
 
 
 class Roster:
@@ -53,6 +67,7 @@ class Roster:
         self._pump = pump
         self._unload = unload
         self._leaving: dict[Shard, set[Receiver]] = {}
+        self._outdated: dict[Receiver, None] = {}
         self.left: Callable[[Shard], None] = lambda _: None
 
     @property
@@ -69,16 +84,19 @@ class Roster:
         """Tell whether this process sends for a subscription."""
         return self._shards.owns(subscription_id)
 
-    def open(self, project_id: Id, subscription_id: Id, *, empty: bool = True) -> Receiver | None:
+    def open(
+        self, project_id: Id, subscription_id: Id, *, empty: bool = True, first: Id | None = None
+    ) -> Receiver | None:
         """Return the receiver of what is owed; None where another process has it, or it is ended.
 
         It may have been matched before its subscription was disabled or deleted and committed
-        behind that, or it came while the receiver is gone: nothing is owed for ever.
+        behind that, or it came while the receiver is gone: nothing is owed for ever. `first` is the
+        delivery, where that is to go before all that waits.
         """
         receiver = self._receivers.get(subscription_id)
         if receiver is None:
             if not self._shards.owns(subscription_id):
-                self._shards.wake(project_id, subscription_id)
+                self._shards.wake(project_id, subscription_id, first)
                 return None
             receiver = self._receivers.find(project_id, subscription_id, empty=empty)
             if receiver is not None and self._receivers.unparks(receiver.subscription):
@@ -108,6 +126,37 @@ class Roster:
             if receiver is not None:
                 receiver.lane.look_again()
                 self._pump(receiver)
+
+    def mark(self, subscription_id: Id, delivery_id: Id) -> Mark | None:
+        """Begin to put a delivery that others have committed before all that waits in its lane.
+
+        Returns:
+            For `hurry`, once it was read; None where that is not needed: it has come here already,
+            or it takes its turn.
+        """
+        receiver = self._receivers.get(subscription_id)
+        if receiver is None or receiver.over or receiver.lane.orders(hurries=True):
+            return None
+        return None if receiver.lane.advance(delivery_id) else (receiver, receiver.lane.refills)
+
+    def hurry(self, mark: Mark, owed: Owed) -> bool:
+        """Put a delivery before all that waits in its lane.
+
+        Args:
+            mark: from before it was read.
+            owed: the delivery, which was not tried then.
+
+        Returns:
+            False where it may have come into the lane since, and left it: it is to be begun anew.
+        """
+        receiver, refills = mark
+        if self._receivers.get(owed.subscription_id) is not receiver or (
+            receiver.lane.refills != refills
+        ):
+            return False
+        receiver.lane.hurry(work_of(owed), owed.due_us, read=True)
+        self._pump(receiver)
+        return True
 
     def missed(self, newest: Iterable[tuple[Id, Id, Id | None]]) -> None:
         """Look anew at the lanes that do not know what was owed to them last.
@@ -162,13 +211,37 @@ class Roster:
 
     def _unpark(self, subscription: Subscription) -> None:
         lane = (subscription.project_id, subscription.id)
-        self._upkeep.unpark(*lane, partial(self.look, (lane,)))
+        self._upkeep.unparker.add(*lane, partial(self.look, (lane,)))
 
     def defaults_changed(self, project: Project) -> None:
-        """Take a project's defaults, for all of its receivers that there are."""
+        """Take a project's defaults, for all of its receivers that there are.
+
+        Nothing starts by those of before any more. The receivers take them a few at a time, since
+        each is to be prepared anew, and there may be ten thousand.
+        """
         place = (project.id, project.defaults, project.routing_version)
-        for receiver in self._receivers.set_defaults(*place):
-            self.changed(receiver.subscription, None)
+        outdated = self._receivers.set_defaults(*place)
+        for receiver in outdated:
+            receiver.lane.paused = True
+        renews = bool(self._outdated)
+        self._outdated.update(dict.fromkeys(outdated))
+        if not renews:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Have some receivers take the defaults, and the others a little later."""
+        some = [*islice(self._outdated, _RENEWED)]
+        for receiver in some:
+            del self._outdated[receiver]
+        if self._outdated:
+            asyncio.get_running_loop().call_later(_APART_S, self._renew)
+        for receiver in some:
+            if self._receivers.get(receiver.subscription.id) is receiver:
+                self.changed(receiver.subscription, None)
+
+    def stop(self) -> None:
+        """Renew nothing more: nothing more is sent."""
+        self._outdated.clear()
 
     def deleted(self, project_id: Id, subscription_id: Id) -> None:
         """Stop sending to a subscription, and cancel what it is owed."""

@@ -23,12 +23,13 @@ class Shards:
         epochs: by shard, the epoch under which this process owns it; 0 where it does not.
         unseen: those that were claimed, and not looked at since: more is owed there than is known.
         until: no try starts later than this, by the monotonic clock in seconds.
-        wake: told of the project and subscription of work that another process has to send.
+        wake: told of the project and subscription of work that another process has to send, and
+            of the delivery that is to go before all that waits there, or None.
     """
 
     __slots__ = ("_confirmed", "_lease", "epochs", "unseen", "until", "wake")
 
-    def __init__(self, wake: Callable[[Id, Id], None]) -> None:
+    def __init__(self, wake: Callable[[Id, Id, Id | None], None]) -> None:
         """Begin with none."""
         self.epochs = [0] * SHARDS
         self.unseen: set[Shard] = set()

@@ -18,11 +18,13 @@ from waypost.engine.follower import Follower
 from waypost.engine.job import Job
 from waypost.engine.ownership import Ownership, OwnershipConfig
 from waypost.engine.reconciler import Reconciler, look
+from waypost.engine.roster import Roster
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
-from waypost.engine.waker import Channel, Lane, Topic, Waker
+from waypost.engine.waker import Channel, Hurried, Lane, Topic, Waker
 from waypost.model.errors import Unavailable
 from waypost.model.ids import Id
+from waypost.storage import queue
 from waypost.storage.apart import Apart
 from waypost.storage.connection import Connection
 from waypost.storage.store import Store
@@ -34,6 +36,9 @@ LOOK_S: Final = 1.0
 
 LOOK_ANYWAY_S: Final = 5.0
 """The same where others tell of it: should one have died before it did."""
+
+_ROUNDS: Final = 5
+"""So often at most a delivery is read anew that may have been sent while it was read."""
 
 
 class Links(Protocol):
@@ -103,6 +108,7 @@ class Sharing:
         ownership.tell = partial(self.waker.tell, Topic.WORKERS)
         dispatcher.roster.left = ownership.left
         self.waker.woken = partial(self._woken, router, dispatcher)
+        self.waker.hurried = partial(self._hurried, dispatcher)
         self.waker.listeners[Topic.WORKERS] = ownership.wake
         self.waker.listeners[Topic.CONFIGURATION] = self.follower.wake
         self._ownership = ownership
@@ -193,6 +199,32 @@ class Sharing:
         except Unavailable:
             return  # the next look at what is owed finds them
         dispatcher.roster.look(lanes)
+
+    def _hurried(self, dispatcher: Dispatcher, hurried: Sequence[Hurried]) -> None:
+        self._spawn(self._hurry(dispatcher.roster, hurried))
+
+    async def _hurry(self, roster: Roster, hurried: Sequence[Hurried]) -> None:
+        """Send deliveries that others have committed before what waits in their lanes.
+
+        Where the database does not answer they take their turns.
+        """
+        for _ in range(_ROUNDS):
+            marks = {
+                (project_id, delivery_id): mark
+                for project_id, subscription_id, delivery_id in hurried
+                if (mark := roster.mark(subscription_id, delivery_id)) is not None
+            }
+            if not marks:
+                return
+            try:
+                owed = await self._store.read_owed(partial(queue.find_untried, places=[*marks]))
+            except Unavailable:
+                return
+            hurried = [
+                (one.project_id, one.subscription_id, one.id)
+                for one in owed
+                if not roster.hurry(marks[one.project_id, one.id], one)
+            ]
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

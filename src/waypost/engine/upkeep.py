@@ -16,16 +16,16 @@ from waypost.engine.receiver import Receiver
 from waypost.engine.recorder import Try
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards
+from waypost.engine.unparker import Unparker
 from waypost.model.delivery import BlockedKey
 from waypost.model.failure import Suspension
 from waypost.model.ids import Id
-from waypost.model.subscription import NOTHING_SET, DisabledBy, Ordering, Subscription
+from waypost.model.subscription import NOTHING_SET, DisabledBy, Subscription
 from waypost.policy.chains import WHOLE
 from waypost.policy.ending import Endings, endings_of
 from waypost.policy.terms import terms_of
 from waypost.storage import (
     blocked_keys,
-    chains,
     configuration,
     former_routes,
     projects,
@@ -39,7 +39,6 @@ _log = structlog.get_logger(__name__)
 
 _SAVE_EVERY_US: Final = 1_000_000
 _RETRY_S: Final = 1.0
-_CHUNK: Final = 500
 
 
 class Upkeep:
@@ -48,6 +47,7 @@ class Upkeep:
     Attributes:
         lanes: keeps how their lanes fare.
         announcer: tells of those that are stopped.
+        unparker: has found again what an order of before had put aside.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class Upkeep:
         self._saved_us = 0
         self._clearing: dict[Id, Collection[Id]] = {}
         self._once_more: set[Id] = set()
-        self._unparking: set[Id] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.unparker = Unparker(configuration.store, router, shards, self._spawn)
 
     def unsaved(self, receiver: Receiver) -> None:
         """Remember that how a receiver fares has changed."""
@@ -206,46 +206,6 @@ class Upkeep:
             )
         except Exception as error:  # noqa: BLE001 - a person may release it
             log_failed("upkeep_release_failed", error)
-
-    def unpark(self, project_id: Id, subscription_id: Id, found: Callable[[], None]) -> None:
-        """Have what was parked by an order that was changed be found again, in chunks.
-
-        `found` is told of each chunk.
-        """
-        if subscription_id not in self._unparking:
-            self._unparking.add(subscription_id)
-            self._spawn(self._unpark(project_id, subscription_id, found))
-
-    async def _unpark(self, project_id: Id, subscription_id: Id, found: Callable[[], None]) -> None:
-        place = (project_id, subscription_id)
-
-        def write(connection: Connection) -> Subscription | None:
-            present = subscriptions.find(connection, *place)
-            if present is None or not present.unparking:
-                return None
-            terms = terms_of(present, projects.defaults(connection, project_id))
-            keyless = terms.ordering is Ordering.KEY
-            if chains.unpark(connection, *place, keyless=keyless, most=_CHUNK) == _CHUNK:
-                return present
-            return subscriptions.end_unparking(connection, *place)
-
-        try:
-            # The shard's next owner goes on by itself with what is left.
-            while self._shards.owns(subscription_id):
-                try:
-                    present = await self._store.write(write)
-                except Exception as error:  # noqa: BLE001 - nothing may stay owed for ever
-                    log_failed("upkeep_unpark_failed", error)
-                    await asyncio.sleep(_RETRY_S)
-                    continue
-                found()
-                if present is None or not present.unparking:
-                    known = self._router.find(*place)
-                    if known is not None:
-                        self._router.refresh(replace(known, unparking=False))
-                    break
-        finally:
-            self._unparking.discard(subscription_id)
 
     def clear(self, project_id: Id, subscription_id: Id, sparing: Collection[Id]) -> None:
         """End what a disabled, deleted or suspended subscription is owed, in chunks.

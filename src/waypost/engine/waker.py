@@ -7,8 +7,7 @@ is not heard of is found by the next look at what is owed.
 
 import asyncio
 import base64
-import binascii
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -31,8 +30,15 @@ _LANES: Final = "lanes:"
 _PAIR: Final = 2 * ID_BYTES
 _PAIRS_MAX: Final = (MESSAGE_MAX - len(_LANES)) // 4 * 3 // _PAIR
 
+_HURRIED: Final = "hurried:"
+_TRIPLE: Final = 3 * ID_BYTES
+_TRIPLES_MAX: Final = (MESSAGE_MAX - len(_HURRIED)) // 4 * 3 // _TRIPLE
+
 Lane = tuple[Id, Id]
 """A project and one of its subscriptions."""
+
+Hurried = tuple[Id, Id, Id]
+"""A lane, and a delivery that is to go before all that waits there."""
 
 
 class Topic(StrEnum):
@@ -69,7 +75,8 @@ class Waker:
     """For the loop's thread alone.
 
     Attributes:
-        woken: told of the lanes to which others have committed something.
+        woken: told of the lanes to which others have committed something; and then
+        hurried: of what is to go before all that waits in some of them.
         listeners: by topic, what is called when there is something to look at.
         channel: the way to the others; None: there is none, or none that may be used.
     """
@@ -78,16 +85,24 @@ class Waker:
         """Begin with nobody to tell, and nobody who listens."""
         self._loop = loop
         self._lanes: set[Lane] = set()
+        self._hurried: list[Hurried] = []
         self._topics: set[Topic] = set()
         self._flush_due = False
         self._flushed = 0.0
         self.woken: Callable[[Sequence[Lane]], None] = lambda _: None
+        self.hurried: Callable[[Sequence[Hurried]], None] = lambda _: None
         self.listeners: dict[Topic, Callable[[], None]] = {}
         self.channel: Channel | None = None
 
-    def wake(self, project_id: Id, subscription_id: Id) -> None:
-        """Tell whoever sends to a subscription that something was committed for it."""
+    def wake(self, project_id: Id, subscription_id: Id, hurried: Id | None = None) -> None:
+        """Tell whoever sends to a subscription that something was committed for it.
+
+        `hurried` is the delivery, where that is to go before all that waits. If so many come at
+        once that they can't be told of together, the others take their turns.
+        """
         self._lanes.add((project_id, subscription_id))
+        if hurried is not None and len(self._hurried) < _TRIPLES_MAX:
+            self._hurried.append((project_id, subscription_id, hurried))
         self._flush_soon()
 
     def tell(self, topic: Topic) -> None:
@@ -98,12 +113,14 @@ class Waker:
     def heard(self, message: str) -> None:
         """Take a message of another process."""
         if message.startswith(_LANES):
-            try:
-                pairs = base64.b64decode(message[len(_LANES) :], validate=True)
-            except binascii.Error:
-                pairs = b"?"
-            if len(pairs) % _PAIR == 0:
-                self.woken([*_lanes(pairs)])
+            if (lanes := _named(message.removeprefix(_LANES), _PAIR)) is not None:
+                self.woken([(one[:ID_BYTES], one[ID_BYTES:]) for one in lanes])
+                return
+        elif message.startswith(_HURRIED):
+            if (hurried := _named(message.removeprefix(_HURRIED), _TRIPLE)) is not None:
+                self.hurried(
+                    [(one[:ID_BYTES], one[ID_BYTES:_PAIR], one[_PAIR:]) for one in hurried]
+                )
                 return
         elif message in self.listeners:
             self.listeners[Topic(message)]()
@@ -135,23 +152,34 @@ class Waker:
         """Send now what has come together."""
         self._flush_due = False
         self._flushed = self._loop.time()
-        lanes, topics = self._lanes, self._topics
-        self._lanes, self._topics = set(), set()
+        lanes, hurried, topics = self._lanes, self._hurried, self._topics
+        self._lanes, self._hurried, self._topics = set(), [], set()
         if self.channel is None:
             return
         if len(lanes) > MESSAGES_MAX * _PAIRS_MAX:
             topics.add(Topic.OWED)
             lanes = set()
-        named = [project_id + subscription_id for project_id, subscription_id in lanes]
+        named = [*lanes]
         messages = [topic.value for topic in topics]
-        for start in range(0, len(named), _PAIRS_MAX):
-            pairs = b"".join(named[start : start + _PAIRS_MAX])
-            messages.append(_LANES + base64.b64encode(pairs).decode())
+        starts = range(0, len(named), _PAIRS_MAX)
+        messages += [_LANES + _names(named[start : start + _PAIRS_MAX]) for start in starts]
+        if hurried:
+            # Behind their lanes, which are in memory then.
+            messages.append(_HURRIED + _names(hurried))
         if messages:
             self.channel.send(messages)
 
 
-def _lanes(pairs: bytes) -> Iterator[Lane]:
-    for start in range(0, len(pairs), _PAIR):
-        middle = start + ID_BYTES
-        yield pairs[start:middle], pairs[middle : start + _PAIR]
+def _names(named: Sequence[tuple[Id, ...]]) -> str:
+    return base64.b64encode(b"".join(part for one in named for part in one)).decode()
+
+
+def _named(names: str, size: int) -> list[bytes] | None:
+    """Return what is named, each of so many bytes; None where it is nothing of the kind."""
+    try:
+        named = base64.b64decode(names, validate=True)
+    except ValueError:
+        return None
+    if len(named) % size:
+        return None
+    return [named[start : start + size] for start in range(0, len(named), size)]

@@ -87,19 +87,39 @@ class Lane(Window):
         order = self.order
         return order is not None and not (hurries and order.mode is Ordering.KEY)
 
-    def hurry(self, work: Work, now_us: int) -> bool:
+    def hurry(self, work: Work, now_us: int, *, read: bool = False) -> bool:
         """Take just-committed work before all that waits, which somebody is waiting for.
 
         Where a refill may have taken it before, or too many have hurried, it goes as other work.
 
+        Args:
+            work: the work; if it waits here already, it goes before the others.
+            now_us: the present, UTC microseconds.
+            read: it was found in the database behind the last refill: none has taken it before.
+
         Returns:
             Whether the work was taken.
         """
-        sure = work.due_us > self._sure_us and work.id not in self._entered and not self._forgot
-        if not sure or work.id in self.known or len(self.known) >= self._window + HURRIED_MAX:
+        if self.advance(work.id):
+            return False
+        sure = read or (work.due_us > self._sure_us and work.id not in self._entered)
+        if not sure or self._forgot or len(self.known) >= self._window + HURRIED_MAX:
             return self.push(work, now_us)
         self.known[work.id] = work
         self._ready[_FRESH].appendleft(work)
+        return True
+
+    def advance(self, identifier: bytes) -> bool:
+        """Put a delivery before all that waits, if it waits here.
+
+        Returns:
+            Whether it is known here.
+        """
+        if (work := self.known.get(identifier)) is None:
+            return False
+        if work in (ready := self._ready[_FRESH]):
+            ready.remove(work)
+            ready.appendleft(work)
         return True
 
     def take(self, work: Work) -> bool:
@@ -174,24 +194,32 @@ class Lane(Window):
             self._next_due_us = None
             self.look_again()
 
-    def put_back(self, work: Work) -> None:
-        """A start came to nothing: the work waits again, before all others of its class."""
+    def put_back(self, work: Work) -> Sequence[Work]:
+        """A start came to nothing: the work waits again, before all others of its class.
+
+        Returns:
+            What was dropped: it was started before the lane kept this order, so the database alone
+            has its place.
+        """
         self.in_flight -= 1
         work.started_us = 0
         self.gate.unstarted()
+        if self.order is not None and self.order.is_stray(work):
+            return work, *self.give_back(work)
         self._ready[work.kind].appendleft(work)
+        return ()
 
     def leave(self, identifier: bytes) -> None:
         """A final settling is committed: the delivery is owed no longer."""
         work = self.known.pop(identifier, None)
         if self.refilling:
             self._settled.add(identifier)
-        if self.order is not None and work is not None and work.key is not None:
+        if self.order is not None and work is not None:
             follower = self.order.leave(work)
-            if follower is None:
-                self.look_again()
-            else:
+            if follower is not None:
                 heappush(self._later, (follower.due_us, follower.id, follower))
+            elif work.key is not None:
+                self.look_again()
 
     def give_back(self, work: Work) -> Sequence[Work]:
         """A delivery leaves, and may be owed all the same; return what was dropped with it."""

@@ -53,6 +53,7 @@ class Window(Pace):
     Attributes:
         known: deliveries that are in the lane, waiting or in flight or being settled.
         refilling: a refill is reading now.
+        refills: how many refills have ended.
         complete: everything that was due at the last refill is known, and so is what came since;
             but for replays.
         replays_left: the database may hold replays that are not known here.
@@ -75,6 +76,7 @@ class Window(Pace):
         "known",
         "order",
         "refilling",
+        "refills",
         "replays_left",
     )
 
@@ -89,6 +91,7 @@ class Window(Pace):
         super().__init__(concurrency)
         self.known: dict[bytes, Work] = {}
         self.refilling = False
+        self.refills = 0
         self.complete = empty
         self.dirty = False
         self.replays_left = False
@@ -188,6 +191,7 @@ class Window(Pace):
             What has entered: of `found`, and of what was committed meanwhile.
         """
         self.refilling = False
+        self.refills += 1
         meanwhile, self._meanwhile = self._meanwhile, []
         if self._stale:
             self.complete = False

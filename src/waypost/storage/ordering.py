@@ -5,17 +5,31 @@ the defaults locks all subscriptions that are left to them, before it writes the
 by what the other is changing.
 """
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, or_, select, update
+from sqlalchemy import Connection, Select, literal, or_, select, update
 
+from waypost.model.delivery import PARKED
 from waypost.model.ids import Id
 from waypost.model.subscription import NOTHING_SET, Inheritable, OnOrderFailure, Ordering
 from waypost.policy.terms import Terms, terms_of
 from waypost.storage import key_news, projects
 from waypost.storage.order_tables import blocked_keys
-from waypost.storage.schema import subscriptions
+from waypost.storage.schema import queue, subscriptions
 from waypost.storage.subscriptions import NOT_SET, of_row
+
+_HAS_PARKED: Final = (
+    # As a value, which is looked for in the index of each: a join might walk through the queue.
+    select(literal(1))
+    .where(
+        queue.c.project_id == subscriptions.c.project_id,
+        queue.c.subscription_id == subscriptions.c.id,
+        queue.c["class"] == PARKED,
+    )
+    .limit(1)
+    .scalar_subquery()
+    .is_not(None)
+)
 
 
 def held(connection: Connection, project_id: Id, subscription_id: Id) -> Terms | None:
@@ -58,7 +72,8 @@ def follow(connection: Connection, project_id: Id, before: Inheritable, after: I
     ).all()
     if reordered:
         if was.ordering is not Ordering.NONE and will.ordering is not Ordering.STRICT:
-            connection.execute(update(subscriptions).where(of, mine).values(unparking=1))
+            parked = update(subscriptions).where(of, mine, _HAS_PARKED).values(unparking=1)
+            connection.execute(parked)
         _free(connection, project_id, select(subscriptions.c.id).where(of, mine))
     if will.on_order_failure is OnOrderFailure.CONTINUE:
         mine = subscriptions.c.on_order_failure == NOT_SET

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, or_, select, text
 
 from waypost.model.delivery import PARKED, DeliveryClass, DeliveryState, Owed, Reason
 from waypost.model.event import NO_ATTRIBUTES, Attributes, Event
@@ -294,14 +294,19 @@ def find_event(connection: Connection, project_id: Id, event_id: Id) -> Event | 
     row = connection.execute(_EVENT, {"project_id": project_id, "id": event_id}).one_or_none()
     if row is None:
         return None
-    return Event(
-        project_id,
-        event_id,
-        row.type,
-        row.payload,
-        _attributes(row.attributes),
-        row.routing_version,
-    )
+    attributes = _attributes(row.attributes)
+    return Event(project_id, event_id, row.type, row.payload, attributes, row.routing_version)
+
+
+def find_untried(connection: Connection, places: Sequence[tuple[Id, Id]]) -> list[Owed]:
+    """Return those of some deliveries, named by (project, delivery), that were not tried yet."""
+    of, by, fresh = queue.c.project_id, queue.c.id, DeliveryClass.FRESH
+    named = or_(*((of == project_id) & (by == identifier) for project_id, identifier in places))
+    untried = named & (queue.c["class"] == int(fresh)) & (queue.c.attempts == 0)
+    return [
+        Owed(row.project_id, row.id, row.event_id, row.subscription_id, fresh, row.due_us)
+        for row in connection.execute(select(queue).where(untried))
+    ]
 
 
 def list_lanes(connection: Connection) -> list[tuple[Id, Id]]:

@@ -1,6 +1,6 @@
 """Subscriptions. A deleted one keeps its row: what it was owed goes on naming it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -286,6 +286,26 @@ def set_failing_since(
         .where(*_is(project_id, subscription_id))
         .values(failing_since_us=since_us)
     )
+
+
+def list_unparking(
+    connection: Connection, of: Sequence[tuple[ids.Id, ids.Id]]
+) -> list[tuple[ids.Id, ids.Id]]:
+    """Return those (project, subscription) of which something may be parked by a former order.
+
+    By their ids, as everybody locks them who locks several.
+    """
+    found: list[tuple[ids.Id, ids.Id]] = []
+    for project_id in sorted({project_id for project_id, _ in of}):
+        rows = connection.execute(
+            select(subscriptions.c.id).where(
+                subscriptions.c.project_id == project_id,
+                subscriptions.c.id.in_([one for project, one in of if project == project_id]),
+                subscriptions.c.unparking == 1,
+            )
+        )
+        found += sorted((project_id, one) for one in rows.scalars())
+    return found
 
 
 def end_unparking(

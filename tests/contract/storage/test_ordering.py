@@ -1,16 +1,18 @@
 """The order that is kept: a subscription's own, or its project's; and what a change there frees."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from tests.support.database import Records
+from tests.support.plans import plans_of, walks
 from waypost.model.delivery import BlockedKey
 from waypost.model.event import Attributes
 from waypost.model.subscription import Inheritable, OnOrderFailure, Ordering, Subscription
 from waypost.policy.terms import Terms
-from waypost.storage import blocked_keys, key_news, ordering, projects, subscriptions
+from waypost.storage import blocked_keys, chains, key_news, ordering, projects, subscriptions
 
 NONE, KEY, STRICT = Ordering
 CONTINUE, BLOCK = OnOrderFailure
@@ -31,8 +33,10 @@ def held(records: Records, one: Subscription) -> Terms | None:
 
 
 def block(records: Records, one: Subscription) -> bool:
+    """Have a delivery that blocks its key, and is parked as if others of it were before."""
     event_id = records.event(attributes=Attributes(ordering_key="a"), sequence=1)
     delivery_id = records.pending(event_id, one)
+    chains.park(records.connection, one.project_id, one.id, [delivery_id], 5)
     key = BlockedKey(one.project_id, one.id, "a", 1, delivery_id, event_id, 5)
     return blocked_keys.block(records.connection, key, attempts=0)
 
@@ -67,6 +71,7 @@ def test_another_order_by_default_frees_what_goes_by_it(
 ) -> None:
     own = records.subscription(ordering=KEY, on_order_failure=BLOCK)
     left = records.subscription(on_order_failure=BLOCK)
+    idle, ended = records.subscription(), records.subscription()
     change(records, ordering=before)
     assert block(records, own)
     assert block(records, left) is (before is not NONE), "there is nothing to block"
@@ -74,7 +79,22 @@ def test_another_order_by_default_frees_what_goes_by_it(
     changes = before is not after
     assert blocked(records, own, left) == [1, int(before is not NONE and not changes)]
     parked = changes and before is not NONE and after is not STRICT
-    assert unparking(records, own, left) == [False, parked]
+    assert unparking(records, own, left, idle, ended) == [False, parked, False, False]
+    named = [(one.project_id, one.id) for one in (ended, left, own)]
+    found = subscriptions.list_unparking(records.connection, [(records.other, left.id), *named])
+    assert found == ([(left.project_id, left.id)] if parked else [])
+
+
+def test_what_is_marked_is_found_by_the_keys_of_subscriptions(records: Records) -> None:
+    one, other = records.subscription(), records.subscription()
+    change(records, ordering=KEY)
+    assert [block(records, each) for each in (one, other)] == [False] * 2
+    steps = plans_of(records.connection, lambda: change(records, ordering=NONE))
+    assert [step for step in walks(steps) if "queue" in step] == []
+    both = [(each.project_id, each.id) for each in (one, other)]
+    look = partial(subscriptions.list_unparking, records.connection, both[::-1])
+    assert look() == both
+    assert walks(plans_of(records.connection, look)) == []
 
 
 def test_to_go_on_by_default_frees_what_goes_by_that(records: Records) -> None:

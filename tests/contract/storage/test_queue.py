@@ -56,6 +56,22 @@ def shape(found: LaneHead) -> list[Id]:
     return [row.owed.id for row in found.rows]
 
 
+def test_of_what_is_named_that_is_found_which_was_not_tried(records: Records) -> None:
+    one, elsewhere = records.subscription(), records.subscription(project_id=records.other)
+    event_id = records.event()
+    untried, _ = (records.pending(event_id, one) for _ in range(2))
+    tried = owe(records, one, 5, event_id=event_id)
+    replayed = Owed(one.project_id, records.ids.next(), event_id, one.id, DeliveryClass.REPLAY, 1)
+    queue.insert(records.connection, [replayed])
+    theirs = records.pending(records.event(project_id=records.other), elsewhere)
+    named = [(one.project_id, each) for each in (untried, tried, replayed.id, theirs, bytes(16))]
+    found = queue.find_untried(records.connection, named)
+    place = (one.project_id, untried, event_id, one.id)
+    assert found == [Owed(*place, DeliveryClass.FRESH, moment(untried))]
+    steps = plans_of(records.connection, lambda: queue.find_untried(records.connection, named))
+    assert walks(steps) == []
+
+
 def test_a_head_holds_all_classes_by_their_due_time(records: Records) -> None:
     one, other = records.subscription(), records.subscription()
     late = owe(records, one, 300)

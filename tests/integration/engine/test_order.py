@@ -13,7 +13,7 @@ from sqlalchemy import text
 from tests.support import database
 from tests.support.database import Records
 from tests.support.engine import Post, Works, works
-from waypost.engine import upkeep
+from waypost.engine import unparker
 from waypost.model.delivery import PARKED, DeliveryClass, Owed
 from waypost.model.event import Attributes
 from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
@@ -315,7 +315,7 @@ async def test_what_was_parked_is_found_after_a_crash_amid_a_change(
     records: Records, tmp_path: Path, after: Ordering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a key: one that is sent to by key finds what has one anyway."""
-    monkeypatch.setattr(upkeep, "_CHUNK", 7)
+    monkeypatch.setattr(unparker, "_CHUNK", 7)
     one = ordered(records, ordering=Ordering.STRICT, retry_schedule_s=(3600.0,))
     async with works(records, tmp_path / "w.db", window=10) as running:
         await running.hand_in(*(draft(n, None) for n in range(100)))
@@ -325,7 +325,7 @@ async def test_what_was_parked_is_found_after_a_crash_amid_a_change(
         parked = [row for row in await running.rows("queue") if row._mapping["class"] == PARKED]
         assert len(parked) > 50
         with monkeypatch.context() as broken:
-            broken.setattr(upkeep.Upkeep, "unpark", lambda *_: None)
+            broken.setattr(unparker.Unparker, "add", lambda *_: None)
             changed = await running.change(one, ordering=after)
             await running.quiet()
         assert changed.unparking

@@ -12,9 +12,11 @@ from tests.integration.engine.test_order import Witness, content, draft, drain, 
 from tests.support import database
 from tests.support.database import Records
 from tests.support.engine import Works, works
+from tests.support.waiting import until
 from waypost.engine.upkeep import Upkeep
 from waypost.model.event import Attributes
 from waypost.model.subscription import OnOrderFailure, Ordering, Subscription
+from waypost.model.transform import Language, Made, Transform
 from waypost.policy.events import Draft
 
 BLOCK, CONTINUE = OnOrderFailure.BLOCK, OnOrderFailure.CONTINUE
@@ -71,6 +73,31 @@ async def test_a_blocked_key_is_free_when_nothing_is_to_be_blocked_any_more(
     assert sorted(witness.seen["a"]) == list(range(1, 100))
     if "ordering" not in after:
         assert witness.seen["a"] == list(range(1, 100))
+
+
+async def test_what_was_about_to_start_takes_its_place_in_the_new_order(
+    records: Records, tmp_path: Path
+) -> None:
+    program = Transform(Language.TEMPLATE, "[1]")
+    one = ordered(records, ordering=NONE, transform=program)
+    async with works(records, tmp_path / "w.db") as engine:
+        await engine.hand_in(draft(1, "a"))
+        await until(lambda: len(engine.runs.all) == 1)
+        engine.runs.all[0].end(Made(b"{}"))
+        await engine.receivers.reach(1)
+        engine.receivers.open[0].answer(500)
+        await engine.quiet()
+        await engine.hand_in(draft(2, "a"))
+        await until(lambda: len(engine.runs.all) == 2)
+        # The first waits for its retry, and the second for its program, when both change.
+        await engine.change(one, ordering=KEY, transform=None)
+        engine.runs.all[1].end(Made(b"{}"))
+        await engine.quiet()
+        assert engine.receivers.open == []
+        witness = engine.receivers.script = Witness(random.Random(1), fail=0.0)
+        await drain(engine)
+        assert witness.seen["a"] == [1, 2]
+        engine.nothing_leaks()
 
 
 async def test_a_key_is_not_blocked_by_what_was_decided_before_the_change(

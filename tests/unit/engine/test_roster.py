@@ -4,32 +4,39 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from tests.support.waiting import until
 from tests.unit.engine.test_dispatcher import PROJECT, Depot, subscription
+from waypost.engine import roster
+from waypost.engine.roster import Mark
 from waypost.engine.shards import FOR_EVER, Shards
 from waypost.model.delivery import DeliveryClass, Owed
-from waypost.model.event import Event
+from waypost.model.event import Attributes, Event
 from waypost.model.exchange import FailureKind
 from waypost.model.ids import Id
+from waypost.model.project import Environment, Project
 from waypost.model.shards import SHARDS
-from waypost.model.subscription import DisabledBy, Subscription
+from waypost.model.subscription import DisabledBy, Inheritable, Ordering, Subscription
 
 
 class Shared(Depot):
     """A dispatcher that owns some shards only.
 
     Attributes:
-        woken: the subscriptions of which others were told.
+        woken: the subscriptions of which others were told; and
+        hurried: the deliveries that are to go first there.
         left: the shards that were left.
         cleared: the subscriptions whose deliveries are ended.
     """
 
     def __init__(self, *subscriptions: Subscription, owned: range = range(SHARDS)) -> None:
         self.woken: list[Id] = []
+        self.hurried: list[Id] = []
         self.left: list[int] = []
         self.cleared: list[Id] = []
-        self.shards = Shards(lambda _, subscription_id: self.woken.append(subscription_id))
+        self.shards = Shards(lambda _, subscription_id, first: self.wake(subscription_id, first))
         for shard in owned:
             self.shards.epochs[shard] = 7
         self.shards.lease(FOR_EVER)
@@ -38,6 +45,11 @@ class Shared(Depot):
         self.dispatcher.roster.left = self.left.append
         upkeep: Any = self.dispatcher._upkeep
         upkeep.clear = lambda _, subscription_id, __: self.cleared.append(subscription_id)
+
+    def wake(self, subscription_id: Id, first: Id | None) -> None:
+        self.woken.append(subscription_id)
+        if first is not None:
+            self.hurried.append(first)
 
     async def turn(self) -> None:
         for _ in range(3):
@@ -56,6 +68,78 @@ async def test_what_is_owed_elsewhere_wakes_its_owner_and_takes_no_memory() -> N
     assert (len(depot.open), depot.dispatcher.lane_count) == (1, 1)
     depot.dispatcher.roster.look([(PROJECT, TWO.id)])
     assert depot.dispatcher.lane_count == 1
+
+
+async def test_an_example_that_is_owed_elsewhere_is_to_go_first_there() -> None:
+    depot = Shared(ONE, owned=range(0))
+    event = Event(PROJECT, b"e" * 16, "a", b"{}", Attributes(example=True))
+    depot.dispatcher.committed(ONE.id, b"d" * 16, 1, event)
+    depot.owe(ONE)
+    assert (depot.woken, depot.hurried) == ([ONE.id] * 2, [b"d" * 16])
+
+
+class Behind(Shared):
+    """One that is owed three deliveries, of which one is being tried, and another by others."""
+
+    def __init__(self, **settings: Any) -> None:
+        one = subscription(1, concurrency=1, **settings)
+        super().__init__(one)
+        self.waiting = [self.owe(one) for _ in range(3)][1:]
+        self.delivery, due_us = self.ids.next_at()
+        place = (PROJECT, self.delivery, b"e" * 16, one.id)
+        self.owed = Owed(*place, DeliveryClass.FRESH, due_us)
+        receiver = self.dispatcher._receivers.get(one.id)
+        assert receiver is not None
+        self.receiver = receiver
+
+    def mark(self) -> Mark | None:
+        return self.dispatcher.roster.mark(self.owed.subscription_id, self.delivery)
+
+    def hurry(self, mark: Mark | None) -> bool:
+        assert mark is not None
+        return self.dispatcher.roster.hurry(mark, self.owed)
+
+    def waits(self) -> list[Id]:
+        return [work.id for work in self.receiver.lane._ready[0]]
+
+
+async def test_what_others_want_to_go_first_goes_first() -> None:
+    depot = Behind()
+    assert depot.hurry(depot.mark())
+    assert depot.waits() == [depot.delivery, *depot.waiting]
+    assert depot.mark() is None, "it is here"
+
+
+async def test_what_came_here_before_it_was_heard_of_goes_first_and_is_not_read() -> None:
+    depot = Behind()
+    depot.dispatcher.owed([depot.owed])
+    assert depot.waits()[-1] == depot.delivery
+    assert depot.mark() is None
+    assert depot.waits() == [depot.delivery, *depot.waiting]
+
+
+async def test_what_may_have_been_sent_while_it_was_read_is_begun_anew() -> None:
+    depot = Behind()
+    mark, lane = depot.mark(), depot.receiver.lane
+    lane.begin_refill()
+    lane.end_refill([], 0, read_us=0, reached_end=True, next_due_us=None)
+    assert not depot.hurry(mark)
+    mark = depot.mark()
+    depot.dispatcher._receivers.drop(depot.receiver.subscription.id)
+    assert not depot.hurry(mark)
+    assert depot.mark() is None
+    assert depot.waits() == depot.waiting
+
+
+async def test_of_a_strict_order_and_where_nothing_is_sent_it_takes_its_turn() -> None:
+    depot = Behind()
+    depot.receiver.over = True
+    assert depot.mark() is None
+    depot.receiver.over = False
+    depot.receiver.lane.keep_order(Ordering.STRICT)
+    assert depot.mark() is None
+    depot.receiver.lane.keep_order(Ordering.KEY)
+    assert depot.mark() is not None
 
 
 async def test_a_settling_names_the_shard_and_the_epoch_of_its_start() -> None:
@@ -204,3 +288,44 @@ async def test_whoever_sets_the_clock_neither_ends_nor_extends_what_may_be_sent(
     clock.forward(6)
     depot.owe(ONE)
     assert len(depot.open) == 1
+
+
+async def test_receivers_take_the_defaults_a_few_at_a_time_and_start_nothing_by_the_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(roster, "_RENEWED", 2)
+    some = [subscription(number) for number in range(1, 7)]
+    depot = Shared(*some)
+    for one in some:
+        depot.owe(one)
+    receivers = [depot.dispatcher._receivers.get(one.id) for one in some]
+    lanes = [receiver.lane for receiver in receivers if receiver is not None]
+    project = Project(
+        PROJECT, b"a" * 16, "p", Environment.TEST, defaults=Inheritable(concurrency=3)
+    )
+    depot.dispatcher.roster.defaults_changed(project)
+    assert [lane.concurrency for lane in lanes[:2]] == [3, 3], "at once"
+    assert [lane.paused for lane in lanes] == [False] * 2 + [True] * 4
+    depot.owe(some[5])
+    assert len(depot.network.posts) == 6
+    # Another change meanwhile is as good as a second one.
+    again = replace(project, defaults=Inheritable(concurrency=2))
+    depot.dispatcher.roster.defaults_changed(again)
+    await until(lambda: [(lane.concurrency, lane.paused) for lane in lanes] == [(2, False)] * 6)
+    assert len(depot.network.posts) == 7
+
+
+async def test_what_is_drained_takes_no_defaults_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "_RENEWED", 1)
+    depot = Shared(ONE, TWO)
+    for one in (ONE, TWO):
+        depot.owe(one)
+    project = Project(
+        PROJECT, b"a" * 16, "p", Environment.TEST, defaults=Inheritable(concurrency=3)
+    )
+    depot.dispatcher.roster.defaults_changed(project)
+    depot.dispatcher.roster.stop()
+    depot.dispatcher.roster._renew()
+    second = depot.dispatcher._receivers.get(TWO.id)
+    assert second is not None
+    assert second.lane.paused

@@ -10,7 +10,7 @@ def test_one_process_alone_owns_everything_for_ever() -> None:
     assert shards.owns(bytes(16))
     assert shards.leads()
     assert shards.until == FOR_EVER
-    shards.wake(bytes(16), bytes(16))
+    shards.wake(bytes(16), bytes(16), None)
 
 
 def test_what_is_owned_goes_by_the_subscription() -> None:

@@ -17,6 +17,8 @@ from waypost.engine.ownership import OwnershipConfig
 from waypost.engine.router import Router
 from waypost.engine.sharing import Sharing
 from waypost.engine.waker import Lane, Topic
+from waypost.model.delivery import Owed
+from waypost.model.errors import Unavailable
 from waypost.model.ids import Id
 from waypost.storage import configuration
 from waypost.storage.configuration import Kind
@@ -54,16 +56,33 @@ class Links:
         self.is_closed = True
 
 
+KNOWN = b"k" * 16
+
+
 class Lanes:
-    """A dispatcher that notes which lanes are woken."""
+    """A dispatcher that notes which lanes are woken, and what hurries.
+
+    Attributes:
+        hurried: what hurries; the first `again` of these are to be begun anew.
+    """
 
     def __init__(self) -> None:
         self.roster: Any = self
         self.left: Any = None
         self.woke: list[list[Lane]] = []
+        self.hurried: list[Owed] = []
+        self.again = 0
 
     def look(self, lanes: Sequence[Lane]) -> None:
         self.woke.append(sorted(lanes))
+
+    def mark(self, _: Id, delivery_id: Id) -> Id | None:
+        return None if delivery_id == KNOWN else delivery_id
+
+    def hurry(self, mark: Id, owed: Owed) -> bool:
+        assert mark == owed.id
+        self.hurried.append(owed)
+        return len(self.hurried) > self.again
 
     def go_on(self) -> None:
         """Do nothing."""
@@ -147,3 +166,36 @@ async def test_a_lane_of_a_subscription_that_is_not_known_yet_is_woken_when_it_i
     await until(lambda: len(lanes.woke) == 3)
     assert lanes.woke[2] == [strange]
     await made.follower.stop()
+
+
+@pytest.mark.parametrize("again, count", [(0, 1), (2, 3), (99, 5)])
+async def test_what_hurries_is_read_again_if_it_may_have_been_sent_meanwhile(
+    records: Records, again: int, count: int
+) -> None:
+    made, _ = sharing(records)
+    one = records.subscription()
+    lanes: Any = Lanes()
+    lanes.again = again
+    made.serve(Router(), lanes, records.ids, OwnershipConfig())
+    pending = records.pending(records.event(), one)
+    named = [(one.project_id, one.id, each) for each in (KNOWN, pending, b"gone" * 4)]
+    made.waker.hurried(named)
+    await asyncio.gather(*made._tasks)
+    assert [owed.id for owed in lanes.hurried] == [pending] * count
+
+
+async def test_what_hurries_takes_its_turn_where_the_database_does_not_answer(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = sharing(records)
+    one = records.subscription()
+    lanes: Any = Lanes()
+    made.serve(Router(), lanes, records.ids, OwnershipConfig())
+
+    async def away(_: object) -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(made._store, "read_owed", away)
+    made.waker.hurried([(one.project_id, one.id, records.pending(records.event(), one))])
+    await asyncio.gather(*made._tasks)
+    assert lanes.hurried == []

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from tests.support.waiting import until
 from waypost.engine.waker import MESSAGE_MAX, MESSAGES_MAX, Lane, Topic, Waker
+from waypost.model.ids import Id
 
 
 class Wire:
@@ -77,6 +78,27 @@ async def test_many_lanes_are_named_in_messages_that_fit() -> None:
     assert heard(messages) == lanes
 
 
+async def test_what_hurries_is_named_behind_its_lane_as_far_as_there_is_room() -> None:
+    waker, wire = wired()
+    for number in range(1_000):
+        waker.wake(*lane(number % 10), number.to_bytes(16))
+    await asyncio.sleep(0)
+    ((lanes, hurried),) = wire.sent
+    assert len(hurried) <= MESSAGE_MAX
+    news: list[Sequence[tuple[Id, ...]]] = []
+    other = Waker(asyncio.get_running_loop())
+    other.woken = other.hurried = news.append
+    for message in (lanes, hurried):
+        other.heard(message)
+    woken, first = news
+    assert set(woken) == {lane(number) for number in range(10)}
+    assert len(first) > 100
+    assert list(first) == [(*lane(n % 10), n.to_bytes(16)) for n in range(len(first))]
+    waker.wake(*lane(1))
+    waker.flush()
+    assert len(wire.sent[1]) == 1, "it is told of once"
+
+
 async def test_more_than_can_be_named_is_told_of_without_names() -> None:
     waker, wire = wired()
     for number in range(10_000):
@@ -103,9 +125,10 @@ async def test_who_listens_is_called_and_what_nobody_knows_is_let_be() -> None:
     waker.heard("replays")
     assert called == [Topic.REPLAYS]
     with capture_logs() as logs:
-        for strange in ("fan-outs", "lanes:***", "lanes:AAAA", "", "héllo"):
+        named = ("lanes:***", "lanes:AAAA", "lanes:é", "hurried:AAAA")
+        for strange in ("fan-outs", *named, "", "héllo"):
             waker.heard(strange)
-    assert [entry["event"] for entry in logs] == ["message_unknown"] * 5
+    assert [entry["event"] for entry in logs] == ["message_unknown"] * 7
     waker.listeners[Topic.WAITING] = lambda: called.append(Topic.WAITING)
     waker.missed()
     # That others wait they say again: to guess it would cost a message for every commit.

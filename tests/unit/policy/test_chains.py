@@ -114,6 +114,20 @@ def test_a_chain_that_begins_with_what_is_in_flight_from_before_waits_for_it() -
     assert started(one) == [1]
 
 
+def test_what_was_about_to_start_when_the_order_came_takes_its_place_in_it() -> None:
+    one = Lane(50, 100, empty=True)
+    stray = work(2, None)
+    assert one.take(stray)
+    assert one.keep_order(Ordering.KEY) == []
+    assert list(one.put_back(stray)) == [stray], "the database has its place"
+    assert (started(one), one.in_flight, one.known) == ([], 0, {})
+    works = [work(1), work(2)]
+    refill(one, works)
+    assert started(one) == [1]
+    assert one.order is not None
+    assert not one.order.is_stray(works[1]), "it is sent in the order now"
+
+
 def test_another_order_drops_what_waits_by_the_old_one() -> None:
     one = lane()
     works = [work(1), work(2)]

@@ -82,3 +82,39 @@ def test_what_hurries_has_no_place_among_keys_but_in_a_strict_order() -> None:
         one.keep_order(mode)
         assert one.orders(hurries=False)
         assert one.orders(hurries=True) is not passes
+
+
+def test_what_a_refill_has_brought_before_its_news_goes_before_the_others() -> None:
+    one = lane(concurrency=1)
+    for n in range(5):
+        one.push(work(n), START)
+    [first] = drain(one, START)
+    probe = one.known[work(3).id]
+    assert not one.hurry(work(3), START), "it is here already"
+    finish(one, first)
+    [started] = drain(one, START)
+    assert started is probe
+    assert one.advance(probe.id), "what is being tried stays as it is"
+    assert not one.advance(work(50).id)
+    finish(one, started)
+    assert drain(one, START) == [one.known[work(1).id]]
+
+
+def test_what_was_read_behind_the_last_refill_is_taken_however_much_has_entered() -> None:
+    one = lane(concurrency=1, window=1_000)
+    one.look_again()
+    one.begin_refill()
+    works = [work(n) for n in range(REMEMBERED + 1)]
+    refilled(one, *works, read_us=START + 1_000)
+    [first] = drain(one, START)
+    probe = work(500)
+    assert not one.hurry(probe, START)
+    assert one.hurry(probe, START, read=True)
+    finish(one, first)
+    assert drain(one, START) == [probe]
+
+
+def test_what_was_read_and_may_be_cancelled_since_is_not_taken() -> None:
+    one = backlog()
+    one.forget()
+    assert not one.hurry(work(50), START, read=True)
