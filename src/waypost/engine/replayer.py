@@ -72,12 +72,12 @@ class Speed(msgspec.Struct, frozen=True):
         return max(min(GAP_US, int(_MICROS / self.rate / 2)), _GAP_MIN_US)
 
 
-BESIDE: Final = Speed(100.0, 4_500_000)
+BESIDE: Final = Speed(100.0, 500_000)
 """That of a job without a rate, while anything live comes in.
 
 A step keeps live events waiting that come just then: a millisecond, and three for each hundred
-deliveries. So there are few of them, in less than a hundredth of the time, and what they owe still
-fits into a lane at once. Who is in more of a hurry gives a rate."""
+deliveries. Small ones have room in the lulls between live events; smaller still, the millisecond
+would be most of it. Who is in more of a hurry gives a rate."""
 
 
 class Replayer:
