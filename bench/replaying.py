@@ -86,7 +86,8 @@ def measure(
     it.post(WARM_UP)
     it.drain()
     begin = datetime.now(UTC).isoformat()
-    it.post(
+    # The connections may post some batches more.
+    filled = it.post(
         Load(
             seconds=FILL_DEADLINE_S,
             events=events,
@@ -94,7 +95,7 @@ def measure(
             connections=4,
             first_sequence=FILLED_FROM,
         )
-    )
+    ).acknowledged
     it.drain()
     wanted: dict[str, object] = {
         "filter": {"begin": begin, "end": datetime.now(UTC).isoformat()},
@@ -107,7 +108,7 @@ def measure(
     windows, ran_ns = _replay(it, wanted, settings.latency_seconds)
     os.kill(child.pid, signal.SIGTERM)
     it.finish(child)
-    it.receiver.wait_for(it.acknowledged + events, it.say)
+    it.receiver.wait_for(it.acknowledged + filled, it.say)
     ledger, exit_code = it.close()
     verdict = judged(ledger)
     if not verdict.ok:
@@ -117,7 +118,7 @@ def measure(
     paces = [pace_between(ledger, *window) for window in windows]
     return Found(
         list(starmap(Stretch, zip(paces[::2], paces[1::2], strict=True))),
-        per_second(events, 0, ran_ns),
+        per_second(filled, 0, ran_ns),
     )
 
 
@@ -142,7 +143,9 @@ def _replay(
         resumed_ns = time.perf_counter_ns()
         it.server.ask("POST", f"{where}/resume")
         beside = _window(seconds)
-        if msgspec.json.decode(it.server.ask("GET", where))["state"] == "done":
+        job = msgspec.json.decode(it.server.ask("GET", where))
+        it.say(f"{job['owed']:,} replayed")
+        if job["state"] == "done":
             break
         windows += (alone, beside)
         if time.perf_counter_ns() - started_ns > REPLAY_DEADLINE_S * NS_PER_S:
