@@ -29,6 +29,7 @@ from waypost.storage import pages
 from waypost.storage.deliveries import FEW
 from waypost.storage.matching import (
     INDEXED_BY,
+    is_of_producers,
     is_of_sources,
     may_be_of_owner,
 )
@@ -213,7 +214,10 @@ def _selected(
         query = select(attributes.label("attributes")).select_from(owed)
     else:
         place = _in_range(events.c.id, selection, only)
-        query = select(events.c.attributes).where(events.c.project_id == project_id, *place)
+        # As in their list: system events are not among them.
+        query = select(events.c.attributes).where(
+            events.c.project_id == project_id, *place, is_of_producers()
+        )
     if selection.owner is None and not selection.sources:
         return query.subquery("selected")
     first = events.c.id if not selection.among else owed.c.event_id

@@ -118,10 +118,12 @@ def test_a_selection_is_counted(
         (Attributes(metadata={"owner": "o"}, source=other), (one, two)),
         (Attributes(ordering_key="source", owner="o"), (two,)),
         (None, ()),
+        (Attributes(), ()),
         (Attributes(path="x", endpoints=(source,)), (two,)),
     ):
         records.clock.forward(1)
-        made.append(records.event(attributes=kind))
+        system = kind == Attributes()
+        made.append(records.event("waypost.replay.finished" if system else "a", attributes=kind))
         for subscription in to:
             records.ended(made[-1], subscription, DeliveryState.DELIVERED)
     records.event(project_id=records.other)
