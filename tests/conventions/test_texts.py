@@ -59,11 +59,9 @@ def test_the_search_for_sql_finds_it() -> None:
 
 
 def sleeps(path: Path) -> Iterator[int]:
-    """Yield the lines that wait for time to pass; sleep(0) only lets the loop turn once."""
+    """Yield the lines that wait for time to pass."""
     for node in ast.walk(tree.parse(path)):
-        if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith("sleep"):
-            continue
-        if [ast.unparse(argument) for argument in node.args] != ["0"]:
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep"):
             yield node.lineno
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import msgspec
 
+from tests.support.waiting import polled
 from waypost.egress.transport import Call, Transport
 from waypost.model.exchange import Exchange, Reply, TransportFailure
 from waypost.policy.egress import parse_allow
@@ -137,7 +138,7 @@ class Sending:
     async def end(self) -> Exchange:
         async with asyncio.timeout(WAIT_S):
             await self._ended.wait()
-        await asyncio.sleep(0)
+        await polled()
         assert len(self.ends) == 1, "done was called more than once"
         return self.ends[0]
 

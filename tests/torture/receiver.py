@@ -16,6 +16,7 @@ from typing import Any, cast
 import httptools
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.support.waiting import polled
 from tests.torture import ledger
 from tests.torture.cast import Manners
 from tests.torture.ledger import HANGS, Ended, Ledger, Received, Replied
@@ -127,7 +128,7 @@ async def obey(books: Books, command: dict[str, Any]) -> None:
         case {"ended": at, "killed": killed}:
             # The server is dead, so what it has sent is in our sockets, or read already.
             for _ in range(_TURNS):
-                await asyncio.sleep(0)
+                await polled()
             books.ledger.write(Ended(at, killed))
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy import insert as insert_into
 
 from waypost.model.delivery import BlockedKey
@@ -100,16 +100,11 @@ def delete_all(connection: Connection, project_id: Id, subscription_id: Id) -> N
 
 def count(connection: Connection, project_id: Id, subscription_id: Id) -> int:
     """Count the blocked keys of a subscription, up to `COUNTED_MAX`."""
-    some = (
-        select(blocked_keys.c.ordering_key)
-        .where(
-            blocked_keys.c.project_id == project_id,
-            blocked_keys.c.subscription_id == subscription_id,
-        )
-        .limit(COUNTED_MAX)
-        .subquery()
+    some = select(blocked_keys.c.ordering_key).where(
+        blocked_keys.c.project_id == project_id,
+        blocked_keys.c.subscription_id == subscription_id,
     )
-    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    return pages.count(connection, some, COUNTED_MAX)
 
 
 def list_page(

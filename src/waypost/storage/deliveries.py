@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Row,
-    Select,
     Table,
     and_,
     exists,
@@ -94,7 +93,7 @@ def count(
     if which.state in {None, DeliveryState.PENDING}:
         rows = _rows(connection, queue, project_id, which)
         conditions = [*_conditions(rows, which), *pages.within(_order(rows, None), request)]
-        found = _count(connection, select(rows.c.id).where(*conditions), request.size)
+        found = pages.count(connection, select(rows.c.id).where(*conditions), request.size)
     if which.state is not DeliveryState.PENDING:
         found += _count_final(connection, project_id, request, which)
     return min(found, request.size)
@@ -106,7 +105,7 @@ def _count_final(
     every = msgspec.structs.replace(which, types=())
     if not which.types or which.event_id is not None:
         found = _places(connection, project_id, request, which, None)
-        return _count(connection, select(found), request.size)
+        return pages.count(connection, select(found), request.size)
     if which.state in {None, DeliveryState.DELIVERED}:
         around = _of_events(request, request.size)
         among = union_all(
@@ -118,18 +117,13 @@ def _count_final(
         rows = _rows(connection, deliveries, project_id, every)
         query = select(rows.c.id).join(among, rows.c.event_id == among.c.id)
         query = query.where(*_conditions(rows, every), *_in_state(rows, which.state))
-        return _count(connection, query, request.size)
+        return pages.count(connection, query, request.size)
     looked = msgspec.structs.replace(request, size=LOOKED_MAX)
     found = _places(connection, project_id, looked, every, None)
     its_event = and_(events.c.project_id == project_id, events.c.id == found.c.event_id)
     # Joined: a mere look whether there is one would pass over the index of types.
     query = select(found).join(events, its_event).where(is_among(which.types))
-    return _count(connection, query, request.size)
-
-
-def _count(connection: Connection, query: Select[Any], most: int) -> int:
-    rows = query.limit(most).subquery()
-    return int(connection.execute(select(func.count()).select_from(rows)).scalar_one())
+    return pages.count(connection, query, request.size)
 
 
 def _page_of_types(

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import Connection, func, literal, select, text
+from sqlalchemy import Connection, literal, select, text
 
+from waypost.storage import pages
 from waypost.storage.schema import queue
 
 AT_MOST: Final = 1_000_000
@@ -33,5 +34,4 @@ def queue_depth(connection: Connection) -> int:
 def _count(connection: Connection, at_most: int) -> int:
     # In the order of its index: the table may be large and nearly empty, when a backlog is gone.
     rows = select(literal(1)).select_from(queue).order_by(queue.c.project_id, queue.c.id)
-    some = rows.limit(at_most).subquery()
-    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    return pages.count(connection, rows, at_most)

@@ -17,6 +17,7 @@ from waypost.model.ids import Id
 from waypost.model.shown import ShownAttempt
 from waypost.policy.health import Sampled
 from waypost.storage import attempts as tried
+from waypost.storage import pages
 from waypost.storage.schema import attempts, deliveries, diverted_events, queue
 
 SAMPLED: Final = 1_000
@@ -110,16 +111,11 @@ def count_deliveries(connection: Connection, project_id: Id, subscription_id: Id
     """Count the deliveries of a subscription, owed and ended, up to a bound of each."""
     total = 0
     for table in (queue, deliveries):
-        some = (
-            select(table.c.id)
-            .where(
-                table.c.project_id == project_id,
-                table.c.subscription_id == subscription_id,
-            )
-            .limit(COUNTED)
-            .subquery()
+        some = select(table.c.id).where(
+            table.c.project_id == project_id,
+            table.c.subscription_id == subscription_id,
         )
-        total += connection.execute(select(func.count()).select_from(some)).scalar_one()
+        total += pages.count(connection, some, COUNTED)
     return total
 
 

@@ -1,4 +1,4 @@
-"""Keyset pages: the one way in which a list is read from the database.
+"""Keyset pages: the one way in which a list is read from the database, or counted to a bound.
 
 A position is an id, or several joined, and need not be a row's: the page begins behind it whether
 or not something stands there (any more).
@@ -7,7 +7,7 @@ or not something stands there (any more).
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, literal, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal, select, tuple_
 
 from waypost.model import ids
 from waypost.model.page import Page, PageRequest
@@ -47,6 +47,14 @@ def streamed(connection: Connection, query: Select[Any]) -> Select[Any]:
         connection.dialect.name == "postgresql" and inner.info.transaction_status.name == "INTRANS"
     )
     return query.execution_options(stream_results=in_transaction)
+
+
+def count(connection: Connection, query: Select[Any], most: int) -> int:
+    """Return how many rows a query has, `most` at most: the database counts, and stops there."""
+    if not most:
+        return 0
+    some = query.limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 
 
 def _weightless(_: object) -> int:

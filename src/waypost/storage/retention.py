@@ -21,7 +21,6 @@ from sqlalchemy import (
     Table,
     bindparam,
     exists,
-    func,
     insert,
     or_,
     select,
@@ -36,6 +35,7 @@ from waypost.model import ids
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.ids import Id
 from waypost.model.replay import ReplayKind, ReplayState
+from waypost.storage import pages
 from waypost.storage.schema import (
     attempts,
     audit,
@@ -223,18 +223,12 @@ def are_close(connection: Connection, kind: Kind, project_id: Id, keys: Sequence
     """Tell whether most of the rows between the first and the last of these are these."""
     most = _MOST_BETWEEN * len(keys)
     columns = _columns(kind)
-    between = (
-        select(columns[0])
-        .where(
-            kind.table.c.project_id == project_id,
-            columns[0] >= keys[0][0],
-            columns[0] <= keys[-1][0],
-        )
-        .limit(most + 1)
-        .subquery()
+    between = select(columns[0]).where(
+        kind.table.c.project_id == project_id,
+        columns[0] >= keys[0][0],
+        columns[0] <= keys[-1][0],
     )
-    count = connection.execute(select(func.count()).select_from(between)).scalar_one()
-    return int(count) <= most
+    return pages.count(connection, between, most + 1) <= most
 
 
 def delete(

@@ -191,8 +191,7 @@ def count(
         return 0
     found = _selected(connection, project_id, selection, only)
     if selection.owner is None:
-        some = select(literal(1)).select_from(found).limit(COUNTED_MAX).subquery()
-        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+        return pages.count(connection, select(literal(1)).select_from(found), COUNTED_MAX)
     # No statement tells for certain whose an event is.
     total = 0
     with connection.execute(pages.streamed(connection, select(found.c.attributes))) as rows:

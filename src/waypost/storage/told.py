@@ -28,7 +28,7 @@ from waypost.model.event import SYSTEM
 from waypost.model.flow import BreakerState, Wait
 from waypost.model.ids import Id
 from waypost.model.replay import ReplayKind, ReplayState
-from waypost.storage import lane_states
+from waypost.storage import lane_states, pages
 from waypost.storage.replays import NO_SUBSCRIPTION
 from waypost.storage.schema import (
     diverted_events,
@@ -310,8 +310,7 @@ def read_backlog(
     oldest_us = min((one for one in due if one is not None), default=before_us)
     if oldest_us >= before_us:
         return None
-    some = select(queue.c.id).where(*here).limit(COUNTED_MAX).subquery()
-    count = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    count = pages.count(connection, select(queue.c.id).where(*here), COUNTED_MAX)
     state = lane_states.find(connection, project_id, subscription_id)
     waits = None if state is None or state.waits is None else state.waits.what
     return Backlog(oldest_us, count, waits)

@@ -286,22 +286,14 @@ def _stretch(connection: Connection, query: Select[Any], span: Span) -> Stretch:
     if page:
         behind = query.where(key > page[-1])
         is_full = len(page) == span.size
-        more = _count(connection, behind, span.more) if is_full else 0
+        more = pages.count(connection, behind, span.more) if is_full else 0
         total = span.skip + len(page) + more
     else:
-        total = _count(connection, query, span.skip if span.size else span.end)
+        total = pages.count(connection, query, span.skip if span.size else span.end)
     first: Id | None = page[0] if page and not span.skip else None
     if total and first is None:
         first = connection.execute(query.limit(1)).scalar()
     return Stretch(page, total, first)
-
-
-def _count(connection: Connection, query: Select[Any], most: int) -> int:
-    """Return how many rows a query has, `most` at most."""
-    if not most:
-        return 0
-    rows = query.limit(most).subquery()
-    return int(connection.execute(select(func.count()).select_from(rows)).scalar_one())
 
 
 def _events(project_id: Id, wanted: Wanted) -> Select[Any]:

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -311,10 +312,12 @@ async def test_a_trickle_does_not_move_the_deadline(
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
+        gone = False
+        while not gone:
             writer.write(b"x")
             await writer.drain()
-            await asyncio.sleep(0)
+            with suppress(TimeoutError):
+                gone = not await asyncio.wait_for(reader.read(1), 0.001)
 
     receiver = await open_receiver(serve)
     end = await failure(transport, at(receiver), timeout_s=0.05)

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from tests.integration.web.conftest import Start
 from tests.integration.web.server import MAX_BODY, envelope, head, post
-from tests.support.waiting import until
+from tests.support.waiting import polled, until
 from waypost.web.fast import FastRequest
 from waypost.web.limits import BETWEEN, BODY, HEAD
 
@@ -434,7 +434,7 @@ async def test_draining_takes_nothing_new(start: Start, way: str) -> None:
     server.drain()
     await until(lambda: server.connection.deaf)
     client.send(post("/echo"))
-    await asyncio.sleep(0)
+    await polled()
     server.held[0].respond(200, b"last")
     assert (await client.reply()).body == b"last"
     assert await client.rest() == b""

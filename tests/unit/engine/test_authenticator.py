@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from tests.support.engine import KEY, Post, Receivers
 from tests.support.manual import ManualClock, SeededEntropy
+from tests.support.waiting import turned
 from waypost.clock import IdSource
 from waypost.engine.authenticator import Authenticator
 from waypost.engine.sender import Call, Sender
@@ -154,12 +155,12 @@ async def test_a_try_that_is_broken_off_sends_nothing() -> None:
     tried, other = at.go(), at.go()
     tried.call.abort()
     tried.call.abort()
-    await asyncio.sleep(0)
+    await turned()
     assert tried.failure.kind is FailureKind.ABORTED
     at.grant()
     assert at.hosts() == ["id.example", "user.example"]
     other.call.abort()
-    await asyncio.sleep(0)
+    await turned()
     assert other.failure.kind is FailureKind.ABORTED
 
 
@@ -197,7 +198,7 @@ async def test_what_can_not_be_decrypted_sends_nothing() -> None:
     moved = replace(at.subscription, id=ids.make(3, 3))
     at.address = at.sender.address(moved, (KEY,))
     tried = at.go()
-    await asyncio.sleep(0)
+    await turned()
     assert tried.failure.kind is FailureKind.AUTHENTICATION
     assert "damaged" in tried.failure.text
     assert at.network.posts == []

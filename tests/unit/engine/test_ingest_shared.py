@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 from structlog.testing import capture_logs
 
+from tests.support.waiting import turned
 from tests.unit.engine.test_ingest import PLAIN, PRINCIPAL, Intake, subscription
 from waypost.model.errors import Unavailable
 from waypost.policy.origin import Origin
@@ -27,7 +28,7 @@ class Shared(Intake):
 
 async def turn() -> None:
     for _ in range(4):
-        await asyncio.sleep(0)
+        await turned()
 
 
 async def test_what_was_routed_by_an_old_version_waits_until_memory_has_caught_up() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.waiting import turned
 from waypost.engine import job
 from waypost.engine.job import Job, log_failed
 from waypost.model.errors import StorageFull, Unavailable
@@ -119,7 +120,7 @@ async def test_it_works_only_where_it_may_and_looks_then() -> None:
     steps.left = 3
     one.start()
     for _ in range(5):
-        await asyncio.sleep(0)
+        await turned()
     assert steps.count == 0
     mine[0] = True
     await steps.rest()

@@ -2,14 +2,14 @@
 
 import asyncio
 
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, until
 from waypost.engine.lull import Lull
 
 
 async def test_all_that_wait_go_on_when_it_begins() -> None:
     lull = Lull()
     waiting = [asyncio.create_task(lull.wait(10 * PATIENCE_S)) for _ in range(2)]
-    await asyncio.sleep(0)
+    await until(lambda: lull.came)
     assert not any(one.done() for one in waiting)
     lull.begin()
     async with asyncio.timeout(PATIENCE_S):
@@ -21,7 +21,7 @@ async def test_what_began_before_is_no_lull() -> None:
     lull = Lull()
     lull.begin()
     waiting = asyncio.create_task(lull.wait(10 * PATIENCE_S))
-    await asyncio.sleep(0)
+    await until(lambda: lull.came)
     assert not waiting.done()
     waiting.cancel()
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.support import database
 from tests.support.apart import DirectApart
 from tests.support.database import Records
-from tests.support.waiting import until
+from tests.support.waiting import turned, until
 from waypost.engine.ownership import Ownership, OwnershipConfig
 from waypost.engine.shards import FOR_EVER, Shards
 from waypost.model.errors import Unavailable
@@ -397,7 +397,7 @@ async def test_by_itself_it_beats_again_and_when_it_is_woken(records: Records) -
     one.apart.is_away = True
     one.ownership.wake()
     await until(lambda: len(beats) == 2)
-    await asyncio.sleep(0)
+    await turned()
     one.apart.is_away = False
     await one.ownership.leave()
     assert seen(records) == []

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tests.support.sandbox import Run, Runs
+from tests.support.waiting import until
 from waypost.engine import preparer
 from waypost.engine.preparer import INTERNAL, Prepared, Preparer, Ready, request_of
 from waypost.model import ids
@@ -63,8 +64,7 @@ class Desk:
 
 async def run_of(desk: Desk) -> Run:
     """Return the program that runs now."""
-    while not desk.runs.all:
-        await asyncio.sleep(0)
+    await until(lambda: desk.runs.all)
     return desk.runs.all[-1]
 
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from tests.support.waiting import until
+from tests.support.waiting import turned, until
 from tests.unit.engine.test_dispatcher import PROJECT, Depot, subscription
 from waypost.engine import roster
 from waypost.engine.roster import Mark
@@ -53,7 +53,7 @@ class Shared(Depot):
 
     async def turn(self) -> None:
         for _ in range(3):
-            await asyncio.sleep(0)
+            await turned()
 
 
 ONE, TWO = subscription(1), subscription(2)

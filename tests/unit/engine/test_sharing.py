@@ -11,7 +11,7 @@ from tests.support import database
 from tests.support.apart import DirectApart
 from tests.support.database import Records
 from tests.support.direct import DirectStore
-from tests.support.waiting import until
+from tests.support.waiting import turned, until
 from waypost.engine.job import Job
 from waypost.engine.ownership import OwnershipConfig
 from waypost.engine.router import Router
@@ -120,7 +120,7 @@ async def test_with_notifications_off_nothing_is_connected_for_them(records: Rec
     made, links = sharing(records, notify=False)
     await made.start()
     made.waker.tell(Topic.OWED)
-    await asyncio.sleep(0)
+    await turned()
     await made.stop()
     assert links.heard is None
     assert links.sent == []
@@ -140,7 +140,7 @@ async def test_one_does_what_one_does_for_all(records: Records) -> None:
     job.start()
     wake()
     for _ in range(5):
-        await asyncio.sleep(0)
+        await turned()
     assert steps == []
     made.shards.epochs[0] = 1
     made.waker.heard("fan-outs")

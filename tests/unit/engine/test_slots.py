@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, turned
 from waypost.engine.receiver import Receiver
 from waypost.engine.sender import Address
 from waypost.engine.slots import Flight, Slots, Waiting
@@ -108,7 +108,7 @@ async def test_a_flight_lands_when_the_last_try_has_ended() -> None:
     assert (fast.started_us, slow.slow) == (5, True)
     landing = asyncio.create_task(flight.land(5.0))
     assert flight.end(fast) is flight.fast
-    await asyncio.sleep(0)
+    await turned()
     assert not landing.done()
     assert flight.end(slow) is flight.slow
     assert await landing
@@ -127,7 +127,7 @@ async def test_a_lull_begins_when_a_live_one_has_ended_and_no_replay() -> None:
     for one in (live, replay):
         flight.start(one, 5, slow=False)
     waiting = asyncio.create_task(flight.lull.wait(10 * PATIENCE_S))
-    await asyncio.sleep(0)
+    await turned()
     awaited = []
     for one in (replay, live):
         flight.end(one)

@@ -10,6 +10,7 @@ import pytest
 from tests.support import database
 from tests.support.database import Records
 from tests.support.direct import DirectStore
+from tests.support.waiting import turned
 from waypost.engine import unparker
 from waypost.engine.router import Router
 from waypost.engine.shards import Shards, all_shards
@@ -42,7 +43,7 @@ class Counting(DirectStore):
 
     async def read(self, fn: Callable[..., Any]) -> Any:
         self.reads += 1
-        await asyncio.sleep(0)
+        await turned()
         return await super().read(fn)
 
     async def write(self, fn: Any, after: Callable[[Any], None] | None = None) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from structlog.testing import capture_logs
 
-from tests.support.waiting import until
+from tests.support.waiting import turned, until
 from waypost.engine.waker import MESSAGE_MAX, MESSAGES_MAX, Lane, Topic, Waker
 from waypost.model.ids import Id
 
@@ -48,7 +48,7 @@ async def test_what_a_turn_brings_goes_out_at_once_and_together() -> None:
         waker.wake(*lane(number))
     waker.tell(Topic.WORKERS)
     assert wire.sent == []
-    await asyncio.sleep(0)
+    await turned()
     (messages,) = wire.sent
     assert Topic.WORKERS in messages
     assert heard(messages) == {lane(1), lane(2)}
@@ -57,9 +57,9 @@ async def test_what_a_turn_brings_goes_out_at_once_and_together() -> None:
 async def test_what_comes_soon_after_waits_for_company() -> None:
     waker, wire = wired()
     waker.wake(*lane(1))
-    await asyncio.sleep(0)
+    await turned()
     waker.wake(*lane(2))
-    await asyncio.sleep(0)
+    await turned()
     waker.wake(*lane(3))
     assert len(wire.sent) == 1
     await until(lambda: len(wire.sent) == 2)
@@ -71,7 +71,7 @@ async def test_many_lanes_are_named_in_messages_that_fit() -> None:
     lanes = {lane(number) for number in range(1_000)}
     for one in lanes:
         waker.wake(*one)
-    await asyncio.sleep(0)
+    await turned()
     (messages,) = wire.sent
     assert 1 < len(messages) <= MESSAGES_MAX
     assert max(map(len, messages)) <= MESSAGE_MAX
@@ -82,7 +82,7 @@ async def test_what_hurries_is_named_behind_its_lane_as_far_as_there_is_room() -
     waker, wire = wired()
     for number in range(1_000):
         waker.wake(*lane(number % 10), number.to_bytes(16))
-    await asyncio.sleep(0)
+    await turned()
     ((lanes, hurried),) = wire.sent
     assert len(hurried) <= MESSAGE_MAX
     news: list[Sequence[tuple[Id, ...]]] = []
@@ -103,14 +103,14 @@ async def test_more_than_can_be_named_is_told_of_without_names() -> None:
     waker, wire = wired()
     for number in range(10_000):
         waker.wake(*lane(number))
-    await asyncio.sleep(0)
+    await turned()
     assert wire.sent == [[Topic.OWED]]
 
 
 async def test_without_a_way_nothing_piles_up() -> None:
     waker = Waker(asyncio.get_running_loop())
     waker.wake(*lane(1))
-    await asyncio.sleep(0)
+    await turned()
     wire = Wire()
     waker.channel = wire
     waker.flush()

@@ -9,6 +9,7 @@ import pytest
 from tests.support import database
 from tests.support.database import Records
 from tests.support.engine import KEY, Works, works
+from tests.support.waiting import until
 from waypost.model.delivery import DeliveryState, Reason
 from waypost.model.errors import Conflict, NotFound, NotPermitted, Unavailable
 from waypost.model.failure import Suspension
@@ -50,11 +51,14 @@ async def sent(at: Works, one: Subscription, patience_s: float = 5.0) -> Probe:
         at.store, Examples(at.store, at.ingest, Catalogue()), at.router.defaults, patience_s
     )
     sending = asyncio.create_task(asked.send(at.principal, one.id, "a.b"))
-    while not sending.done():
+
+    def is_sent() -> bool:
         if not (at.receivers.posts or at.runs.all):
             at.clock.forward(0.01)  # ids run ahead of a clock that stands
             at.dispatcher.go_on()
-        await asyncio.sleep(0)
+        return sending.done()
+
+    await until(is_sent)
     return await sending
 
 

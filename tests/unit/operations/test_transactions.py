@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import database
 from tests.support.database import Records
+from tests.support.waiting import until
 from waypost.engine.arrivals import Arrivals
 from waypost.model.errors import AlreadyClaimed, LimitReached, NotFound, NotHeld
 from waypost.model.ids import Id
@@ -201,8 +202,7 @@ async def test_who_waits_is_woken_and_looks_again(world: World) -> None:
         await world.transactions.claim(world.caller, world.which(event_id))
     waiting = asyncio.create_task(world.found(wait_s=60, types=("a",)))
     async with asyncio.timeout(10):
-        while world.ingest.arrived is None:
-            await asyncio.sleep(0)
+        await until(lambda: world.ingest.arrived)
         assert not waiting.done()
         # As though it had been accepted: the lease of one is over.
         held = await world.transactions.claim(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import turned, until
 from waypost.config import Config
 from waypost.server import handover
 from waypost.server.handover import Door, Line, Member, Orders
@@ -84,7 +84,7 @@ async def held(pairs: list[Pair], count: int) -> None:
 
 async def connect(port: int, count: int) -> list[socket.socket]:
     made = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
-    await asyncio.sleep(0)
+    await turned()
     return made
 
 

@@ -138,9 +138,12 @@ async def test_a_group_that_began_is_not_given_up(make: Make, tmp_path: Path) ->
     for pid in pids(group):
         os.kill(pid, signal.SIGKILL)
     starts: set[int] = set()
-    while len(starts) < 12:
-        await asyncio.sleep(0)
-        starts |= {one.pid for one in group._processes.values()}
+
+    def have_died_often() -> bool:
+        starts.update(one.pid for one in group._processes.values())
+        return len(starts) >= 12
+
+    await until(have_died_often)
     assert not running.done()
     (tmp_path / "stand_in.py").write_text(GOOD)
     await until(lambda: all(one.is_ready for one in group._members.values()))

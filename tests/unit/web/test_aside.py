@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+from tests.support.waiting import turned
 from waypost.web.aside import Aside
 
 ONE, TWO = b"1" * 16, b"2" * 16
@@ -48,7 +49,7 @@ async def test_a_key_is_held_until_all_of_it_has_come_back() -> None:
     gate.set()
     await asyncio.wait_for(log.all.wait(), 10)
     assert log.seen == [True, "behind"]
-    await asyncio.sleep(0)
+    await turned()
     assert not aside.holds(ONE)
     aside.close()
 

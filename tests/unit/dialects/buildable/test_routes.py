@@ -1,6 +1,5 @@
 """Buildable's operations: what is asked of ours, and `/emit` on the fast way."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.manual import ManualClock, SeededEntropy
+from tests.support.waiting import until
 from waypost.dialects.buildable import wire
 from waypost.dialects.buildable.routes import EMIT_PATH, BuildableRoutes, Emit
 from waypost.dialects.buildable.wire import InitIn, NameIn, QueryIn, TransactIn, UpdateIn
@@ -184,9 +184,8 @@ class Intake:
 
 
 async def answered(request: Request) -> int:
-    async with asyncio.timeout(30):
-        while request.answer is None:
-            await asyncio.sleep(0)
+    await until(lambda: request.answer)
+    assert request.answer is not None
     return request.answer[0]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.waiting import turned
 from waypost.storage.postgres import pipeline as subject
 from waypost.storage.postgres.pipeline import Batch, Pipeline
 from waypost.storage.postgres.session import Session
@@ -120,7 +121,7 @@ async def test_a_batch_that_is_large_enough_does_not_wait() -> None:
         for number in range(subject.ENOUGH):
             assert plain.batches == [1]
             plain.submit(number)
-            await asyncio.sleep(0)
+            await turned()
         await plain.has_written(1 + subject.ENOUGH)
         assert plain.batches == [1, subject.ENOUGH]
 
@@ -129,7 +130,7 @@ async def test_what_gathers_is_written_before_the_end() -> None:
     async with slow() as plain:
         plain.submit(1)
         plain.submit(2)
-        await asyncio.sleep(0)
+        await turned()
         assert plain.batches == [1]
     assert plain.batches == [1, 2]
 
