@@ -48,7 +48,7 @@ class Sampler:
 
     def _start(self, _number: int, _frame: FrameType | None) -> None:
         self.started_ns = time.perf_counter_ns()
-        self._seen_ns = {ident: _thread_ns(ident) for ident in sys._current_frames()}  # noqa: SLF001
+        self._seen_ns = {ident: _thread_ns(ident) for ident in sys._current_frames()}  # noqa: SLF001 - the one way to them
         signal.setitimer(signal.ITIMER_PROF, INTERVAL_S, INTERVAL_S)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -68,7 +68,7 @@ class Sampler:
         self.samples += 1
         main = threading.main_thread().ident
         names = {thread.ident: thread.name for thread in threading.enumerate()}
-        for ident, current in sys._current_frames().items():  # noqa: SLF001
+        for ident, current in sys._current_frames().items():  # noqa: SLF001 - the one way to them
             now = _thread_ns(ident)
             spent = now - self._seen_ns.get(ident, now)
             self._seen_ns[ident] = now

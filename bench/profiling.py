@@ -31,17 +31,17 @@ class Profile:
 def per_event(figures: dict[str, object], events: int) -> Profile:
     """A profile from the sampler's JSON and the number of events that it covers."""
     raw: dict[str, dict[str, float]] = {
-        name: dict(figures[name])  # type: ignore[call-overload]
+        name: dict(figures[name])  # type: ignore[call-overload] # what the sampler writes
         for name in ("layers", "functions", "threads")
     }
-    wall = float(figures["wall_ns"])  # type: ignore[arg-type]
+    wall = float(figures["wall_ns"])  # type: ignore[arg-type] # what the sampler writes
 
     def scaled(name: str, factor: float) -> dict[str, float]:
         ordered = sorted(raw[name].items(), key=lambda item: -item[1])
         return {key: value * factor for key, value in ordered}
 
     return Profile(
-        samples=int(figures["samples"]),  # type: ignore[call-overload]
+        samples=int(figures["samples"]),  # type: ignore[call-overload] # what the sampler writes
         layers_us=scaled("layers", 1 / (1000 * events)),
         functions_us=scaled("functions", 1 / (1000 * events)),
         thread_load=scaled("threads", 1 / wall),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import Program, call, server, waypost
-from tests.support.receiver import receiver
+from tests.support.receiver import Request, receiver
 
 EVENT = {"event_type": "card.created", "payload": {"n": 1}}
 
@@ -106,7 +106,7 @@ def test_a_stop_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     assert {token: n for token, n in counts.items() if n > 1} == {}, "doubled"
 
 
-def ids_of(requests: list) -> set[str]:  # type: ignore[type-arg]
+def ids_of(requests: list[Request]) -> set[str]:
     return {request.headers["webhook-id"] for request in requests}
 
 

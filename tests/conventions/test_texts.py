@@ -70,6 +70,18 @@ def test_tests_wait_for_things_and_not_for_time() -> None:
     assert [f"{tree.name(path)}:{line}" for path in tests for line in sleeps(path)] == []
 
 
+def test_what_is_let_pass_says_why() -> None:
+    unexplained = re.compile(r"# (noqa: [A-Z0-9, ]+|type: ignore\[[a-z, -]+\]|pragma: [a-z ]+) *$")
+    bare = re.compile(r"# (noqa|type: ignore)(?![:\[\w])")
+    found = [
+        f"{tree.name(path)}:{number}"
+        for path in tree.modules(*tree.CODE)
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if unexplained.search(line) or (bare.search(line) and "re.compile" not in line)
+    ]
+    assert found == []
+
+
 def test_no_file_knows_a_machine_or_a_registry() -> None:
     found = []
     for path in tree.files():

@@ -99,7 +99,7 @@ class _PostgresHot(Hot):
         self._counters = Counters()
         self._acceptor = Acceptor(lambda _: session, self._counters, 60.0)
         self._settler = Settler(lambda _: session, self._counters)
-        self._acceptor._loop = self._settler._loop = AtOnce()  # type: ignore[assignment]
+        self._acceptor._loop = self._settler._loop = AtOnce()  # type: ignore[assignment] # a stand-in
 
     def insert_queue(self, rows: list[tuple[Any, ...]]) -> None:
         postgres_rows.insert_queue(self.connection, rows)

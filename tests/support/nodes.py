@@ -229,7 +229,7 @@ class Node:
         accepted = await answer
         if isinstance(accepted, WaypostError):
             raise accepted
-        return accepted[0]  # type: ignore[no-any-return]
+        return accepted[0]  # type: ignore[no-any-return] # one of what was accepted
 
     async def subscribe(self, host: str = "r", **settings: Any) -> Subscription:
         """Make a subscription."""

@@ -28,7 +28,7 @@ class Box:
         self.recipients: list[list[str]] = []
         self.refuses = False
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
         """Take a message."""
         if self.refuses:
             return "451 later"

@@ -46,8 +46,8 @@ def copy(
     if not isinstance(file, SqliteFile) or not isinstance(url, PostgresUrl):
         raise ConfigInvalid("it goes --from sqlite:///… --to postgresql://…, and no other way")
     # The driver takes a while to import, and no other command on a file needs it.
-    from waypost.storage import copying  # noqa: PLC0415
-    from waypost.storage.partitions import Width  # noqa: PLC0415
+    from waypost.storage import copying  # noqa: PLC0415 - slow to load
+    from waypost.storage.partitions import Width  # noqa: PLC0415 - slow to load
 
     copying.demand_file(file.path)
     migrate_server(config, url, dry_run=False)

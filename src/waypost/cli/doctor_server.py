@@ -29,7 +29,7 @@ _LOW_AHEAD_DAYS: Final = 2.0
 def examine(config: Config, url: PostgresUrl) -> Iterator[Finding]:
     """Yield everything that there is to say about a server and its database."""
     # The driver takes a while to import, and who keeps a file needs none.
-    from waypost.storage.postgres import preparation  # noqa: PLC0415
+    from waypost.storage.postgres import preparation  # noqa: PLC0415 - slow to load
 
     try:
         with preparation.open_apart(url, postgres_options(config), name="doctor") as connection:

@@ -32,7 +32,7 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
 
         own = inspect.signature(command).parameters.values()
         parameters = [one for one in own if one.name != "settings"] + list(_parameters(rows))
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # Typer reads it
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         return run
 

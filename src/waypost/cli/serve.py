@@ -76,7 +76,7 @@ def migrate(
 
 def _migrate_file(database: Path, *, dry_run: bool) -> None:
     # Alembic takes a while to import, and no other command needs it.
-    from waypost.storage.migrations.upgrade import statements, upgrade  # noqa: PLC0415
+    from waypost.storage.migrations.upgrade import statements, upgrade  # noqa: PLC0415 - slow to load
 
     database.parent.mkdir(parents=True, exist_ok=True)
     lock = InstanceLock.acquire(database, Path(os.devnull))
@@ -102,10 +102,10 @@ def migrate_server(config: Config, url: PostgresUrl, *, dry_run: bool) -> None:
         Conflict: another process migrates it.
     """
     # As above, and the driver too.
-    from waypost.storage.migrations.upgrade import statements, upgrade_shared  # noqa: PLC0415
-    from waypost.storage.partitions import Width  # noqa: PLC0415
-    from waypost.storage.postgres import preparation  # noqa: PLC0415
-    from waypost.storage.postgres.connection import connect  # noqa: PLC0415
+    from waypost.storage.migrations.upgrade import statements, upgrade_shared  # noqa: PLC0415 - slow to load
+    from waypost.storage.partitions import Width  # noqa: PLC0415 - slow to load
+    from waypost.storage.postgres import preparation  # noqa: PLC0415 - slow to load
+    from waypost.storage.postgres.connection import connect  # noqa: PLC0415 - slow to load
 
     options = databases.postgres_options(config)
     with preparation.open_apart(url, options, name="migrate") as connection:

@@ -55,7 +55,7 @@ def show(
     if not isinstance(url, PostgresUrl):
         raise ConfigInvalid("workers are for PostgreSQL: on SQLite the one process does everything")
     # The driver takes a while to import, and no command on a file needs it.
-    from waypost.storage.postgres import preparation  # noqa: PLC0415
+    from waypost.storage.postgres import preparation  # noqa: PLC0415 - slow to load
 
     with preparation.open_apart(url, postgres_options(config), name="workers") as connection:
         migrations.demand_head(connection)

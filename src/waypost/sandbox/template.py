@@ -12,8 +12,8 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-import jmespath  # type: ignore[import-untyped]
-from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]
+import jmespath  # type: ignore[import-untyped] # it has no types
+from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped] # it has no types
 
 from waypost.sandbox import frames
 from waypost.sandbox.frames import Answer

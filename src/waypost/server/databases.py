@@ -137,8 +137,8 @@ class ServerHolding:
     def __init__(self, config: Config, url: PostgresUrl) -> None:
         """Look whether it can be used."""
         # The driver takes a while to import, and who keeps a file needs none.
-        from waypost.storage.postgres import preparation  # noqa: PLC0415
-        from waypost.storage.postgres.presence import Presence  # noqa: PLC0415
+        from waypost.storage.postgres import preparation  # noqa: PLC0415 - slow to load
+        from waypost.storage.postgres.presence import Presence  # noqa: PLC0415 - slow to load
 
         self._presence = Presence()
         self._preparation = preparation

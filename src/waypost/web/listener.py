@@ -97,7 +97,7 @@ class Listener:
     def _protocol(self) -> asyncio.Protocol:
         # As uvicorn's own `startup` makes them for what it accepts.
         server = self._server
-        protocol: asyncio.Protocol = server.config.http_protocol_class(  # type: ignore[call-arg]
+        protocol: asyncio.Protocol = server.config.http_protocol_class(  # type: ignore[call-arg] # its own class takes these
             config=server.config, server_state=server.server_state, app_state=server.lifespan.state
         )
         return protocol
@@ -105,7 +105,7 @@ class Listener:
     async def stop(self, timeout_s: float) -> None:
         """Accept no more, answer what has come, and close what is still open after that."""
         self._server.should_exit = True
-        self._server.config.timeout_graceful_shutdown = timeout_s  # type: ignore[assignment]
+        self._server.config.timeout_graceful_shutdown = timeout_s  # type: ignore[assignment] # a part of a second as well
         if self._ticking is not None:
             await self._ticking
             await self._server.shutdown(sockets=self._listening)

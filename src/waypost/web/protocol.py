@@ -91,7 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     # --- the transport's calls --------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # narrower than asyncio says, as uvicorn has it
         """Begin, unless there are too many connections."""
         super().connection_made(transport)
         connections = self.front.connections
@@ -118,9 +118,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
-        self.parser = None  # type: ignore[assignment]
+        self.parser = None  # type: ignore[assignment] # it is used no more
 
-    def eof_received(self) -> bool | None:  # type: ignore[override]
+    def eof_received(self) -> bool | None:  # type: ignore[override] # as asyncio has it, and uvicorn not
         """Keep the connection of a client that only waits for its fast answers."""
         if (
             self.phase == BETWEEN
@@ -306,10 +306,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.headers = self.scope["headers"] = headers
         self.expect_100_continue = framing.expects
         # When it starts is decided below: to uvicorn each request is the first.
-        self.cycle = None  # type: ignore[assignment]
+        self.cycle = None  # type: ignore[assignment] # uvicorn begins so too
         super().on_headers_complete()
         turn = AsgiTurn(self.cycle, self.app, self.front.budget, cost)
-        self.cycle.transport = PartingTransport(self, self.transport)  # type: ignore[assignment]
+        self.cycle.transport = PartingTransport(self, self.transport)  # type: ignore[assignment] # all of a transport that a cycle calls
         self.turn = turn
         self.unanswered.append(turn)
         if len(self.unanswered) == 1:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from convoy import Convoy as Sdk  # type: ignore[import-untyped]
+from convoy import Convoy as Sdk  # type: ignore[import-untyped] # it has no types
 
 from tests.support.convoy import Convoy
 from tests.support.receiver import Receiver

@@ -396,7 +396,7 @@ async def test_a_receiver_that_is_gone_from_its_old_address_is_tried_at_the_new_
         await engine.change(one, url="https://example.net/new")
         engine.receivers.posts[0].answer(410)
         await engine.quiet()
-        assert engine.router.find(one.project_id, one.id).disabled_by is None  # type: ignore[union-attr]
+        assert engine.router.find(one.project_id, one.id).disabled_by is None  # type: ignore[union-attr] # it is there
         await engine.forward(60)
         await engine.receivers.reach(2)
         assert engine.receivers.posts[1].host == "example.net"

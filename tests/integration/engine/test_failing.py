@@ -463,7 +463,7 @@ async def test_what_is_hidden_is_in_no_list_of_the_project(records: Records, pat
         await engine.quiet()
         for name in ("events", "deliveries", "subscriptions"):
             table = schema.metadata.tables[name]
-            rows = await engine.store.read(lambda c, t=table: c.execute(select(t)).all())  # type: ignore[misc]
+            rows = await engine.store.read(lambda c, t=table: c.execute(select(t)).all())  # type: ignore[misc] # a lambda with a default
             assert sorted(row.project_id for row in rows) == sorted(
                 [records.project, ids.alerts_of(records.project)]
             )

@@ -110,7 +110,7 @@ class KnowsAll(dict[bytes, KnownHead]):
         super().__init__()
         self.routes = routes
 
-    def get(self, head: bytes, _default: object = None) -> KnownHead | None:  # type: ignore[override]
+    def get(self, head: bytes, _default: object = None) -> KnownHead | None:  # type: ignore[override] # called with one key alone
         first, *lines = head.split(b"\r\n")
         method, _, rest = first.partition(b" ")
         target, _, version = rest.partition(b" ")

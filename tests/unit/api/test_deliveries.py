@@ -163,7 +163,7 @@ async def test_a_pages_ends_are_positions_for_the_next_query() -> None:
 @pytest.mark.parametrize("field", ["starting_after", "ending_before"])
 async def test_what_is_no_position_is_refused(field: str, text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        await listed(Fake(), DeliveriesQuery(**{field: text}))  # type: ignore[arg-type]
+        await listed(Fake(), DeliveriesQuery(**{field: text}))  # type: ignore[arg-type] # fields by name
     assert [path for path, _ in refused.value.details] == [field]
 
 

@@ -85,7 +85,7 @@ class World:
         self.aside = Aside()
         events = Events(
             None,  # type: ignore[arg-type] # nothing is read
-            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type] # a stand-in
             Router(),
             self.catalogue,
             LIMITS,

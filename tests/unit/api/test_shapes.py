@@ -35,7 +35,7 @@ def test_positions_and_range_are_read() -> None:
 @pytest.mark.parametrize("token", ["", "x", "evt_1", ids.spell(ids.ATTEMPT, ID), TOKEN.upper()])
 @pytest.mark.parametrize("field", ["starting_after", "ending_before"])
 def test_a_position_that_is_no_token_of_the_list_is_refused(field: str, token: str) -> None:
-    for query in (Listing(**{field: token}), Range(**{field: token})):  # type: ignore[arg-type]
+    for query in (Listing(**{field: token}), Range(**{field: token})):  # type: ignore[arg-type] # fields by name
         with pytest.raises(InvalidInput) as refused:
             page_request(query, ids.EVENT)
         assert [path for path, _ in refused.value.details] == [field]

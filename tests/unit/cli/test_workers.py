@@ -70,7 +70,7 @@ def shown(*found: Worker) -> str:
 def worker(**more: object) -> Worker:
     card = Card(ME, "host:7", "all", "127.0.0.1:8080", "1.0")
     given = {"age_us": 3_600_000_000, "left_us": 9_000_000, "shards": (1, 2)} | more
-    return Worker(card, Load(rate=2.0), **given)  # type: ignore[arg-type]
+    return Worker(card, Load(rate=2.0), **given)  # type: ignore[arg-type] # fields by name
 
 
 def test_the_screen_sums_it_up() -> None:

@@ -244,7 +244,7 @@ async def test_a_deleted_subscription_is_not_heard_of_again() -> None:
     def clear(project_id: Id, subscription_id: Id, sparing: object) -> None:
         cleared.append(subscription_id)
 
-    depot.dispatcher._upkeep.clear = clear  # type: ignore[method-assign]
+    depot.dispatcher._upkeep.clear = clear  # type: ignore[method-assign] # a stand-in
     (settlement,) = depot.commit()
     assert settlement.retry_at_us is not None
     assert cleared == [one.id]
@@ -269,7 +269,7 @@ async def test_why_it_was_given_up_is_recorded(status: int, reason: Reason) -> N
     async def disable(*args: object) -> None:
         disabled.append(args)
 
-    depot.dispatcher._upkeep.disable = disable  # type: ignore[method-assign, assignment]
+    depot.dispatcher._upkeep.disable = disable  # type: ignore[method-assign, assignment] # a stand-in
     depot.owe(one)
     depot.open[0].answer(status)
     (settlement,) = depot.commit()

@@ -70,8 +70,8 @@ async def test_two_that_make_the_same_part_make_it_once(tmp_path: Path) -> None:
                 await other.run_once()
             return found
 
-        store.read = overtaken  # type: ignore[method-assign]
+        store.read = overtaken  # type: ignore[method-assign] # a stand-in
         assert await expander.run_once()
-        store.read = read  # type: ignore[method-assign]
+        store.read = read  # type: ignore[method-assign] # a stand-in
         assert told == [[]]
         assert await queued(store) == list(WANTED[:500])

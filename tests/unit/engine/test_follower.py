@@ -158,11 +158,11 @@ async def test_while_the_database_is_away_nobody_is_told_that_all_is_well(
 async def test_what_cannot_be_read_is_not_taken_for_read(records: Records) -> None:
     desk = Desk(records)
     await desk.follower.begin()
-    read, desk.memory.read = desk.memory.read, None  # type: ignore[assignment, method-assign]
+    read, desk.memory.read = desk.memory.read, None  # type: ignore[assignment, method-assign] # a stand-in
     desk.record()
     with pytest.raises(TypeError):
         await desk.follower._poll()
     assert (desk.follower.version, desk.confirmed) == (0, [])
-    desk.memory.read = read  # type: ignore[method-assign]
+    desk.memory.read = read  # type: ignore[method-assign] # a stand-in
     await desk.follower._poll()
     assert desk.memory.applied == [1]

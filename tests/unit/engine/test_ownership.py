@@ -286,11 +286,11 @@ async def test_a_worker_that_may_have_come_unseen_is_taken_out(records: Records)
         await beat(fn)
         raise Unavailable
 
-    one.apart.run = lose_the_answer  # type: ignore[method-assign]
+    one.apart.run = lose_the_answer  # type: ignore[method-assign] # a stand-in
     with pytest.raises(Unavailable):
         await one.beat()
     assert len(seen(records)) == 1
-    one.apart.run = beat  # type: ignore[method-assign]
+    one.apart.run = beat  # type: ignore[method-assign] # a stand-in
     await one.beat()
     (worker,) = seen(records)
     assert worker.card.id == one.ownership.me
@@ -442,7 +442,7 @@ async def test_what_takes_its_time_does_not_hold_heartbeats_up(records: Records)
     first, second = Process(records), Process(records)
     stuck: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     first.ownership._look = lambda: stuck
-    first.lanes.save = lambda: stuck  # type: ignore[assignment, method-assign, return-value]
+    first.lanes.save = lambda: stuck  # type: ignore[assignment, method-assign, return-value] # a stand-in
     first.ownership.start()
     await until(lambda: first.owned == SHARDS)
     await second.beat()
@@ -452,7 +452,7 @@ async def test_what_takes_its_time_does_not_hold_heartbeats_up(records: Records)
     first.apart.before = lambda: beats.append(1)
     for count in (1, 2, 3):
         first.ownership.wake()
-        await until(lambda count=count: len(beats) >= count)  # type: ignore[misc]
+        await until(lambda count=count: len(beats) >= count)  # type: ignore[misc] # a lambda with a default
     # But nothing is given away of which it is not saved how its receivers fare.
     await second.beat()
     assert second.owned == 0

@@ -100,12 +100,12 @@ async def test_a_read_that_fails_is_made_again(records: Records, tmp_path: Path)
         async def broken(fn: Any) -> Any:
             raise Unavailable
 
-        store.read_owed = broken  # type: ignore[method-assign]
+        store.read_owed = broken  # type: ignore[method-assign] # a stand-in
         desk.refiller.refill(lane)
         await desk.reach(1)
         assert desk.told == [(lane, [])]
         assert lane.lane.needs_refill()
-        store.read_owed = read  # type: ignore[method-assign]
+        store.read_owed = read  # type: ignore[method-assign] # a stand-in
         desk.refiller.refill(lane)
         await desk.reach(2)
         assert lane.lane.complete
@@ -125,7 +125,7 @@ async def test_only_a_few_read_at_once(records: Records, tmp_path: Path) -> None
             finally:
                 at_once -= 1
 
-        store.read_owed = counted  # type: ignore[method-assign]
+        store.read_owed = counted  # type: ignore[method-assign] # a stand-in
         desk = Desk(store, records)
         for one in many:
             desk.refiller.refill(receiver(one))

@@ -71,7 +71,7 @@ class Site:
 
     def add(self, *some: Subscription) -> None:
         for one in some:
-            self.unparker.add(one.project_id, one.id, lambda one=one: self.told.append(one))  # type: ignore[misc]
+            self.unparker.add(one.project_id, one.id, lambda one=one: self.told.append(one))  # type: ignore[misc] # a lambda with a default
 
     async def end(self) -> None:
         for task in self.tasks:

@@ -158,9 +158,9 @@ async def test_what_others_know_better_by_now_is_not_saved_later(
             desk.upkeep.forget_unsaved()
             raise Unavailable
 
-        write, store.write = store.write, lost  # type: ignore[assignment, method-assign]
+        write, store.write = store.write, lost  # type: ignore[assignment, method-assign] # a stand-in
         await desk.upkeep.save()
-        store.write = write  # type: ignore[method-assign]
+        store.write = write  # type: ignore[method-assign] # a stand-in
         await desk.upkeep.stop()
         saved = await desk.saved(one)
         assert saved is not None
@@ -217,10 +217,10 @@ async def test_clearing_that_is_asked_for_during_its_last_part_goes_on(
 
         delivery_id, now_us = records.ids.next_at()
         owed = Owed(one.project_id, delivery_id, event_id, one.id, DeliveryClass.REPLAY, now_us)
-        store.write = overtaken  # type: ignore[method-assign, assignment]
+        store.write = overtaken  # type: ignore[method-assign, assignment] # a stand-in
         desk.upkeep.clear(one.project_id, one.id, ())
         await desk.finish()
-        store.write = write  # type: ignore[method-assign]
+        store.write = write  # type: ignore[method-assign] # a stand-in
         assert await desk.count("queue") == 0
 
 
@@ -235,12 +235,12 @@ async def test_clearing_that_fails_is_tried_again(records: Records, tmp_path: Pa
             if failures[0]:
                 failures[0] -= 1
                 raise OSError
-            return await write(*args)  # type: ignore[arg-type]
+            return await write(*args)  # type: ignore[arg-type] # a stand-in
 
-        store.write = failing  # type: ignore[method-assign, assignment]
+        store.write = failing  # type: ignore[method-assign, assignment] # a stand-in
         desk.upkeep.clear(one.project_id, one.id, ())
         await desk.finish()
-        store.write = write  # type: ignore[method-assign]
+        store.write = write  # type: ignore[method-assign] # a stand-in
         rows = await store.read(lambda c: c.execute(select(schema.deliveries)).all())
         assert [row.state for row in rows] == [DeliveryState.CANCELLED]
 

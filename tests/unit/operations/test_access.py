@@ -35,7 +35,7 @@ def clock() -> ManualClock:
 
 
 def key(key_id: ids.Id, project_id: ids.Id, **fields: object) -> ApiKey:
-    return ApiKey(key_id, project_id, "app", **{"scopes": PROJECT_SCOPES} | fields)  # type: ignore[arg-type]
+    return ApiKey(key_id, project_id, "app", **{"scopes": PROJECT_SCOPES} | fields)  # type: ignore[arg-type] # fields by name
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ class Made:
         self.ingest, self.router, self.catalogue = FakeIngest(), Router(), Catalogue()
         self.events = Events(
             store,
-            self.ingest,  # type: ignore[arg-type]
+            self.ingest,  # type: ignore[arg-type] # a stand-in
             self.router,
             self.catalogue,
             EventLimits(),

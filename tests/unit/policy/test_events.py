@@ -386,7 +386,7 @@ def test_an_event_may_be_made_up_of_its_parts() -> None:
     fields = {"owner": "o", "idempotency_key": "k", "metadata": {"a": "b"}}
     beside = msgspec.convert({"event_type": "a.b", **fields}, BesideIn)
     made = draft(beside, b"1", LIMITS)
-    assert made == Draft("a.b", b"1", Attributes(**fields))  # type: ignore[arg-type]
+    assert made == Draft("a.b", b"1", Attributes(**fields))  # type: ignore[arg-type] # fields by name
     request = {"headers": {"X-A": "b"}, "query": {"q": ["1", "2"]}, "path": "/in"}
     brought = draft(msgspec.convert(request, BesideIn), b"1", LIMITS).attributes
     assert (brought.headers, brought.query, brought.path) == (

@@ -75,7 +75,7 @@ def test_what_follows_an_attempt(
 
 def give_up(**policy: object) -> Transition:
     """Settle the last try of a schedule of none."""
-    return settle(0, BAD, FailurePolicy((), **policy), NOW_US, MIDDLE, None)  # type: ignore[arg-type]
+    return settle(0, BAD, FailurePolicy((), **policy), NOW_US, MIDDLE, None)  # type: ignore[arg-type] # fields by name
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def test_the_head_of_a_long_lane_is_read_without_the_rest(tmp_path: Path) -> Non
         return 0
 
     raw = records.connection.connection.driver_connection
-    raw.set_progress_handler(count, 100)  # type: ignore[union-attr]
+    raw.set_progress_handler(count, 100)  # type: ignore[union-attr] # it is there
     page = attempts.list_of_subscription(
         records.connection, records.project, subscription.id, PageRequest(size=3), None, ()
     )

@@ -12,5 +12,5 @@ def test_nothing_is_decided_before_the_commit() -> None:
     settlement = Settlement(b"p" * 16, b"e" * 16, b"d" * 16, 0, (), told.append, retry_at_us=7)
     assert (settlement.late, settlement.delivery, settlement.diverted) == (False, None, None)
     for change in (acceptance, settlement):
-        change.done(change)  # type: ignore[arg-type]
+        change.done(change)  # type: ignore[arg-type] # each kind has its own
     assert told == [acceptance, settlement]

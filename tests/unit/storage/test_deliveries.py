@@ -165,7 +165,7 @@ def test_lists_are_read_by_an_index(records: Records) -> None:
         )
         records.connection.exec_driver_sql("ANALYZE")
     for which in (DeliveryFilter(), DeliveryFilter(event_id=records.event())):
-        steps = plans_of(records.connection, lambda which=which: listed(records, which))  # type: ignore[misc]
+        steps = plans_of(records.connection, lambda which=which: listed(records, which))  # type: ignore[misc] # a lambda with a default
         assert steps
         assert walks(steps) == []
         # What is owed for one event is sorted on the one, the rows of a page on the other.
@@ -209,7 +209,7 @@ def test_what_was_missed_is_found_by_its_index(records: Records) -> None:
     made(records)
     for state in (DeliveryState.FAILED, DeliveryState.CANCELLED):
         which = DeliveryFilter(state=state)
-        steps = plans_of(records.connection, lambda which=which: listed(records, which))  # type: ignore[misc]
+        steps = plans_of(records.connection, lambda which=which: listed(records, which))  # type: ignore[misc] # a lambda with a default
         on_postgres = records.connection.dialect.name == "postgresql"
         assert on_postgres or any("ix_deliveries_missed" in step for step in steps), steps
         assert walks(steps) == []

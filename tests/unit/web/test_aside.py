@@ -32,7 +32,7 @@ async def test_results_come_back_on_the_loop_in_their_order() -> None:
         return number
 
     for number in range(3):
-        aside.run(ONE, lambda number=number: work(number), log.take)  # type: ignore[misc]
+        aside.run(ONE, lambda number=number: work(number), log.take)  # type: ignore[misc] # a lambda with a default
     await asyncio.wait_for(log.all.wait(), 10)
     assert log.seen == [0, 1, 2]
     assert here not in threads

@@ -140,7 +140,7 @@ def test_who_has_gone_is_not_parted_from(loop: asyncio.AbstractEventLoop) -> Non
 def test_a_known_head_needs_no_parser(loop: asyncio.AbstractEventLoop) -> None:
     connection = connect(lambda request: request.respond(200, request.body), loop)
     connection.data_received(post(b"abcd"))
-    connection.parser = None  # type: ignore[assignment]
+    connection.parser = None  # type: ignore[assignment] # a stand-in
     for body in (b"efgh", b"\r\n\r\n"):
         connection.data_received(post(body))
         assert replies(connection)[-1] == (200, body)
@@ -154,7 +154,7 @@ def test_what_was_learned_is_shared_by_connections(loop: asyncio.AbstractEventLo
     first.data_received(post(b"a"))
     second = type(first)(first.config, ServerState(), {}, loop)
     second.connection_made(Memory())
-    second.parser = None  # type: ignore[assignment]
+    second.parser = None  # type: ignore[assignment] # a stand-in
     second.data_received(post(b"b"))
     assert [request.body for request in seen] == [b"a", b"b"]
     assert seen[0].head is None

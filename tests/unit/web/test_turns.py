@@ -109,12 +109,12 @@ async def test_an_application_counts_as_long_as_it_runs() -> None:
 async def test_an_application_that_never_ran_is_forgotten() -> None:
     budget = ByteBudget(10)
     budget.take(4)
-    AsgiTurn(cycle(), cycle, budget, 4).abandon()  # type: ignore[arg-type]
+    AsgiTurn(cycle(), cycle, budget, 4).abandon()  # type: ignore[arg-type] # a stand-in
     assert budget.free == 10
 
 
 async def test_the_cycle_says_whether_the_connection_stays() -> None:
-    turn = AsgiTurn(cycle(), cycle, ByteBudget(0), 0)  # type: ignore[arg-type]
+    turn = AsgiTurn(cycle(), cycle, ByteBudget(0), 0)  # type: ignore[arg-type] # a stand-in
     assert turn.keep_alive
     turn.keep_alive = False
     assert not turn.cycle.keep_alive

@@ -7,7 +7,7 @@ known to be away, is answered with 503. Whether it holds is unknown then; a key 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import psycopg
 import structlog
@@ -19,6 +19,8 @@ from waypost.storage.postgres.failures import Failure, answer, judge
 from waypost.storage.postgres.pipeline import Batch, Pipeline
 from waypost.storage.postgres.session import Session
 from waypost.storage.store import Counters
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -384,15 +386,15 @@ def _claim(change: Acceptance, entry: Entry) -> tuple[object, ...]:
     )
 
 
-def _retried(run: Callable[[], object]) -> list[Acceptance]:
+def _retried(run: Callable[[], T]) -> T:
     """Run again what met another transaction."""
     for _ in range(_TRIES - 1):
         try:
-            return run()  # type: ignore[return-value]
+            return run()
         except psycopg.Error as error:
             if judge(error) is not Failure.CLASH:
                 raise
-    return run()  # type: ignore[return-value]
+    return run()
 
 
 def _refuse(changes: Sequence[Acceptance], error: Exception) -> None:

@@ -374,7 +374,7 @@ def _deliver(cursor: sqlite3.Cursor, settlements: list[Settlement]) -> bool:
 
 def _delivered_row(settlement: Settlement) -> Row:
     attempt = settlement.attempt
-    return (*settlement.delivery, attempt[7], attempt[8], attempt[10], attempt[11])  # type: ignore[misc]
+    return (*settlement.delivery, attempt[7], attempt[8], attempt[10], attempt[11])  # type: ignore[misc] # there is one where this is called
 
 
 def _owed(project_id: bytes, attempts: int, ids: list[bytes]) -> Row:

@@ -92,7 +92,7 @@ def migrate(connection: Connection) -> None:
     if current == migrations.HEAD:
         return
     # Alembic takes a tenth of a second to import; most starts need not pay for it.
-    from waypost.storage.migrations.upgrade import upgrade  # noqa: PLC0415
+    from waypost.storage.migrations.upgrade import upgrade  # noqa: PLC0415 - slow to load
 
     upgrade(connection)
     _log.info("database_migrated", before=current, now=migrations.HEAD)

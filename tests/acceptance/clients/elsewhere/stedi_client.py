@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from stedi import Config, RetryStrategyOptions, Stedi  # type: ignore[import-not-found]
+from stedi import Config, RetryStrategyOptions, Stedi  # type: ignore[import-not-found] # it stands in an environment of its own
 from stedi import models as m
 
 UNKNOWN = "01920000-0000-7000-8000-000000000000"

@@ -42,7 +42,7 @@ def session(url: str) -> Iterator[Meddler]:
 @pytest.fixture
 def acceptor(session: Meddler) -> Acceptor:
     made = Acceptor(lambda _: session, Counters(), 60.0)
-    made._loop = AtOnce()  # type: ignore[assignment]
+    made._loop = AtOnce()  # type: ignore[assignment] # a stand-in
     return made
 
 

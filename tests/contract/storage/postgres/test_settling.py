@@ -37,7 +37,7 @@ def session(url: str) -> Iterator[Session]:
 @pytest.fixture
 def settler(session: Session) -> Settler:
     made = Settler(lambda _: session, Counters())
-    made._loop = Later()  # type: ignore[assignment]
+    made._loop = Later()  # type: ignore[assignment] # a stand-in
     return made
 
 

@@ -51,7 +51,7 @@ def test_a_new_destination_has_the_vendors_settings() -> None:
     handling = wanted.failure_handling
     assert handling not in {None, UNSET}
     assert handling.retry.schedule_s == retry.STEDI  # type: ignore[union-attr] # told above
-    assert handling.retry.jitter == 0  # type: ignore[union-attr]
+    assert handling.retry.jitter == 0  # type: ignore[union-attr] # it is there
     assert handling.disable_after_s == 172_800
 
 

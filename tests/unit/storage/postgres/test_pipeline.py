@@ -173,7 +173,7 @@ async def test_an_error_that_nobody_knows_does_not_end_the_thread(plain: Plain) 
             raise errors.pop()
         write(session, batch)
 
-    plain.write = once  # type: ignore[method-assign]
+    plain.write = once  # type: ignore[method-assign] # a stand-in
     plain.submit(1)
     await plain.has_written(1)
 
@@ -201,7 +201,7 @@ async def test_answers_for_a_loop_that_is_closed_are_dropped(plain: Plain) -> No
         def time(self) -> float:
             return 0.0
 
-    plain._loop, loop = Closed(), plain._loop  # type: ignore[assignment]
+    plain._loop, loop = Closed(), plain._loop  # type: ignore[assignment] # a stand-in
     plain.post(lambda: None)
     assert done.is_set()
     plain._loop = loop
